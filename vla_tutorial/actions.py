@@ -1,0 +1,130 @@
+"""The boundary tokens → motion: 256 bins a number, un-normalisation by key, and the gripper's mapping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.wiring import GripperMapping
+
+VOCABULARY = 32000
+"""Llama-2's vocabulary without padding; OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`)."""
+
+N_BINS = 256
+BIN_CENTERS: NDArray[np.float64] = (np.linspace(-1.0, 1.0, N_BINS)[:-1] + np.linspace(-1.0, 1.0, N_BINS)[1:]) / 2.0
+"""(255,) float64: 256 edges between −1 and 1 have 255 intervals between them."""
+
+
+@dataclass(frozen=True)
+class ActionStatistics:
+    """What un-normalisation needs of the data that a policy was trained on.
+
+    Attributes:
+        q01, q99: (D,) float64, the 1 % and 99 % quantiles of each action dimension in the data's own units.
+        mask: (D,) bool; where False (the gripper), the number stays as it is, in [−1, 1].
+    """
+
+    q01: NDArray[np.float64]
+    q99: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> ActionStatistics:
+        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json. A missing mask means all True."""
+        try:
+            action = entry["action"]
+            q01, q99 = (np.asarray(action[k], np.float64) for k in ("q01", "q99"))
+        except (KeyError, TypeError) as e:
+            raise TutorialError(f"Action statistics need action.q01 and action.q99; {e} is missing.") from e
+        mask = np.asarray(action.get("mask", np.ones(q01.shape, bool)), bool)
+        if not q01.shape == q99.shape == mask.shape or q01.ndim != 1:
+            raise TutorialError(f"Action statistics differ in length: q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}.")
+        return cls(q01, q99, mask)
+
+
+def parse_statistics(norm_stats: Mapping[str, Any]) -> dict[str, ActionStatistics]:
+    """Every key of a checkpoint's statistics file."""
+    return {key: ActionStatistics.from_json(entry) for key, entry in norm_stats.items()}
+
+
+@cache
+def embedded_statistics() -> Mapping[str, ActionStatistics]:
+    """Statistics shipped with this package: the four LIBERO suites and `bridge_orig`, as the published checkpoints carry them."""
+    text = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
+    return parse_statistics(json.loads(text))
+
+
+def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> ActionStatistics:
+    """Statistics under `key`, else under `{key}_no_noops` (the published code's rule).
+
+    Raises:
+        TutorialError: neither exists; the keys that do are listed.
+    """
+    for name in (key, f"{key}_no_noops"):
+        if name in statistics:
+            return statistics[name]
+    raise unknown("unnorm key", key, statistics)
+
+
+def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float64]:
+    """Token ids (…, D) → actions (…, D) float64 in the data's units; the gripper is 0 close … 1 open.
+
+    31999 is the lowest bin; 31745 and 31744 both decode to the highest; an id ≥ 32000 gives the lowest, one below 31744 the highest.
+    """
+    bins = np.clip(VOCABULARY - np.asarray(tokens, np.int64) - 1, 0, len(BIN_CENTERS) - 1)
+    normalised = BIN_CENTERS[bins]
+    span = 0.5 * (normalised + 1) * (statistics.q99 - statistics.q01) + statistics.q01
+    return np.where(statistics.mask, span, normalised)
+
+
+def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]:
+    """Actions (…, D) in the data's units → token ids (…, D), the inverse of `decode` up to half a bin; values outside q01 … q99 are clipped.
+
+    Raises:
+        TutorialError: NaN or infinity, or a wrong number of values.
+    """
+    a = check_action(action, len(statistics.q01))
+    span = statistics.q99 - statistics.q01
+    normalised = np.where(statistics.mask, 2 * (a - statistics.q01) / np.where(span == 0, 1, span) - 1, a)
+    width = 2.0 / (N_BINS - 1)
+    bins = np.clip(np.floor((normalised + 1) / width), 0, len(BIN_CENTERS) - 1).astype(np.int64)
+    return VOCABULARY - 1 - bins
+
+
+def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
+    """The action as float64, or an error that names the offending value: MuJoCo takes NaN without a word and the arm sinks."""
+    a = np.asarray(action, np.float64)
+    if a.ndim == 0 or a.shape[-1] != length:
+        raise TutorialError(f"An action has {length} numbers (x, y, z, three rotations, gripper); got shape {a.shape}.")
+    if not np.isfinite(a).all():
+        where = np.argwhere(~np.isfinite(a))[0]
+        raise TutorialError(f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. Check the policy's output.")
+    return a
+
+
+def to_libero(action: ArrayLike, gripper: GripperMapping = "binarised") -> NDArray[np.float64]:
+    """Decoded actions (…, 7) → what LIBERO's `env.step` takes: the gripper becomes −1 open, +1 close.
+
+    Args:
+        gripper: `binarised` is the published −sign(2g−1); `inverted` forgets the minus sign; `continuous` is −(2g−1), not binarised.
+    """
+    out = check_action(action).copy()
+    opening = 2 * out[..., 6] - 1
+    sign = {"binarised": -np.sign(opening), "inverted": np.sign(opening), "continuous": -opening}
+    out[..., 6] = sign[gripper]
+    return out
+
+
+def from_libero(action: ArrayLike) -> NDArray[np.float64]:
+    """The inverse of `to_libero` for a binarised gripper: −1 open, +1 close → 1 open, 0 close."""
+    out = check_action(action).copy()
+    out[..., 6] = (1 - np.sign(out[..., 6])) / 2
+    return out

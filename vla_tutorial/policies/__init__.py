@@ -1,0 +1,1 @@
+"""Policies: `expert` (scripted, privileged) and model policies of OpenVLA's shape."""

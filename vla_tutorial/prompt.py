@@ -1,0 +1,47 @@
+"""The boundary instruction → tokens: OpenVLA's prompt template and the empty token that it was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from vla_tutorial.wiring import Wiring
+
+BOS = 1
+"""Llama-2's beginning-of-sequence token."""
+
+EMPTY_TOKEN = 29871
+"""Llama-2's token for a lone space. OpenVLA's training data end the prompt with it, so inference must too (openvla, `predict_action`)."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt before tokenisation.
+
+    Attributes:
+        text: the template with the instruction in it.
+        empty_token: whether id 29871 is put at the end when it is not there already.
+    """
+
+    text: str
+    empty_token: bool = True
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that this project uses."""
+
+    def __call__(self, text: str) -> dict[str, list[int]]: ...
+
+
+def build(wiring: Wiring, instruction: str) -> Prompt:
+    """Put `instruction` (LIBERO's `task.language`, or a paraphrase) into the wiring's template."""
+    text = instruction.lower() if wiring.lower_case else instruction
+    return Prompt(wiring.prompt_template.format(instruction=text), wiring.empty_token)
+
+
+def token_ids(prompt: Prompt, tokenizer: Tokenizer) -> list[int]:
+    """Token ids of a prompt, BOS in front; 29871 is appended only when the last id is another (facts of the published code)."""
+    ids = list(tokenizer(prompt.text)["input_ids"])
+    if prompt.empty_token and (not ids or ids[-1] != EMPTY_TOKEN):
+        ids.append(EMPTY_TOKEN)
+    return ids

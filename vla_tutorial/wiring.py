@@ -1,0 +1,48 @@
+"""Every setting that decides success and is not the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PINNED_MUJOCO = "3.3.2"
+"""From MuJoCo 3.3.3 the floor of LIBERO-object renders darker and published success falls (openvla issues 282 and 335)."""
+
+OPENVLA_TEMPLATE = "In: What action should the robot take to {instruction}?\nOut:"
+"""The scaffold that OpenVLA was trained with (openvla, `PurePromptBuilder`)."""
+
+Orientation = Literal["rotate_180", "flip_vertical", "raw"]
+GripperMapping = Literal["binarised", "inverted", "continuous"]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The settings between a policy and a robot. The defaults are OpenVLA's published LIBERO protocol (`run_libero_eval.py`), which works.
+
+    Attributes:
+        unnorm_key: whose action statistics turn the bins into motion. Required: no default is safe.
+        orientation: what is done to the simulator's picture, which arrives upside down *and* mirrored relative to the training data.
+        jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
+        center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was trained with random crops of that size).
+        camera_size: width and height of the rendered picture in pixels; published: 256.
+        prompt_template: text with `{instruction}` in it.
+        empty_token: whether token 29871 ends the prompt.
+        lower_case: whether the instruction is put into lower case.
+        gripper: how the seventh number becomes the simulator's command. `binarised`: −sign(2g−1).
+        settle_steps: no-op control steps before the policy begins; objects start inside the floor and drop.
+        max_steps: control steps after which the episode counts as failed; None takes the suite's published limit.
+        mujoco: the simulator version that the protocol stands on.
+    """
+
+    unnorm_key: str
+    orientation: Orientation = "rotate_180"
+    jpeg: bool = True
+    center_crop: bool = True
+    camera_size: int = 256
+    prompt_template: str = OPENVLA_TEMPLATE
+    empty_token: bool = True
+    lower_case: bool = True
+    gripper: GripperMapping = "binarised"
+    settle_steps: int = 10
+    max_steps: int | None = None
+    mujoco: str = PINNED_MUJOCO
