@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.prompt import Prompt
+
+if TYPE_CHECKING:
+    import mujoco
 
 
 @dataclass(frozen=True)

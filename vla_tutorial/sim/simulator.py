@@ -1,0 +1,181 @@
+"""One LIBERO task that can be reset exactly and fast, stepped, and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vla_tutorial.actions import check_action
+from vla_tutorial.sim import libero
+from vla_tutorial.sim.protocol import SEED, check_task, initial_states
+
+CAMERA = "agentview"
+NO_OP = np.array([0, 0, 0, 0, 0, 0, -1.0])
+"""Hold the arm, gripper open: what the published protocol sends while objects settle."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What LIBERO returns after a control step, at 20 Hz.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB, as MuJoCo renders it: rotated by 180° from what the policy was trained on. None when not rendered.
+        eef_pos: (3,) metres, world frame: the grip site.
+        eef_quat: (4,) x, y, z, w, world frame.
+        gripper_qpos: (2,) metres, the two finger joints.
+        joint_pos: (7,) radians.
+    """
+
+    image: NDArray[np.uint8] | None
+    eef_pos: NDArray[np.float64]
+    eef_quat: NDArray[np.float64]
+    gripper_qpos: NDArray[np.float64]
+    joint_pos: NDArray[np.float64]
+
+
+class _Camera:
+    """robosuite's camera sensor with a switch, so that steps which nobody looks at cost no rendering.
+
+    Disabling the observable itself would stop its clock and shift the moment at which later pictures are taken.
+    """
+
+    def __init__(self, sensor: Any, size: int) -> None:
+        self.sensor, self.on = sensor, False
+        self.blank = np.zeros((size, size, 3), np.uint8)
+        self.__modality__ = sensor.__modality__
+
+    def __call__(self, cache: Any) -> Any:
+        return self.sensor(cache) if self.on else self.blank
+
+
+class Simulator:
+    """LIBERO for one task. Use as a context manager, or call `close`; one instance a process at a time renders fastest.
+
+    Attributes:
+        task: the task, with its instruction.
+        model, data: MuJoCo's own objects, for privileged policies and perturbations.
+        bodies: object name → MuJoCo body id.
+        targets: names of the objects that the goal puts inside something, in the goal's order.
+    """
+
+    def __init__(self, suite: str, task: int, camera_size: int = 256, render: bool = True) -> None:
+        """Build the environment (1–15 s).
+
+        Args:
+            suite: for example "libero_object"; see `protocol.suites`.
+            task: number within the suite.
+            camera_size: width and height of the picture in pixels.
+            render: False leaves out the camera altogether: `Observation.image` is None.
+        """
+        self.task = check_task(suite, task)
+        module = libero.load()
+        with libero.quiet():
+            self._env = module.envs.env_wrapper.ControlEnv(
+                bddl_file_name=str(self.task.bddl), camera_names=[CAMERA], camera_heights=camera_size, camera_widths=camera_size,
+                has_renderer=False, has_offscreen_renderer=render, use_camera_obs=render, ignore_done=True,
+            )  # fmt: skip
+            self._env.seed(SEED)
+            self._env.reset()
+        self._inner = self._env.env
+        self._camera = self._install_camera(camera_size) if render else None
+        self.model, self.data = self._inner.sim.model._model, self._inner.sim.data._data
+        self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
+        goal = self._inner.parsed_problem["goal_state"]
+        self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
+
+    def _install_camera(self, size: int) -> _Camera:
+        name = f"{CAMERA}_image"
+        camera = _Camera(self._inner._observables[name]._sensor, size)
+        self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
+        return camera
+
+    def reset(self, init: int | NDArray[np.float64] = 0, settle_steps: int = 10) -> Observation:
+        """Restart exactly as a hard reset would, without recompiling the model, and let the objects settle.
+
+        Args:
+            init: number of a saved initial state, or a flattened MuJoCo state of this task.
+            settle_steps: no-op control steps; the published protocol takes 10.
+        """
+        if isinstance(init, int):
+            check_task(self.task.suite, self.task.index, init)
+            init = initial_states(self.task.suite, self.task.index)[init]
+        self._restart()
+        raw = self._set_state(np.array(init, np.float64), picture=settle_steps == 0)
+        for k in range(settle_steps):
+            self._show(k == settle_steps - 1)
+            raw, *_ = self._inner.step(NO_OP)
+        self._show(True)
+        return _observation(raw)
+
+    def _restart(self) -> None:
+        """Everything that a hard reset clears and `set_init_state` leaves: the controller's goal, the gripper's memory, clocks and flags."""
+        inner = self._inner
+        inner.sim.reset()
+        robot = inner.robots[0]
+        robot.reset(deterministic=False)
+        robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        inner.timestep, inner.cur_time, inner.done = 0, 0.0, False
+        inner._obs_cache = {}
+        for observable in inner._observables.values():
+            observable.reset()
+            # A hard reset samples every observable once, which moves the camera's clock by one physics step (2 ms).
+            observable._time_since_last_sample += inner.model_timestep
+
+    def _set_state(self, state: NDArray[np.float64], picture: bool) -> Any:
+        self._show(picture)
+        return self._env.set_init_state(state)
+
+    def _show(self, on: bool) -> None:
+        if self._camera:
+            self._camera.on = on
+
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool]:
+        """One control step of 50 ms.
+
+        Args:
+            action: (7,) numbers in [−1, 1], robosuite's OSC_POSE: ±1 is ±0.05 m and ±0.5 rad of the end effector in the base frame,
+                then the gripper (−1 open, +1 close; only the sign counts). Values outside are clipped by the controller.
+
+        Returns:
+            The observation, the reward (1.0 on success) and whether the task is done now.
+
+        Raises:
+            TutorialError: NaN, infinity or a wrong length.
+        """
+        raw, reward, done, _ = self._inner.step(check_action(action))
+        return _observation(raw), float(reward), bool(done)
+
+    def state(self) -> NDArray[np.float64]:
+        """MuJoCo's time, qpos and qvel, flattened: (S,) float64, as `reset` takes it."""
+        return np.asarray(self._env.get_sim_state(), np.float64)
+
+    def succeeded(self) -> bool:
+        """Whether the goal holds in the present state."""
+        return bool(self._env.check_success())
+
+    def close(self) -> None:
+        """Free the GL context. Safe to call twice."""
+        if self._env is not None:
+            self._env.close()
+            self._env = self._inner = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _observation(raw: Mapping[str, Any]) -> Observation:
+    return Observation(
+        image=raw.get(f"{CAMERA}_image"),
+        eef_pos=raw["robot0_eef_pos"],
+        eef_quat=raw["robot0_eef_quat"],
+        gripper_qpos=raw["robot0_gripper_qpos"],
+        joint_pos=raw["robot0_joint_pos"],
+    )
