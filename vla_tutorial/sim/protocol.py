@@ -73,7 +73,7 @@ def _instruction(suite: str, from_file_name: str, bddl: Path) -> str:
     """`task.language` comes from the file name; the LIBERO-PRO suites that vary language or task keep the name and change the definition."""
     if not suite.endswith(("_lan", "_task")):
         return from_file_name
-    return " ".join(libero.load().envs.bddl_utils.get_problem_info(str(bddl))["language_instruction"])
+    return str(libero.load().envs.bddl_utils.get_problem_info(str(bddl))["language_instruction"])
 
 
 def task_instructions(suite: str) -> tuple[str, ...]:
