@@ -1,0 +1,152 @@
+"""The boundary observation → pixels: what happens to the simulator's picture before a policy sees it.
+
+The published evaluation prepares pictures with TensorFlow, as the training data were prepared. Each function here gives
+TensorFlow's values bit for bit (tests/test_pixels_golden.py) without needing TensorFlow.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import io
+from functools import cache
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import csr_array
+
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.wiring import Orientation, Wiring
+
+SIZE = 224
+"""Width and height of OpenVLA's input in pixels."""
+
+CROP_AREA = 0.9
+"""Training used random crops of this share of the area, so evaluation takes the centre (run_libero_eval.py, `center_crop`)."""
+
+DINO_MEAN, DINO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+"""Channel statistics of the two vision encoders (preprocessor_config.json of openvla-7b)."""
+
+Uint8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+def check_image(image: Uint8) -> None:
+    """Raise a TutorialError unless `image` is (H, W, 3) uint8."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TutorialError(f"A picture is (height, width, 3) uint8 RGB; got {image.shape} {image.dtype}.")
+
+
+def orient(image: Uint8, orientation: Orientation) -> Uint8:
+    """Turn the simulator's picture.
+
+    MuJoCo's row 0 is the bottom, and LIBERO's training pictures were turned by 180°: rows *and* columns are reversed. Reversing the rows
+    alone (`flip_vertical`) gives an upright but mirrored scene.
+    """
+    views = {"rotate_180": image[::-1, ::-1], "flip_vertical": image[::-1], "raw": image}
+    if orientation not in views:
+        raise unknown("orientation", orientation, views)
+    return np.ascontiguousarray(views[orientation])
+
+
+def jpeg_round_trip(image: Uint8) -> Uint8:
+    """Compress at quality 95 with 4:2:0 chroma and decompress with the fast inverse DCT, as TensorFlow did for the training data."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=2)
+    decoded: Uint8 = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
+    return decoded
+
+
+_libm = ctypes.CDLL(ctypes.util.find_library("m"))
+_libm.sinf.restype, _libm.sinf.argtypes = ctypes.c_float, [ctypes.c_float]
+
+
+def _sin(x: Float32) -> Float32:
+    """The C library's `sinf`, which TensorFlow calls: it is not always correctly rounded, and numpy's sine differs in the last bit."""
+    return np.array([_libm.sinf(float(v)) for v in x], np.float32)
+
+
+def _lanczos3(x: Float32) -> Float32:
+    """The kernel sinc(x)·sinc(x/3) on |x| ≤ 3, in float32 as TensorFlow computes it."""
+    three, pi = np.float32(3), np.float32(np.pi)
+    near = np.maximum(x, np.float32(1e-3))
+    value = three * _sin(pi * near) * _sin(pi * near / three) / (pi * pi * near * near)
+    return np.where(x > three, np.float32(0), np.where(x <= np.float32(1e-3), np.float32(1), value)).astype(np.float32)
+
+
+@cache
+def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
+    """(size_out, size_in) float32: the antialiased resampling of one axis; every row sums to 1."""
+    inverse = np.float32(1) / (np.float32(size_out) / np.float32(size_in))
+    stretch = max(inverse, np.float32(1))
+    centre = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * inverse
+    radius = np.float32(3) * stretch
+    first = np.clip(np.ceil(centre - radius - np.float32(0.5)), 0, size_in - 1).astype(int)
+    last = np.clip(np.floor(centre + radius - np.float32(0.5)), 0, size_in - 1).astype(int)
+    rows, columns, values = [], [], []
+    for i, (a, b, c) in enumerate(zip(first, last, centre, strict=True)):
+        source = np.arange(a, b + 1)
+        w = _lanczos3(np.abs((source.astype(np.float32) + np.float32(0.5) - c) * (np.float32(1) / stretch)))
+        total = np.float32(0)
+        for v in w:  # one by one: numpy's pairwise sum differs in the last bit
+            total += v
+        rows += [i] * len(source)
+        columns += source.tolist()
+        values += (w * (np.float32(1) / total)).tolist()
+    return csr_array((np.array(values, np.float32), (rows, columns)), shape=(size_out, size_in))
+
+
+def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
+    """(H, W, 3) → (size, size, 3), antialiased lanczos3; rows first, then columns, then rounding to the nearest even."""
+    height, width = image.shape[:2]
+    rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(np.float32)
+    turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
+    out = (lanczos3_matrix(width, size) @ turned).reshape(size, size, 3).transpose(1, 0, 2)
+    return np.ascontiguousarray(np.clip(np.rint(out), 0, 255).astype(np.uint8))
+
+
+def center_crop(image: Uint8) -> Uint8:
+    """Cut out the middle 90 % of the area and enlarge it to the old size, bilinear with corners aligned (TensorFlow's crop_and_resize)."""
+    x = image.astype(np.float32) * np.float32(1 / 255)
+    for axis in (1, 0):
+        x = _crop_axis(x, axis)
+    return (np.clip(x, 0, 1) * np.float32(255.5)).astype(np.uint8)
+
+
+def _crop_axis(x: Float32, axis: int) -> Float32:
+    n = x.shape[axis]
+    side = np.sqrt(np.float32(CROP_AREA))
+    low = (np.float32(1) - side) / np.float32(2)
+    last = np.float32(n - 1)
+    step = ((low + side) - low) * last / last
+    at = low * last + np.arange(n, dtype=np.float32) * step
+    below = np.floor(at).astype(int)
+    fraction = (at - below.astype(np.float32)).reshape([-1 if a == axis else 1 for a in range(3)])
+    left, right = x.take(below, axis), x.take(np.ceil(at).astype(int), axis)
+    return left + (right - left) * fraction
+
+
+def prepare(image: Uint8, wiring: Wiring) -> Uint8:
+    """The simulator's picture (H, W, 3) uint8 → what the policy sees, (224, 224, 3) uint8, row 0 at the top."""
+    check_image(image)
+    out = orient(image, wiring.orientation)
+    if wiring.jpeg:
+        out = jpeg_round_trip(out)
+    out = resize_lanczos3(out)
+    return center_crop(out) if wiring.center_crop else out
+
+
+def pixel_values(image: Uint8) -> Float32:
+    """(H, W, 3) uint8 → (6, 224, 224) float32: three channels normalised for DINOv2, then three for SigLIP.
+
+    A picture of another size is first resized without keeping its aspect ("resize-naive", PIL bicubic).
+    """
+    check_image(image)
+    if image.shape[:2] != (SIZE, SIZE):
+        image = np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    x = image.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    mean, std = (np.array(v, np.float32).reshape(2, 3, 1, 1) for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD)))
+    return ((x - mean) / std).reshape(6, SIZE, SIZE)
