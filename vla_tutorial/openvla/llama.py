@@ -1,0 +1,176 @@
+"""Llama-2 in one file: the readable arithmetic that every faster path is held against.
+
+Module names are the keys of the published checkpoints (`language_model.model.layers.0.self_attn.q_proj.weight` and so on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vla_tutorial.openvla.config import LlamaConfig
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, q (N, H, T, hd), k and v (N, Hkv, T, hd)) → (N, H, T, hd): what tells training, prefill and decoding apart."""
+
+
+def causal(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention over the whole sequence, each position to itself and those before it."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+
+
+def rope_table(config: LlamaConfig, length: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary position embedding, each (length, head_dim / 2) float32."""
+    half = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] / config.rope_theta**half
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + head_dim/2) of (N, H, T, hd) by their angles; cos and sin (T, hd/2) or (N, 1, T, hd/2)."""
+    a, b = x.float().chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of every layer, each (L, N, Hkv, S, hd), with room for S positions a row."""
+
+    k: Tensor
+    v: Tensor
+
+    @classmethod
+    def empty(cls, config: LlamaConfig, rows: int, length: int, like: Tensor) -> Cache:
+        shape = (config.num_hidden_layers, rows, config.num_key_value_heads, length, config.head_dim)
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
+
+    def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """An `Attend` that keeps the keys and values of positions 0 … T−1."""
+        self.k[layer, :, :, : k.shape[2]], self.v[layer, :, :, : v.shape[2]] = k, v
+        return causal(layer, q, k, v)
+
+    def decode(self, positions: Tensor) -> Attend:
+        """An `Attend` for one new token a row, at `positions` (N,) int64. A row sees its own past alone, so rows may differ in length."""
+        rows = torch.arange(len(positions), device=positions.device)
+        mask = (torch.arange(self.k.shape[3], device=positions.device) <= positions[:, None])[:, None, None]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self.k[layer, rows, :, positions], self.v[layer, rows, :, positions] = k[:, :, 0], v[:, :, 0]
+            gqa = q.shape[1] != k.shape[1]
+            return F.scaled_dot_product_attention(q, self.k[layer], self.v[layer], attn_mask=mask, enable_gqa=gqa)
+
+        return attend
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x²) + eps) · weight over the last axis."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class SelfAttention(nn.Module):
+    """Causal attention with rotary positions; several query heads may share a key and value head (GQA)."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        kv = config.num_key_value_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+        """(N, T, d) → (N, T, d)."""
+        q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        out = attend(layer, rotate(q, *rope), rotate(k, *rope), v)
+        return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """down(silu(gate(x)) · up(x))."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Layer(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(config)
+        self.mlp = MLP(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rope, attend, layer)
+        return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Embeddings, layers and the final norm (the checkpoint's `language_model.model`)."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class Llama(nn.Module):
+    """The language model with its head."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend = causal) -> Tensor:
+        """Embeddings (N, T, d) and the rotary angles of their positions → hidden states (N, T, d) before the final norm."""
+        for i, layer in enumerate(self.model.layers):
+            x = layer(x, rope, attend, i)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Hidden states (…, d) → logits (…, vocab_size)."""
+        return self.lm_head(self.model.norm(x))  # type: ignore[no-any-return]
+
+    def stacks(self) -> list[list[nn.Linear]]:
+        """Linear layers with the same input, which a fast path runs as one: (q, k, v) and (gate, up) of every layer."""
+        layers = [layer for layer in self.model.layers if isinstance(layer, Layer)]
+        qkv = [[a.q_proj, a.k_proj, a.v_proj] for a in (layer.self_attn for layer in layers)]
+        return qkv + [[m.gate_proj, m.up_proj] for m in (layer.mlp for layer in layers)]
+
+
+def stacked(linears: Sequence[nn.Linear]) -> Tensor:
+    """One weight (sum of rows, in) over linear layers, sharing their memory: they are moved next to one another first if they are apart."""
+    weights = [linear.weight.data for linear in linears]
+    starts = [w.data_ptr() for w in weights]
+    ends = [w.data_ptr() + w.nbytes for w in weights]
+    rows, columns = sum(map(len, weights)), weights[0].shape[1]
+    same = len({w.untyped_storage().data_ptr() for w in weights}) == 1
+    if same and ends[:-1] == starts[1:]:
+        return weights[0].as_strided((rows, columns), (columns, 1))
+    whole = torch.cat(weights)
+    for linear, part in zip(linears, whole.split([len(w) for w in weights]), strict=True):
+        linear.weight.data = part
+    return whole

@@ -1,0 +1,114 @@
+"""OpenVLA: an image and a prompt go in, logits over the next token come out. This is the eager reference; `engine.py` is the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vla_tutorial.openvla.config import OpenVLAConfig
+from vla_tutorial.openvla.llama import Llama, rope_table
+from vla_tutorial.openvla.vision import Projector, VisionBackbone
+
+
+class OpenVLA(nn.Module):
+    """The fused vision tower, the projector and Llama. Parameter names and shapes are those of the published checkpoints."""
+
+    def __init__(self, config: OpenVLAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_backbone = VisionBackbone(config.vision)
+        self.projector = Projector(config.vision.width, config.llama.hidden_size)
+        self.language_model = Llama(config.llama)
+
+    @property
+    def device(self) -> torch.device:
+        return self.language_model.lm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.language_model.lm_head.weight.dtype
+
+    def embed_image(self, pixel_values: Tensor) -> Tensor:
+        """(N, 6, S, S) of any float dtype → (N, patches, d) in the model's dtype."""
+        return self.projector(self.vision_backbone(pixel_values.to(self.dtype)))  # type: ignore[no-any-return]
+
+    def embed(self, image: Tensor, input_ids: Tensor) -> Tensor:
+        """Projected patches (N, P, d) and ids (N, T), BOS first → the sequence [BOS][patches][rest] (N, P + T, d)."""
+        text = self.language_model.model.embed_tokens(input_ids)
+        return torch.cat([text[:, :1], image, text[:, 1:]], 1)
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        """Logits at every position, with gradients: what training needs.
+
+        Args:
+            pixel_values: (N, 6, S, S) float, from `pixels.pixel_values`.
+            input_ids: (N, T) int64 with BOS first; shorter rows are padded on the right, which causal attention makes harmless.
+
+        Returns:
+            (N, patches + T, vocab_size); the logits after text token t ≥ 1 are at index patches + t.
+        """
+        return self.sequence_logits(self.embed_image(pixel_values), input_ids)
+
+    def sequence_logits(self, image: Tensor, input_ids: Tensor) -> Tensor:
+        """`forward` for patches (N, P, d) that are already projected."""
+        x = self.embed(image, input_ids)
+        rope = rope_table(self.config.llama, x.shape[1], x.device)
+        return self.language_model.logits(self.language_model(x, rope))  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def generate(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+        """Greedy decoding by running the whole sequence anew for each token: slow, short, and what the engine must equal.
+
+        Args:
+            pixel_values: (N, 6, S, S) float.
+            prompts: N lists of ids of any length, BOS first.
+            count: tokens to generate a row.
+
+        Returns:
+            (N, count) int64, past an end-of-sequence token too; `finish` applies the rule for that.
+        """
+        image = self.embed_image(pixel_values.to(self.device))
+        ids, lengths = pad(prompts, max(map(len, prompts)) + count, self.device)
+        rows = torch.arange(len(prompts), device=self.device)
+        for step in range(count):
+            last = self.config.vision.patches + lengths + step - 1
+            ids[rows, lengths + step] = self.sequence_logits(image, ids)[rows, last].argmax(-1)
+        return torch.stack([row[n : n + count] for row, n in zip(ids, lengths.tolist(), strict=True)])
+
+
+def pad(prompts: Sequence[Sequence[int]], length: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Prompts as ids (N, length) int64, zeros on the right, and their lengths (N,) int64."""
+    ids = torch.tensor([[*p, *[0] * (length - len(p))] for p in prompts], dtype=torch.int64)
+    return ids.to(device), torch.tensor([len(p) for p in prompts], dtype=torch.int64).to(device)
+
+
+def finish(prompt: Sequence[int], generated: Sequence[int], eos: int) -> list[int]:
+    """The ids that are decoded into an action, as many as were asked for.
+
+    Generation stops at an early end-of-sequence token, and the published code then decodes the last ids of the whole sequence, the prompt's
+    among them.
+    """
+    stop = list(generated).index(eos) + 1 if eos in generated else len(generated)
+    return [*prompt, *generated[:stop]][-len(generated) :]
+
+
+def meta_model(config: OpenVLAConfig) -> OpenVLA:
+    """The model's structure without any memory behind it."""
+    with torch.device("meta"):
+        return OpenVLA(config).eval().requires_grad_(False)
+
+
+def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) -> OpenVLA:
+    """Give a meta model uninitialised memory on `device`; weights that a fast path runs as one get one allocation."""
+    for stack in model.language_model.stacks():
+        sizes = [linear.out_features for linear in stack]
+        whole = torch.empty(sum(sizes), stack[0].in_features, device=device, dtype=dtype)
+        for linear, part in zip(stack, whole.split(sizes), strict=True):
+            linear.weight = nn.Parameter(part, requires_grad=False)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_meta:
+                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device=device, dtype=dtype), requires_grad=False))
+    return model

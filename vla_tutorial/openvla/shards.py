@@ -1,0 +1,179 @@
+"""Reading safetensors shards: headers first, so that every disagreement is named before a byte of weights moves; then the bytes, straight to the device.
+
+The file format (github.com/huggingface/safetensors): 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}},
+then the tensors' bytes. There is nothing in it to execute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vla_tutorial.errors import TutorialError
+
+DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
+CHUNK = 16 << 20
+"""Bytes a read: large enough for the disk, small enough that all staging buffers together stay under 300 MB."""
+
+THREADS = 8
+MAX_HEADER = 100 << 20
+"""The format's own limit."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor in a shard: where its bytes are."""
+
+    path: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """At most CHUNK bytes of one tensor and the part of the parameter that they fill."""
+
+    path: Path
+    start: int
+    nbytes: int
+    dtype: torch.dtype
+    target: Tensor
+
+
+def read_headers(paths: Sequence[Path]) -> dict[str, Entry]:
+    """Every tensor of the shards by name.
+
+    Raises:
+        TutorialError: a shard is missing, cut short or not safetensors, or two shards hold the same name.
+    """
+    entries: dict[str, Entry] = {}
+    for path in paths:
+        for name, entry in _read_header(path).items():
+            if name in entries:
+                raise TutorialError(f"Tensor {name!r} is in both {entries[name].path.name} and {path.name}; expected once. Download the checkpoint again.")
+            entries[name] = entry
+    return entries
+
+
+def _read_header(path: Path) -> dict[str, Entry]:
+    damaged = f"{path} is not a whole safetensors file"
+    remedy = "The download was cut short or the file is damaged: delete it and download it again."
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as f:
+            length = int.from_bytes(f.read(8), "little")
+            if not 0 < length <= min(MAX_HEADER, size - 8):
+                raise TutorialError(f"{damaged}: it has {size} bytes and names a header of {length}. {remedy}")
+            header = json.loads(f.read(length))
+        entries = {k: _entry(path, v, 8 + length) for k, v in header.items() if k != "__metadata__"}
+    except OSError as e:
+        raise TutorialError(f"Shard {path} cannot be read ({e.strerror}). Expected every shard that the index names; download it again.") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise TutorialError(f"{damaged}: its header does not parse ({e}). {remedy}") from e
+    end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)
+    if end != size:
+        raise TutorialError(f"{damaged}: its header promises {end} bytes and the file has {size}. {remedy}")
+    return entries
+
+
+def _entry(path: Path, raw: Mapping[str, object], base: int) -> Entry:
+    dtype, shape, (start, end) = raw["dtype"], raw["shape"], raw["data_offsets"]  # type: ignore[misc]
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype}; known: {', '.join(DTYPES)}")
+    entry = Entry(path, DTYPES[str(dtype)], tuple(shape), base + start, end - start)  # type: ignore[arg-type, has-type]
+    if entry.nbytes != prod(entry.shape) * entry.dtype.itemsize:
+        raise ValueError(f"{entry.nbytes} bytes for shape {entry.shape} {dtype}")
+    return entry
+
+
+def check_names(entries: Mapping[str, Entry], expected: Mapping[str, Tensor], source: str) -> None:
+    """Raise a TutorialError that lists tensors which are missing, extra or of another shape than the model's."""
+    missing = [f"missing {n} {tuple(t.shape)}" for n, t in expected.items() if n not in entries]
+    extra = [f"extra {n} {e.shape}" for n, e in entries.items() if n not in expected]
+    both = [(n, e.shape, tuple(expected[n].shape)) for n, e in entries.items() if n in expected]
+    shapes = [f"{n} has shape {got}, expected {want}" for n, got, want in both if got != want]
+    problems = missing + extra + shapes
+    if problems:
+        more = f"; and {len(problems) - 12} more" if len(problems) > 12 else ""
+        raise TutorialError(
+            f"The tensors in {source} are not those of the model that its config.json describes: {'; '.join(problems[:12])}{more}. "
+            "Use the config.json that came with these weights."
+        )
+
+
+def fill(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> None:
+    """Copy every tensor's bytes into the parameter of its name, in several threads: reading and copying to the device overlap.
+
+    Raises:
+        TutorialError: a shard ends early, although its header was whole.
+    """
+    pieces = sorted(_pieces(entries, targets), key=lambda p: (p.path, p.start))
+    device = pieces[0].target.device
+    local = threading.local()
+
+    def run(piece: Piece) -> None:
+        if not hasattr(local, "staging"):
+            local.staging = Staging(min(CHUNK, max(p.nbytes for p in pieces)), device)
+        local.staging.copy(piece)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(run, pieces):
+            pass
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _pieces(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> Iterator[Piece]:
+    for name, entry in entries.items():
+        flat = targets[name].detach().view(-1)
+        step = CHUNK // entry.dtype.itemsize
+        for i in range(0, len(flat), step):
+            part = flat[i : i + step]
+            size = entry.dtype.itemsize
+            yield Piece(entry.path, entry.start + i * size, len(part) * size, entry.dtype, part)
+
+
+class Staging:
+    """One thread's two buffers: while one is on its way to the device the other is read into. Page-locked memory makes the copy asynchronous."""
+
+    def __init__(self, nbytes: int, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.buffers = [torch.empty(nbytes, dtype=torch.uint8, pin_memory=self.cuda) for _ in range(2)]
+        self.stream = torch.cuda.Stream(device) if self.cuda else None
+        self.copied = [torch.cuda.Event() for _ in range(2)] if self.cuda else []
+        self.turn = 0
+
+    def copy(self, piece: Piece) -> None:
+        """Read a piece and start its copy."""
+        self.turn ^= 1
+        if self.cuda:
+            self.copied[self.turn].synchronize()
+        source = self.buffers[self.turn][: piece.nbytes]
+        _read(piece, source)
+        if not self.cuda:
+            piece.target.copy_(source.view(piece.dtype))
+            return
+        with torch.cuda.stream(self.stream):
+            piece.target.copy_(source.view(piece.dtype), non_blocking=True)
+            self.copied[self.turn].record()
+
+
+def _read(piece: Piece, into: Tensor) -> None:
+    view, done = memoryview(into.numpy()), 0
+    with piece.path.open("rb", buffering=0) as f:
+        while done < piece.nbytes:
+            count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
+            if count == 0:
+                raise TutorialError(f"{piece.path} ends at byte {piece.start + done}, inside a tensor. Delete it and download it again.")
+            done += count

@@ -1,0 +1,158 @@
+"""The fused vision tower: DINOv2 and SigLIP over the same image, and the projector into the language model's width.
+
+Module names are the keys of the published checkpoints (`vision_backbone.featurizer.blocks.0.attn.qkv.weight` and so on), so nothing is renamed at loading.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vla_tutorial.openvla.config import VisionConfig, ViTConfig
+
+LAYER_NORM_EPS = 1e-6
+"""timm's value for both transformers; PyTorch's default of 1e-5 shifts logits by 6e-4."""
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention without a mask."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, d) → (N, T, d)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Two layers with the exact (erf) GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, d) → (…, d)."""
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a residual branch."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale_factor = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale_factor
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
+        self.attn = Attention(config)
+        self.ls1 = LayerScale(config.dim) if config.layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
+        self.mlp = MLP(config.dim, config.mlp_hidden)
+        self.ls2 = LayerScale(config.dim) if config.layer_scale else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, d) → (N, T, d)."""
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
+
+
+class AttentionPool(nn.Module):
+    """SigLIP's pooling head. OpenVLA never runs it; it is here because the checkpoints carry its weights."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.latent = nn.Parameter(torch.zeros(1, 1, config.dim))
+        self.q = nn.Linear(config.dim, config.dim)
+        self.kv = nn.Linear(config.dim, 2 * config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+        self.norm = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
+        self.mlp = MLP(config.dim, config.mlp_hidden)
+
+
+class PatchEmbed(nn.Module):
+    """Cuts an image into patches and maps each to a vector."""
+
+    def __init__(self, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_size, patch_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, S, S) → (N, patches, d), row by row."""
+        return self.proj(image).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class ViT(nn.Module):
+    """A vision transformer up to the block whose output OpenVLA uses."""
+
+    def __init__(self, config: ViTConfig, patches: int, patch_size: int) -> None:
+        super().__init__()
+        self.config = config
+        if config.class_token:
+            self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
+        if config.registers:
+            self.reg_token = nn.Parameter(torch.randn(1, config.registers, config.dim) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(1, patches, config.dim) * 0.02)
+        self.patch_embed = PatchEmbed(config.dim, patch_size)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
+        if config.attention_pool:
+            self.attn_pool = AttentionPool(config)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, S, S) → (N, patches, d): positions are added to the patches alone, then the prefix goes in front, and comes off at the end."""
+        x = self.patch_embed(image) + self.pos_embed
+        prefix = [self.cls_token] if self.config.class_token else []
+        prefix += [self.reg_token] if self.config.registers else []
+        x = torch.cat([p.expand(len(x), -1, -1) for p in prefix] + [x], 1)
+        for block in self.blocks[: self.config.used_blocks]:
+            x = block(x)
+        return x[:, self.config.prefix :]
+
+
+class VisionBackbone(nn.Module):
+    """Both transformers, side by side."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.image_size = config.image_size
+        self.featurizer = ViT(config.dino, config.patches, config.patch_size)
+        self.fused_featurizer = ViT(config.siglip, config.patches, config.patch_size)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(N, 6, S, S) → (N, patches, d_dino + d_siglip); the first three channels are normalised for DINO, the last three for SigLIP.
+
+        A picture larger than the tower's by a whole factor is averaged down, so `mini` takes the same 224-pixel input.
+        """
+        if pixel_values.shape[-1] != self.image_size:
+            pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)
+        return torch.cat([self.featurizer(pixel_values[:, :3]), self.fused_featurizer(pixel_values[:, 3:])], -1)
+
+
+class Projector(nn.Module):
+    """Patch features into the language model's embedding space; exact GELU after the first two layers."""
+
+    def __init__(self, width: int, hidden_size: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, hidden_size)
+        self.fc3 = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, patches, width) → (N, patches, hidden_size)."""
+        return self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(features)))))  # type: ignore[no-any-return]
