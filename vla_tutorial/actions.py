@@ -106,7 +106,9 @@ def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
         raise TutorialError(f"An action has {length} numbers (x, y, z, three rotations, gripper); got shape {a.shape}.")
     if not np.isfinite(a).all():
         where = np.argwhere(~np.isfinite(a))[0]
-        raise TutorialError(f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. Check the policy's output.")
+        raise TutorialError(
+            f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. Check the policy's output."
+        )
     return a
 
 

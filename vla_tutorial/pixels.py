@@ -113,7 +113,8 @@ def center_crop(image: Uint8) -> Uint8:
     x = image.astype(np.float32) * np.float32(1 / 255)
     for axis in (1, 0):
         x = _crop_axis(x, axis)
-    return (np.clip(x, 0, 1) * np.float32(255.5)).astype(np.uint8)
+    out: Uint8 = (np.clip(x, 0, 1) * np.float32(255.5)).astype(np.uint8)
+    return out
 
 
 def _crop_axis(x: Float32, axis: int) -> Float32:
@@ -125,8 +126,9 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
     at = low * last + np.arange(n, dtype=np.float32) * step
     below = np.floor(at).astype(int)
     fraction = (at - below.astype(np.float32)).reshape([-1 if a == axis else 1 for a in range(3)])
-    left, right = x.take(below, axis), x.take(np.ceil(at).astype(int), axis)
-    return left + (right - left) * fraction
+    left: Float32 = x.take(below, axis)
+    right: Float32 = x.take(np.ceil(at).astype(int), axis)
+    return np.asarray(left + (right - left) * fraction, np.float32)
 
 
 def prepare(image: Uint8, wiring: Wiring) -> Uint8:

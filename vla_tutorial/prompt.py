@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +31,9 @@ class Prompt:
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that this project uses."""
 
-    def __call__(self, text: str) -> dict[str, list[int]]: ...
+    def __call__(self, text: str) -> Mapping[str, list[int]]:
+        """Text → a mapping with `input_ids`, BOS in front."""
+        ...
 
 
 def build(wiring: Wiring, instruction: str) -> Prompt:

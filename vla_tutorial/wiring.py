@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vla_tutorial.errors import TutorialError
+
 PINNED_MUJOCO = "3.3.2"
 """From MuJoCo 3.3.3 the floor of LIBERO-object renders darker and published success falls (openvla issues 282 and 335)."""
 
@@ -21,6 +23,8 @@ class Wiring:
 
     Attributes:
         unnorm_key: whose action statistics turn the bins into motion. Required: no default is safe.
+        embedded_statistics: whether statistics shipped with this package may stand in for a key that the policy does not bring.
+            False for a checkpoint: its own keys are the ones that it was trained with.
         orientation: what is done to the simulator's picture, which arrives upside down *and* mirrored relative to the training data.
         jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
         center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was trained with random crops of that size).
@@ -35,6 +39,7 @@ class Wiring:
     """
 
     unnorm_key: str
+    embedded_statistics: bool = False
     orientation: Orientation = "rotate_180"
     jpeg: bool = True
     center_crop: bool = True
@@ -46,3 +51,15 @@ class Wiring:
     settle_steps: int = 10
     max_steps: int | None = None
     mujoco: str = PINNED_MUJOCO
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no episode could run with."""
+        if "{instruction}" not in self.prompt_template:
+            raise TutorialError(
+                f"The prompt template {self.prompt_template!r} has no {{instruction}} in it: nothing would tell the policy what to do."
+            )
+        if self.settle_steps < 0 or self.camera_size < 1 or (self.max_steps is not None and self.max_steps < 1):
+            raise TutorialError(
+                f"settle_steps={self.settle_steps}, camera_size={self.camera_size}, max_steps={self.max_steps}: "
+                "expected settle_steps ≥ 0, camera_size ≥ 1 and max_steps ≥ 1 (or None)."
+            )

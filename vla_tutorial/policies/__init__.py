@@ -1,1 +1,38 @@
 """Policies: `expert` (scripted, privileged) and model policies of OpenVLA's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+
+__all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy"]
+
+
+def _expert(checkpoint: str | None = None, **options: Any) -> Policy:
+    from vla_tutorial.policies.expert import ExpertPolicy
+
+    if checkpoint:
+        raise TutorialError(f"The expert is a script and has no checkpoint; leave out --checkpoint {checkpoint}.")
+    return ExpertPolicy(**options)
+
+
+POLICIES: dict[str, Callable[..., Policy]] = {"expert": _expert}
+"""Every policy by name. A loader imports what it needs when it is called."""
+
+
+def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
+    """The policy called `name`, ready to predict.
+
+    Args:
+        name: a key of `POLICIES`.
+        checkpoint: hub id or folder, for policies that have one.
+
+    Raises:
+        TutorialError: the name is unknown, or the checkpoint cannot be used.
+    """
+    if name not in POLICIES:
+        raise unknown("policy", name, POLICIES)
+    return POLICIES[name](checkpoint=checkpoint, **options)

@@ -22,7 +22,9 @@ def choose_backend() -> str:
         return "cgl"
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     if wanted and wanted not in _LIBRARIES:
-        raise TutorialError(f"MUJOCO_GL={wanted!r} needs a screen or is unknown; expected 'egl' or 'osmesa'. Unset it or choose one of these.")
+        raise TutorialError(
+            f"MUJOCO_GL={wanted!r} needs a screen or is unknown; expected 'egl' or 'osmesa'. Unset it or choose one of these."
+        )
     for name in [wanted] if wanted else _LIBRARIES:
         if ctypes.util.find_library(_LIBRARIES[name]):
             os.environ["MUJOCO_GL"] = name

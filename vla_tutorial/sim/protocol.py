@@ -70,7 +70,7 @@ def check_task(suite: str, task: int, init: int | None = None) -> Task:
 
 
 def _instruction(suite: str, from_file_name: str, bddl: Path) -> str:
-    """`task.language` comes from the file name; the LIBERO-PRO suites that vary language or task keep the name and change the definition."""
+    """`task.language` comes from the file name; LIBERO-PRO suites that vary language or task keep the name and change the definition."""
     if not suite.endswith(("_lan", "_task")):
         return from_file_name
     return str(libero.load().envs.bddl_utils.get_problem_info(str(bddl))["language_instruction"])

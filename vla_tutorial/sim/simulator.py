@@ -24,14 +24,15 @@ class Observation:
     """What LIBERO returns after a control step, at 20 Hz.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB, as MuJoCo renders it: rotated by 180° from what the policy was trained on. None when not rendered.
+        image: (H, W, 3) uint8, RGB, as MuJoCo renders it: rotated by 180° from what the policy was trained on.
+            Black when the simulator was built with `render=False`.
         eef_pos: (3,) metres, world frame: the grip site.
         eef_quat: (4,) x, y, z, w, world frame.
         gripper_qpos: (2,) metres, the two finger joints.
         joint_pos: (7,) radians.
     """
 
-    image: NDArray[np.uint8] | None
+    image: NDArray[np.uint8]
     eef_pos: NDArray[np.float64]
     eef_quat: NDArray[np.float64]
     gripper_qpos: NDArray[np.float64]
@@ -44,9 +45,8 @@ class _Camera:
     Disabling the observable itself would stop its clock and shift the moment at which later pictures are taken.
     """
 
-    def __init__(self, sensor: Any, size: int) -> None:
-        self.sensor, self.on = sensor, False
-        self.blank = np.zeros((size, size, 3), np.uint8)
+    def __init__(self, sensor: Any, blank: NDArray[np.uint8]) -> None:
+        self.sensor, self.on, self.blank = sensor, False, blank
         self.__modality__ = sensor.__modality__
 
     def __call__(self, cache: Any) -> Any:
@@ -70,27 +70,34 @@ class Simulator:
             suite: for example "libero_object"; see `protocol.suites`.
             task: number within the suite.
             camera_size: width and height of the picture in pixels.
-            render: False leaves out the camera altogether: `Observation.image` is None.
+            render: False leaves out the camera altogether, for policies that do not look: `Observation.image` is black.
         """
         self.task = check_task(suite, task)
         module = libero.load()
         with libero.quiet():
             self._env = module.envs.env_wrapper.ControlEnv(
-                bddl_file_name=str(self.task.bddl), camera_names=[CAMERA], camera_heights=camera_size, camera_widths=camera_size,
-                has_renderer=False, has_offscreen_renderer=render, use_camera_obs=render, ignore_done=True,
-            )  # fmt: skip
+                bddl_file_name=str(self.task.bddl),
+                camera_names=[CAMERA],
+                camera_heights=camera_size,
+                camera_widths=camera_size,
+                has_renderer=False,
+                has_offscreen_renderer=render,
+                use_camera_obs=render,
+                ignore_done=True,
+            )
             self._env.seed(SEED)
             self._env.reset()
         self._inner = self._env.env
-        self._camera = self._install_camera(camera_size) if render else None
+        self._blank = np.zeros((camera_size, camera_size, 3), np.uint8)
+        self._camera = self._install_camera() if render else None
         self.model, self.data = self._inner.sim.model._model, self._inner.sim.data._data
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
         goal = self._inner.parsed_problem["goal_state"]
         self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
 
-    def _install_camera(self, size: int) -> _Camera:
+    def _install_camera(self) -> _Camera:
         name = f"{CAMERA}_image"
-        camera = _Camera(self._inner._observables[name]._sensor, size)
+        camera = _Camera(self._inner._observables[name]._sensor, self._blank)
         self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
         return camera
 
@@ -110,10 +117,10 @@ class Simulator:
             self._show(k == settle_steps - 1)
             raw, *_ = self._inner.step(NO_OP)
         self._show(True)
-        return _observation(raw)
+        return self._observation(raw)
 
     def _restart(self) -> None:
-        """Everything that a hard reset clears and `set_init_state` leaves: the controller's goal, the gripper's memory, clocks and flags."""
+        """Clear what a hard reset clears and `set_init_state` leaves: controller goal, gripper memory, clocks and flags."""
         inner = self._inner
         inner.sim.reset()
         robot = inner.robots[0]
@@ -148,7 +155,16 @@ class Simulator:
             TutorialError: NaN, infinity or a wrong length.
         """
         raw, reward, done, _ = self._inner.step(check_action(action))
-        return _observation(raw), float(reward), bool(done)
+        return self._observation(raw), float(reward), bool(done)
+
+    def _observation(self, raw: Mapping[str, Any]) -> Observation:
+        return Observation(
+            image=raw.get(f"{CAMERA}_image", self._blank),
+            eef_pos=raw["robot0_eef_pos"],
+            eef_quat=raw["robot0_eef_quat"],
+            gripper_qpos=raw["robot0_gripper_qpos"],
+            joint_pos=raw["robot0_joint_pos"],
+        )
 
     def state(self) -> NDArray[np.float64]:
         """MuJoCo's time, qpos and qvel, flattened: (S,) float64, as `reset` takes it."""
@@ -169,13 +185,3 @@ class Simulator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _observation(raw: Mapping[str, Any]) -> Observation:
-    return Observation(
-        image=raw.get(f"{CAMERA}_image"),
-        eef_pos=raw["robot0_eef_pos"],
-        eef_quat=raw["robot0_eef_quat"],
-        gripper_qpos=raw["robot0_gripper_qpos"],
-        joint_pos=raw["robot0_joint_pos"],
-    )

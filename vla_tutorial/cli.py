@@ -1,0 +1,188 @@
+"""The command line: `vla-tutorial --help`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vla_tutorial.errors import TutorialError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=__import__("vla_tutorial").__doc__)
+err = Console(stderr=True)
+out = Console()
+
+BAD_INPUT, INTERRUPTED, UNHEALTHY = 2, 130, 1
+"""Exit codes: a mistake that the user can mend; Ctrl-C; something that the doctor found."""
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and installation; exit code 1 when something would silently spoil results (20 s).
+
+    Example: `vla-tutorial doctor`
+    """
+    from vla_tutorial.doctor import Finding, examine
+
+    marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "fail": "[red]FAIL[/]"}
+    findings: list[Finding] = []
+    for finding in examine():
+        findings.append(finding)
+        out.print(f"{marks[finding.verdict]} {finding.check:<16} {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if finding.remedy:
+            out.print(f"     {'':<16} → {escape(finding.remedy)}", highlight=False, soft_wrap=True)
+    failed = [f.check for f in findings if f.verdict == "fail"]
+    out.print(f"[red]Results here would not be comparable: {', '.join(failed)}.[/]" if failed else "[green]Ready.[/]")
+    raise typer.Exit(UNHEALTHY if failed else 0)
+
+
+@app.command()
+def conditions() -> None:
+    """List the conditions: what each one changes, and at which boundary.
+
+    Example: `vla-tutorial conditions`
+    """
+    from vla_tutorial.conditions import CATALOGUE, changed_settings
+    from vla_tutorial.demo import SCENE, WIRING
+
+    for c in CATALOGUE.values():
+        out.print(f"[bold]{c.name}[/] · {c.boundary}\n  {c.teaches}", highlight=False)
+        for setting, (before, after) in changed_settings(c, WIRING, SCENE).items():
+            out.print(f"  [dim]{setting}: {escape(repr(before))} → {escape(repr(after))}[/]", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the two episodes and index.html.")] = Path("demo"),
+    policy: Annotated[str, typer.Option(help="Which policy acts.")] = "expert",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a demonstration that is there already.")] = False,
+) -> None:
+    """See one task succeed and then fail through one wrong setting: two videos and plots on one page (about a minute on two cores).
+
+    Example: `vla-tutorial demo --out demo`
+    """
+    from vla_tutorial import demo as demonstration
+    from vla_tutorial.policies import load_policy
+    from vla_tutorial.sim import step_limit
+
+    acting = load_policy(policy)
+    with _progress() as progress:
+        limit = step_limit(demonstration.SCENE.suite)
+        bar = progress.add_task("building the simulator", total=None)
+        report = demonstration.run(
+            acting,
+            out_dir,
+            overwrite=overwrite,
+            on_step=lambda name, step: progress.update(
+                bar, description=name, completed=step.step + 1, total=step.step + 1 if step.done else limit
+            ),
+        )
+    for name, result in report.results.items():
+        out.print(f"{name:<18} {_sentence(result.success, result.steps, result.first_close)}", highlight=False)
+    out.print(f"Open [bold]{escape(str(report.page))}[/] in a browser. ({report.seconds:.0f} s)", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def rollout(
+    suite: Annotated[str, typer.Option(help="LIBERO suite, for example libero_object.")],
+    task: Annotated[int, typer.Option(help="Task number in the suite.")],
+    init: Annotated[int, typer.Option(help="Number of the saved initial state.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the episode.")],
+    policy: Annotated[str, typer.Option(help="Which policy acts.")] = "expert",
+    condition: Annotated[list[str] | None, typer.Option(help="A condition by name; may be given several times.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")] = None,
+    unnorm_key: Annotated[str | None, typer.Option(help="Whose action statistics to use; by default those of the suite.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Step limit; by default the published one of the suite.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an episode that is in the folder already.")] = False,
+) -> None:
+    """Run one episode and record it: steps.jsonl, episode.json, agentview.png, episode.mp4 and gripper.png.
+
+    Example: `vla-tutorial rollout --suite libero_object --task 0 --init 0 --condition no_flip --out out/no_flip`
+    """
+    from vla_tutorial.conditions import apply
+    from vla_tutorial.loop import statistics_for
+    from vla_tutorial.policies import load_policy
+    from vla_tutorial.record import check_folder, record_episode
+    from vla_tutorial.scene import Scene
+    from vla_tutorial.sim import Simulator, check_task, step_limit
+    from vla_tutorial.wiring import Wiring
+
+    names = condition or []
+    check_task(suite, task, init)
+    wiring, scene = apply(names, Wiring(unnorm_key=unnorm_key or base_suite(suite), max_steps=max_steps), Scene(suite, task, init))
+    limit = wiring.max_steps or step_limit(suite)
+    check_folder(out_dir, overwrite)
+    acting = load_policy(policy, checkpoint)
+    statistics_for(acting, wiring)
+    _warn_of_other_mujoco()
+    with _progress() as progress:
+        bar = progress.add_task("building the simulator", total=None)
+        with Simulator(suite, task, wiring.camera_size) as simulator:
+            result = record_episode(
+                acting,
+                simulator,
+                wiring,
+                scene,
+                out_dir,
+                names,
+                overwrite=overwrite,
+                on_step=lambda step: progress.update(
+                    bar, description="control step", completed=step.step + 1, total=step.step + 1 if step.done else limit
+                ),
+            )
+    out.print(
+        f"{_sentence(result.success, result.steps, result.first_close)} Recorded in [bold]{escape(str(out_dir))}[/].",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def base_suite(suite: str) -> str:
+    """The suite that a LIBERO-PRO suite varies, whose statistics its policies carry: libero_object_swap → libero_object."""
+    from vla_tutorial.sim.protocol import STEP_LIMITS
+
+    return max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite)
+
+
+def _sentence(success: bool | None, steps: int, first_close: int | None) -> str:
+    verdict = {True: "[green]success[/]", False: "[red]failure[/]", None: "[yellow]incomplete[/]"}[success]
+    closed = "gripper never closed" if first_close is None else f"first gripper close at step {first_close}"
+    return f"{verdict} after {steps} steps, {closed}."
+
+
+def _warn_of_other_mujoco() -> None:
+    from vla_tutorial.doctor import check_mujoco
+
+    finding = check_mujoco()
+    if finding.verdict == "fail":
+        err.print(
+            f"[yellow]Warning:[/] MuJoCo {escape(finding.detail)}; the episode's record says so. {escape(finding.remedy)}", highlight=False
+        )
+
+
+def main() -> None:
+    """Entry point: errors in words and exit codes as documented."""
+    try:
+        app(standalone_mode=False)
+    except TutorialError as e:
+        err.print(f"[red]Error:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        err.print("[yellow]Stopped.[/] What was recorded is kept and marked incomplete.")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

