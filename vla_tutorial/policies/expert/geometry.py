@@ -1,0 +1,173 @@
+"""Collision boxes of a body, their sections and the beams between two fingers. Metres, world frame unless said otherwise.
+
+LIBERO builds the collision shape of every object from boxes, so boxes describe them exactly; any other shape is taken as its bounding box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import mujoco
+
+Floats = NDArray[np.float64]
+
+_CORNERS: Floats = np.array(list(product((-1.0, 1.0), repeat=3)))
+"""(8, 3): corners of a unit box."""
+
+_EDGES = np.array([(i, j) for i, j in product(range(8), repeat=2) if i < j and np.abs(_CORNERS[i] - _CORNERS[j]).sum() == 2])
+"""(12, 2): the pairs of corners that an edge joins."""
+
+_TINY = 1e-9
+
+
+def ramp(value: float, zero_at: float, one_at: float) -> float:
+    """0 at `zero_at`, 1 at `one_at`, straight in between and constant outside; `one_at` may be the smaller one."""
+    return min(max((value - zero_at) / (one_at - zero_at), 0.0), 1.0)
+
+
+def smooth_ramp(value: float, zero_at: float, one_at: float) -> float:
+    """Like `ramp`, with slope 0 at both ends."""
+    x = ramp(value, zero_at, one_at)
+    return x * x * (3 - 2 * x)
+
+
+def norm(vector: Floats) -> float:
+    """Euclidean length; several times faster than `numpy.linalg.norm` on three numbers."""
+    return float(np.sqrt(vector @ vector))
+
+
+def rotation_vector(rotation: Floats) -> Floats:
+    """Rotation matrix (3, 3) → axis times angle (3,), radians."""
+    twice_sine_axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine, cosine = norm(twice_sine_axis) / 2, (np.trace(rotation) - 1) / 2
+    scale = float(np.arctan2(sine, cosine)) / (2 * sine + 1e-12)
+    return scale * twice_sine_axis
+
+
+def rotation_from_quaternion(quaternion: ArrayLike) -> Floats:
+    """Quaternion (4,) w, x, y, z, of any length but 0 → rotation matrix (3, 3)."""
+    w, x, y, z = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The collision boxes of one body in the body's frame; they never change, so one instance serves a model's whole life.
+
+    Attributes:
+        centers: (n, 3) metres.
+        axes: (n, 3, 3), columns are a box's axes.
+        half_sizes: (n, 3) metres.
+        corners: (8n, 3) metres, eight rows a box.
+    """
+
+    centers: Floats
+    axes: Floats
+    half_sizes: Floats
+    corners: Floats
+
+    @classmethod
+    def from_model(cls, model: mujoco.MjModel, body: int) -> Boxes:
+        """Every colliding geom of `body` and of the bodies below it. Joints between them, as of a drawer, are taken at their zero."""
+        frames = [_geom_frame(model, g, body) for g in range(model.ngeom) if model.geom_contype[g] or model.geom_conaffinity[g]]
+        found = [frame for frame in frames if frame is not None]
+        centers, axes, half = (np.array([f[k] for f in found]).reshape(-1, *shape) for k, shape in enumerate([(3,), (3, 3), (3,)]))
+        corners = centers[:, None] + np.einsum("nij,nkj->nki", axes, _CORNERS * half[:, None])
+        return cls(centers, axes, half, corners.reshape(-1, 3))
+
+
+def _geom_frame(model: mujoco.MjModel, geom: int, root: int) -> tuple[Floats, Floats, Floats] | None:
+    """Centre (3,), axes (3, 3) and half sizes (3,) of a geom's bounding box in the frame of body `root`; None when it is not part of it."""
+    rotation = rotation_from_quaternion(model.geom_quat[geom])
+    center = model.geom_pos[geom] + rotation @ model.geom_aabb[geom, :3]
+    body = int(model.geom_bodyid[geom])
+    while body != root:
+        if body == 0:
+            return None
+        step = rotation_from_quaternion(model.body_quat[body])
+        center, rotation = model.body_pos[body] + step @ center, step @ rotation
+        body = int(model.body_parentid[body])
+    return center, rotation, model.geom_aabb[geom, 3:].copy()
+
+
+@dataclass(frozen=True)
+class Solid:
+    """Boxes at a pose.
+
+    Attributes:
+        boxes: the shape.
+        position: (3,) metres, the body's origin.
+        rotation: (3, 3), body to world.
+    """
+
+    boxes: Boxes
+    position: Floats
+    rotation: Floats
+
+    @cached_property
+    def corners(self) -> Floats:
+        """(8n, 3) corners of all boxes."""
+        return self.boxes.corners @ self.rotation.T + self.position
+
+    @cached_property
+    def bottom(self) -> float:
+        """Height of the lowest corner."""
+        return float(self.corners[:, 2].min())
+
+    @cached_property
+    def top(self) -> float:
+        """Height of the highest corner."""
+        return float(self.corners[:, 2].max())
+
+    def edges(self) -> tuple[Floats, Floats]:
+        """Begin and end of every box edge, (12n, 3) each."""
+        corners = self.corners.reshape(-1, 8, 3)
+        return corners[:, _EDGES[:, 0]].reshape(-1, 3), corners[:, _EDGES[:, 1]].reshape(-1, 3)
+
+    def edge_points(self, fractions: Sequence[float]) -> Floats:
+        """Points on every edge at these fractions of its length, (k, 3)."""
+        begin, end = self.edges()
+        return np.concatenate([begin + f * (end - begin) for f in fractions])
+
+    def section(self, heights: Sequence[float]) -> Floats:
+        """Where the edges cross the horizontal planes at `heights`: (k, 2), x and y. All corners seen from above when they hardly do."""
+        begin, end = self.edges()
+        rise = end[:, 2] - begin[:, 2]
+        t = (np.asarray(heights)[:, None] - begin[:, 2]) / np.where(np.abs(rise) < _TINY, _TINY, rise)
+        points = begin[:, :2] + t[..., None] * (end - begin)[:, :2]
+        crossing = points[(t >= 0) & (t <= 1)]
+        return crossing if len(crossing) >= 4 else self.corners[:, :2]
+
+    def beams(self, origins: Floats, direction: Floats) -> Floats:
+        """The stretch of parallel lines that the solid fills, as a light barrier between the fingers would see it (slab method).
+
+        Args:
+            origins: (k, 3) metres, where the lines begin to count.
+            direction: (3,) unit vector.
+
+        Returns:
+            (j, 2) metres along `direction`, begin and end, for those j of the k lines that hit.
+        """
+        local = (origins - self.position) @ self.rotation
+        offset = np.einsum("nji,knj->kni", self.boxes.axes, local[:, None] - self.boxes.centers)
+        slope = np.einsum("nji,j->ni", self.boxes.axes, direction @ self.rotation)
+        slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
+        one, other = (-self.boxes.half_sizes - offset) / slope, (self.boxes.half_sizes - offset) / slope
+        enter, leave = np.minimum(one, other).max(2), np.maximum(one, other).min(2)
+        hit = enter < leave
+        filled: Floats = np.stack([np.where(hit, enter, np.inf).min(1), np.where(hit, leave, -np.inf).max(1)], 1)
+        return np.asarray(filled[hit.any(1)])

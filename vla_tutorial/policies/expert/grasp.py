@@ -1,0 +1,130 @@
+"""Where and how to grasp: yaw of the fingers and a slide along the object, so that it fits between them and the hand hits nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_tutorial.policies.expert.geometry import Floats, Solid
+from vla_tutorial.policies.expert.parameters import Parameters
+from vla_tutorial.policies.expert.scene import BASKET
+
+HOME_YAW = np.pi / 2
+"""Finger axis at the home pose: world y."""
+
+_YAWS: Floats = np.radians(np.arange(-90, 90, 6))
+_SLIDES: Floats = np.array([0, 6, -6, 12, -12, 18, -18, 24, -24, 36, -36, 48, -48]) / 1000
+
+_COMFORTABLE_WIDTH, _LARGEST_WIDTH = 0.056, 0.067
+"""Metres: up to the first the fingers have 12 mm of air on either side; beyond the second they land on the object, by trial."""
+
+_HALF_PAD = 0.016
+"""Metres at an object's end that a slide keeps for the pads, which are 16 mm wide."""
+
+_PALM_HALF = (0.112, 0.040)
+"""Metres along and across the finger axis: robosuite's collision mesh of the hand (0.104, 0.032), and 8 mm of air."""
+
+_FINGERS_HALF = (0.066, 0.018)
+"""The same for the two fingers when open (0.064, 0.011 with the mesh's own margin)."""
+
+_PALM_HEIGHT, _TIP_DEPTH = 0.026, 0.009
+"""Metres from the grip site up to the palm (0.034, less 8 mm of air) and down to the finger tips."""
+
+_NEAR = 0.28
+"""Metres: objects whose origins are farther away than this cannot touch the hand."""
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """A grasp from above.
+
+    Attributes:
+        yaw: radians of the finger axis; the opposite direction is as good.
+        center: (2,) metres, world, where the grip site goes.
+        height: metres, world, of the grip site.
+        width, length: metres that the object measures along the finger axis and across it.
+    """
+
+    yaw: float
+    center: Floats
+    height: float
+    width: float
+    length: float
+
+
+def grasp_height(target: Solid, parameters: Parameters) -> float:
+    """Height of the grip site, as deep as the palm allows and as high as the floor demands."""
+    return max(target.top - parameters.grasp_depth, target.bottom + parameters.floor_clearance)
+
+
+def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters) -> Grasp:
+    """The cheapest of 30 yaws times 13 slides: home yaw at the object's middle unless that is too wide or collides with a neighbour.
+
+    Args:
+        name: the target's name in `solids`.
+        solids: every object of the scene.
+        parameters: for the grasp's height.
+    """
+    target = solids[name]
+    height = grasp_height(target, parameters)
+    points = target.section([height - 0.008, height, height + 0.008])
+    finger_axes, cross_axes = _axes(HOME_YAW + _YAWS)
+    along, across = points @ finger_axes.T, points @ cross_axes.T
+    widths, lengths = np.ptp(along, axis=0), np.ptp(across, axis=0)
+    middles = _middle(along)[:, None] * finger_axes + _middle(across)[:, None] * cross_axes
+    centers = middles[:, None] + _SLIDES[:, None] * cross_axes[:, None]
+    obstacles = _obstacles(name, solids, middles[0], height)
+    cost = _shape_cost(widths, lengths) + _collision_cost(obstacles, centers, finger_axes, cross_axes, height)
+    yaw, slide = np.unravel_index(int(cost.argmin()), cost.shape)
+    return Grasp(HOME_YAW + float(_YAWS[yaw]), centers[yaw, slide], height, float(widths[yaw]), float(lengths[yaw]))
+
+
+def _axes(yaws: Floats) -> tuple[Floats, Floats]:
+    """Unit vectors (k, 2) along each yaw and 90° to its left."""
+    along = np.stack([np.cos(yaws), np.sin(yaws)], 1)
+    return along, np.stack([-along[:, 1], along[:, 0]], 1)
+
+
+def _middle(values: Floats) -> Floats:
+    middle: Floats = (values.max(0) + values.min(0)) / 2
+    return middle
+
+
+def _obstacles(name: str, solids: Mapping[str, Solid], center: Floats, height: float) -> Floats:
+    """(k, 3) points on and in the neighbours that the hand could touch when it grasps at `center` (2,)."""
+    points = [np.empty((0, 3))]
+    for other, solid in solids.items():
+        if other == name or np.hypot(*(solid.position[:2] - center)) > _NEAR:
+            continue
+        hollow = other == BASKET
+        surface = solid.edge_points((0, 0.2, 0.4, 0.6, 0.8, 1) if hollow else (0, 0.5, 1))
+        surface = surface[(surface[:, 2] > height - _TIP_DEPTH) & (np.abs(surface[:, :2] - center).max(1) < 0.15)]
+        points.append(surface)
+        if len(surface) and not hollow:
+            points.append((surface + surface.mean(0)) / 2)  # edges alone would let the fingers stand inside a large box
+    return np.concatenate(points)
+
+
+def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
+    """(yaws, slides): 1 for each 0.2 rad of turn and each 20 mm of slide, much more for what does not fit between the fingers."""
+    fit = np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60 + np.maximum(widths - _LARGEST_WIDTH, 0) * 4000
+    off_the_end = np.abs(_SLIDES) > np.maximum(lengths[:, None] / 2 - _HALF_PAD, 1e-6)
+    cost: Floats = (fit + np.abs(_YAWS) / 0.2)[:, None] + np.abs(_SLIDES) / 0.02 + 1e3 * off_the_end
+    return cost
+
+
+def _collision_cost(obstacles: Floats, centers: Floats, finger_axes: Floats, cross_axes: Floats, height: float) -> Floats:
+    """(yaws, slides) by how deep palm or fingers would enter an obstacle: 15 within the first 6 mm, 3 for each further 10 mm."""
+    if not len(obstacles):
+        return np.zeros(centers.shape[:2])
+    # Project obstacles and centres apart and subtract: (yaws, slides, points) is the only large array.
+    along = np.abs((finger_axes @ obstacles[:, :2].T)[:, None] - np.einsum("ysi,yi->ys", centers, finger_axes)[..., None])
+    across = np.abs((cross_axes @ obstacles[:, :2].T)[:, None] - np.einsum("ysi,yi->ys", centers, cross_axes)[..., None])
+    palm = np.minimum(_PALM_HALF[0] - along, _PALM_HALF[1] - across)
+    palm[..., obstacles[:, 2] <= height + _PALM_HEIGHT] = 0
+    fingers = np.minimum(_FINGERS_HALF[0] - along, _FINGERS_HALF[1] - across)
+    depth = np.maximum(np.maximum(palm, fingers).max(2), 0)
+    cost: Floats = 15 * np.minimum(depth / 0.006, 1) + 300 * depth
+    return cost

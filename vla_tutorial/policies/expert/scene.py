@@ -1,0 +1,109 @@
+"""Read a `Situation` from MuJoCo's state by names that robosuite and LIBERO give to the parts of their models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.policies.base import PrivilegedState
+from vla_tutorial.policies.expert.geometry import Boxes, Floats, Solid, rotation_from_quaternion
+from vla_tutorial.policies.expert.situation import Basket, Grip, Hand, Situation
+
+if TYPE_CHECKING:
+    import mujoco
+
+BASKET = "basket_1"
+_REGION = "basket_1_contain_region"
+_SITE = "gripper0_grip_site"
+_PADS = ("gripper0_finger1_pad_collision", "gripper0_finger2_pad_collision")
+_FINGERS = ("gripper0_finger_joint1", "gripper0_finger_joint2")
+_ELBOW = "robot0_joint4"
+_SHOULDER_HEIGHT = 0.333
+"""Metres from the base to the shoulder (Franka's DH parameter d1)."""
+
+POSE_GRID = 1e-4
+"""Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad), so that resting objects, which tremble by less, need no new plan."""
+
+WHERE_IT_WORKS = "The expert puts things into a basket: libero_object and its LIBERO-PRO variants, libero_10 tasks 0, 1 and 7."
+
+
+class Scene:
+    """Ids and shapes of one compiled model, looked up once; `read` then turns any state of that model into a `Situation`."""
+
+    def __init__(self, model: mujoco.MjModel, bodies: Mapping[str, int]) -> None:
+        """Look up names and shapes.
+
+        Raises:
+            TutorialError: the scene has no basket or no Panda gripper; says where the expert works.
+        """
+        if BASKET not in bodies:
+            raise TutorialError(f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. {WHERE_IT_WORKS}")
+        try:
+            self._region, self._site = model.site(_REGION).id, model.site(_SITE).id
+            self._pads = [model.geom(name).id for name in _PADS]
+            fingers = [model.joint(name) for name in _FINGERS]
+            self._elbow = int(model.joint(_ELBOW).qposadr[0])
+            self._base = model.body("robot0_link0").id
+        except KeyError as e:
+            raise TutorialError(f"The expert cannot work in this scene: {str(e.args[0]).splitlines()[0]} {WHERE_IT_WORKS}") from e
+        self._finger_position = [int(j.qposadr[0]) for j in fingers]
+        self._finger_velocity = [int(j.dofadr[0]) for j in fingers]
+        self._pad_thickness = float(model.geom_size[self._pads[0], 1])
+        self._region_size: Floats = model.site_size[self._region].copy()
+        self._boxes = {name: Boxes.from_model(model, body) for name, body in bodies.items()}
+        self._bodies = {name: body for name, body in bodies.items() if len(self._boxes[name].centers)}
+
+    def solid(self, data: mujoco.MjData, name: str) -> Solid:
+        """One object where it is now."""
+        body = self._bodies[name]
+        return Solid(self._boxes[name], data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy())
+
+    def rounded_poses(self, data: mujoco.MjData) -> Floats:
+        """(objects, 7) position and quaternion of every object, on `POSE_GRID`: what a grasp is planned on."""
+        bodies = list(self._bodies.values())
+        poses: Floats = np.concatenate([data.xpos[bodies], data.xquat[bodies]], 1)
+        return np.round(poses / POSE_GRID) * POSE_GRID
+
+    def solids(self, poses: Floats) -> dict[str, Solid]:
+        """Every object at the given (objects, 7) poses."""
+        rows = zip(self._bodies, poses, strict=True)
+        return {name: Solid(self._boxes[name], pose[:3], rotation_from_quaternion(pose[3:])) for name, pose in rows}
+
+    def read(self, state: PrivilegedState) -> Situation:
+        """The situation in a state of this model.
+
+        Raises:
+            TutorialError: no target, or a target that is not in the scene.
+        """
+        if not state.targets:
+            raise TutorialError(f"The task puts nothing into anything. {WHERE_IT_WORKS}")
+        for name in state.targets:
+            if name not in self._bodies:
+                raise unknown("target", name, (n for n in self._bodies if n != BASKET), WHERE_IT_WORKS)
+        hand, basket = self._hand(state.data), self._basket(state.data)
+        solids = {name: self.solid(state.data, name) for name in state.targets}
+        waiting = [n for n in state.targets if not basket.contains(solids[n].position)] or [state.targets[-1]]
+        grips = {name: Grip.measure(hand, solids[name]) for name in waiting}
+        name = max(waiting, key=lambda n: grips[n].beams)  # what is between the fingers goes first, else the first in the task's order
+        return Situation(hand, basket, name, solids[name], grips[name], basket.contains(solids[name].position))
+
+    def _hand(self, data: Any) -> Hand:
+        position, rotation = data.site_xpos[self._site].copy(), data.site_xmat[self._site].reshape(3, 3).copy()
+        pads = sorted(float((data.geom_xpos[g] - position) @ rotation[:, 0]) for g in self._pads)
+        one, other = self._finger_position
+        return Hand(
+            position,
+            rotation,
+            pads=(pads[0] + self._pad_thickness, pads[1] - self._pad_thickness),
+            opening=float(data.qpos[one] - data.qpos[other]),
+            finger_speed=float(np.abs(data.qvel[self._finger_velocity]).sum()),
+            elbow=float(data.qpos[self._elbow]),
+            shoulder=data.xpos[self._base] + (0, 0, _SHOULDER_HEIGHT),
+        )
+
+    def _basket(self, data: Any) -> Basket:
+        center, rotation = data.site_xpos[self._region].copy(), data.site_xmat[self._region].reshape(3, 3).copy()
+        return Basket(self.solid(data, BASKET), center, rotation, self._region_size)

@@ -1,0 +1,117 @@
+"""What the expert decides on: hand, basket, target and how it lies between the fingers. Metres, radians, world frame (z up)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_tutorial.policies.expert.geometry import Floats, Solid, norm
+
+_BEAMS: Floats = np.array([(across, down) for across in (-0.006, 0.0, 0.006) for down in (-0.007, -0.001, 0.005)])
+"""(9, 2) metres from the grip site: lines between the finger pads, which measure 16 mm by 16 mm and lie 4 mm above the site."""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The gripper and the arm behind it.
+
+    Attributes:
+        position: (3,) the grip site, between the pads.
+        rotation: (3, 3) columns are the finger axis, the axis across it, and the approach axis (down).
+        pads: inner faces of the two pads along the finger axis, from the grip site: about −0.038 and 0.038 when open.
+        opening: metres between the fingers: 0.080 open, 0 closed.
+        finger_speed: m/s, both fingers added.
+        elbow: joint 4 in radians; −0.47 is nearly straight, where pulling inward locks the arm.
+        shoulder: (3,).
+    """
+
+    position: Floats
+    rotation: Floats
+    pads: tuple[float, float]
+    opening: float
+    finger_speed: float
+    elbow: float
+    shoulder: Floats
+
+    @property
+    def yaw(self) -> float:
+        """Direction of the finger axis in the horizontal plane."""
+        return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
+
+
+@dataclass(frozen=True)
+class Basket:
+    """The basket and the region inside it that counts.
+
+    Attributes:
+        solid: its walls and floor.
+        center, rotation, half_size: (3,), (3, 3), (3,) of the region, a box.
+    """
+
+    solid: Solid
+    center: Floats
+    rotation: Floats
+    half_size: Floats
+
+    def contains(self, point: Floats) -> bool:
+        """Whether LIBERO counts an object with its origin here as inside."""
+        return bool((np.abs(self.rotation.T @ (point - self.center)) < self.half_size).all())
+
+    @property
+    def region_top(self) -> float:
+        """Upper end of the region, below the rim."""
+        return float(self.center[2] + self.half_size[2])
+
+
+@dataclass(frozen=True)
+class Grip:
+    """What is between the fingers, by nine beams from pad to pad.
+
+    Attributes:
+        beams: how many of the nine the object breaks.
+        slack: metres of air between the object and the pads, both sides added; 0.08 without an object.
+    """
+
+    beams: int
+    slack: float
+
+    @classmethod
+    def measure(cls, hand: Hand, solid: Solid) -> Grip:
+        """Look from pad to pad; parts of the object more than 6 mm outside the pads do not count."""
+        across, down = hand.rotation[:, 1], hand.rotation[:, 2]
+        filled = solid.beams(hand.position + _BEAMS[:, :1] * across + _BEAMS[:, 1:] * down, hand.rotation[:, 0])
+        left, right = hand.pads
+        filled = filled[(filled[:, 1] > left - 0.006) & (filled[:, 0] < right + 0.006)]
+        if not len(filled):
+            return cls(0, 0.08)
+        return cls(len(filled), float(max(filled[:, 0].min() - left, 0) + max(right - filled[:, 1].max(), 0)))
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that the expert decides on.
+
+    Attributes:
+        name: the object to handle now.
+        target: its solid.
+        grip: how it lies between the fingers.
+        delivered: whether it is inside the basket, as all others that the task asks for then are.
+    """
+
+    hand: Hand
+    basket: Basket
+    name: str
+    target: Solid
+    grip: Grip
+    delivered: bool
+
+    @property
+    def offset(self) -> Floats:
+        """(2,) metres from the target's origin to the middle of the basket."""
+        return self.basket.center[:2] - self.target.position[:2]
+
+    @property
+    def distance(self) -> float:
+        """Metres of `offset`."""
+        return norm(self.offset)
