@@ -1,0 +1,63 @@
+"""What each part of an action must at least compute and move, counted from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vla_tutorial.openvla.config import OpenVLAConfig, ViTConfig
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations and bytes of memory traffic; as a ceiling, both per second."""
+
+    flops: float
+    bytes: float
+
+    def bound_ms(self, ceiling: Cost) -> float:
+        """No version runs faster than this on a machine with that ceiling, in milliseconds."""
+        return 1e3 * max(self.flops / ceiling.flops, self.bytes / ceiling.bytes)
+
+    def json(self) -> dict[str, float]:
+        return {"tflop": round(self.flops / 1e12, 4), "gb": round(self.bytes / 1e9, 4)}
+
+
+def costs(config: OpenVLAConfig, rows: int, text: int, actions: int, itemsize: int) -> dict[str, Cost]:
+    """Vision with projector, prefill, and one decode step in the middle of an action, for a batch.
+
+    Weights count as read once. Of the activations only what must outlive a part counts: pictures in, and the cache of keys and values.
+    """
+    llama, vision = config.llama, config.vision
+    length = vision.patches + text
+    kv = 2 * llama.num_key_value_heads * llama.head_dim
+    attention = llama.hidden_size * (2 * llama.hidden_size + kv)
+    mlp = 3 * llama.hidden_size * llama.intermediate_size
+    layers, head = llama.num_hidden_layers * (attention + mlp), llama.vocab_size * llama.hidden_size
+    cache = llama.num_hidden_layers * kv
+    # the last layer's output projection and MLP are needed for the last position alone
+    saved = (length - 1) * (mlp + llama.hidden_size**2)
+    scores = 2 * llama.num_hidden_layers * length**2 * llama.hidden_size  # q·k and p·v, half of them behind the causal mask
+    middle = length + actions / 2
+    return {
+        "vision": _vision(config, rows, itemsize),
+        "prefill": Cost(rows * (2 * (length * layers - saved + head) + scores), itemsize * (layers + head + rows * length * cache)),
+        "decode": Cost(
+            rows * (2 * (layers + head) + 4 * llama.num_hidden_layers * middle * llama.hidden_size),
+            itemsize * (layers + head + rows * middle * cache),
+        ),
+    }
+
+
+def _vision(config: OpenVLAConfig, rows: int, itemsize: int) -> Cost:
+    vision, width, out = config.vision, config.vision.width, config.llama.hidden_size
+    projector = width * 4 * width + 4 * width * out + out * out
+    flops, weights = 2.0 * vision.patches * projector, projector
+    for vit in (vision.dino, vision.siglip):
+        tokens, block, patch = vision.patches + vit.prefix, _block(vit), 3 * vision.patch_size**2 * vit.dim
+        flops += 2 * tokens * (vit.used_blocks * block + patch) + 4 * vit.used_blocks * tokens**2 * vit.dim
+        weights += vit.used_blocks * block + patch
+    return Cost(rows * flops, itemsize * (weights + rows * 6 * vision.image_size**2))
+
+
+def _block(vit: ViTConfig) -> int:
+    return 4 * vit.dim**2 + 2 * vit.dim * vit.mlp_hidden
