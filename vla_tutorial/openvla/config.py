@@ -96,6 +96,7 @@ class LlamaConfig:
 
     @property
     def head_dim(self) -> int:
+        """Channels an attention head."""
         return self.hidden_size // self.num_attention_heads
 
 
@@ -167,11 +168,18 @@ def parse_config(raw: Mapping[str, Any], source: str = "config.json") -> OpenVLA
 
 
 def _vision(raw: Mapping[str, Any], source: str) -> VisionConfig:
-    parts = {"dino": replace(ViTConfig(), **raw.get("dino", {})), "siglip": replace(SIGLIP, **raw.get("siglip", {}))}
-    unknown = set(raw) - {f.name for f in fields(VisionConfig)}
-    if unknown:
-        raise TutorialError(f"{source}: {VISION_KEY} has unknown keys {sorted(unknown)}; known: image_size, patch_size, dino, siglip.")
-    return replace(VisionConfig(), **{**raw, **parts})
+    _refuse_unknown(VisionConfig, raw, f"{source}: {VISION_KEY}")
+    vits = {}
+    for name, default in (("dino", ViTConfig()), ("siglip", SIGLIP)):
+        _refuse_unknown(ViTConfig, raw.get(name, {}), f"{source}: {VISION_KEY}.{name}")
+        vits[name] = replace(default, **raw.get(name, {}))
+    return replace(VisionConfig(), **{**raw, **vits})
+
+
+def _refuse_unknown(cls: type, raw: Mapping[str, Any], where: str) -> None:
+    known = [f.name for f in fields(cls)]
+    if unknown := sorted(set(raw) - set(known)):
+        raise TutorialError(f"{where} has unknown keys {unknown}; known: {', '.join(known)}. Correct the spelling.")
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

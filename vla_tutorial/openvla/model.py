@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.llama import Llama, rope_table
@@ -94,9 +96,18 @@ def finish(prompt: Sequence[int], generated: Sequence[int], eos: int) -> list[in
     return [*prompt, *generated[:stop]][-len(generated) :]
 
 
+class _SkipInitialisation(TorchFunctionMode):
+    """Drawing random numbers on the meta device yields none, and imports PyTorch's compiler: 1.2 s on the way to a model that loads in a few."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def meta_model(config: OpenVLAConfig) -> OpenVLA:
     """The model's structure without any memory behind it."""
-    with torch.device("meta"):
+    with torch.device("meta"), _SkipInitialisation():
         return OpenVLA(config).eval().requires_grad_(False)
 
 

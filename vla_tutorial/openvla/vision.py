@@ -97,6 +97,10 @@ class PatchEmbed(nn.Module):
         return self.proj(image).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
+def _learned(tokens: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.normal_(torch.empty(1, tokens, dim), std=0.02))
+
+
 class ViT(nn.Module):
     """A vision transformer up to the block whose output OpenVLA uses."""
 
@@ -104,10 +108,10 @@ class ViT(nn.Module):
         super().__init__()
         self.config = config
         if config.class_token:
-            self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
+            self.cls_token = _learned(1, config.dim)
         if config.registers:
-            self.reg_token = nn.Parameter(torch.randn(1, config.registers, config.dim) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, patches, config.dim) * 0.02)
+            self.reg_token = _learned(config.registers, config.dim)
+        self.pos_embed = _learned(patches, config.dim)
         self.patch_embed = PatchEmbed(config.dim, patch_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
