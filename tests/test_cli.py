@@ -1,0 +1,114 @@
+"""The command line as a user meets it: exit codes, words, and nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vla_tutorial import cli
+
+ROLLOUT = ["rollout", "--suite", "libero_object", "--task", "0", "--init", "0", "--policy", "expert"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process → (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vla-tutorial", *map(str, arguments)])
+        monkeypatch.setattr(cli.out, "file", sys.stdout)
+        monkeypatch.setattr(cli.err, "file", sys.stderr)
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as e:
+            code = e.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--suite", "libero_objekt"], "Did you mean 'libero_object'"),
+        (["--task", "11"], "expected 0 … 9"),
+        (["--init", "50"], "expected 0 … 49"),
+        (["--condition", "noflip"], "Did you mean 'no_flip'"),
+        (["--condition", "no_flip", "--condition", "flip_only"], "both change orientation"),
+        (["--policy", "expart"], "Did you mean 'expert'"),
+        (["--unnorm-key", "bridge"], "bridge_orig"),
+        (["--max-steps", "0"], "max_steps"),
+        (["--policy", "expert", "--checkpoint", "x"], "no checkpoint"),
+        (["--task", "one"], "Invalid value"),
+        (["--suite"], "--suite"),
+    ],
+)
+def test_bad_input_exits_2_and_writes_nothing(run, tmp_path, change, words):
+    code, _, err = run(*ROLLOUT, "--out", tmp_path / "e", *change)
+    assert code == 2
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "e").exists()
+
+
+def test_existing_episode_is_kept(run, tmp_path):
+    (tmp_path / "episode.json").write_text("{}")
+    code, _, err = run(*ROLLOUT, "--out", tmp_path)
+    assert code == 2
+    assert "--overwrite" in err
+    assert (tmp_path / "episode.json").read_text() == "{}"
+
+
+def test_rollout_records(run, tmp_path):
+    code, out, _ = run(*ROLLOUT, "--out", tmp_path / "e", "--max-steps", 3, "--condition", "no_flip", "--condition", "gripper_inverted")
+    assert code == 0
+    assert "failure after 3 steps" in out
+    entry = json.loads((tmp_path / "e/episode.json").read_text())
+    assert entry["conditions"] == ["no_flip", "gripper_inverted"]
+
+
+def test_other_mujoco_is_said_and_recorded(run, tmp_path, monkeypatch):
+    from vla_tutorial import record
+
+    real = record.importlib.metadata.version
+    monkeypatch.setattr(record.importlib.metadata, "version", lambda name: "3.3.3" if name == "mujoco" else real(name))
+    code, _, err = run(*ROLLOUT, "--out", tmp_path / "e", "--max-steps", 1)
+    assert code == 0
+    assert "MuJoCo 3.3.3" in err
+    assert "3.3.3" in json.loads((tmp_path / "e/episode.json").read_text())["warnings"][0]
+
+
+def test_conditions_lists_all(run):
+    code, out, _ = run("conditions")
+    assert code == 0
+    for words in ("no_flip · pixels", "wrong_prompt · prompt", "wrong_unnorm_key · motion", "'binarised' → 'inverted'"):
+        assert words in out
+
+
+@pytest.mark.parametrize("command", ["doctor", "conditions", "demo", "rollout"])
+def test_help_has_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"vla-tutorial {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_stopping_keeps_a_valid_incomplete_episode(tmp_path, signal_number, code):
+    command = [sys.executable, "-m", "vla_tutorial.cli", *ROLLOUT, "--out", str(tmp_path / "e")]
+    steps = tmp_path / "e/steps.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None and not (steps.exists() and steps.stat().st_size):
+            time.sleep(0.05)
+        os.kill(process.pid, signal_number)
+        assert process.wait(60) == code
+    assert json.loads((tmp_path / "e/episode.json").read_text())["success"] is None
+    lines = [json.loads(text) for text in steps.read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    assert lines

@@ -1,0 +1,38 @@
+from dataclasses import replace
+
+import pytest
+
+from vla_tutorial import prompt
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.wiring import Wiring
+
+WIRING = Wiring(unnorm_key="libero_object")
+
+
+def test_template_and_lower_case():
+    assert prompt.build(WIRING, "Pick Up X").text == "In: What action should the robot take to pick up x?\nOut:"
+    assert "Pick Up X" in prompt.build(replace(WIRING, lower_case=False), "Pick Up X").text
+
+
+@pytest.mark.parametrize(
+    ("ids", "empty_token", "expected"),
+    [([1, 5], True, [1, 5, 29871]), ([1, 5, 29871], True, [1, 5, 29871]), ([1, 5], False, [1, 5])],
+)
+def test_empty_token(ids, empty_token, expected):
+    assert prompt.token_ids(prompt.Prompt("x", empty_token), lambda text: {"input_ids": ids}) == expected
+
+
+def test_template_without_a_place_for_the_instruction():
+    with pytest.raises(TutorialError, match="instruction"):
+        Wiring(unnorm_key="libero_object", prompt_template="What action?")
+
+
+@pytest.mark.parametrize("bad", [{"settle_steps": -1}, {"max_steps": 0}, {"camera_size": 0}])
+def test_impossible_wirings(bad):
+    with pytest.raises(TutorialError, match="expected settle_steps"):
+        Wiring(unnorm_key="libero_object", **bad)
+
+
+def test_unnorm_key_has_no_default():
+    with pytest.raises(TypeError):
+        Wiring()
