@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from vla_tutorial import actions
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
-from vla_tutorial.policies.expert import ExpertPolicy
+from vla_tutorial.policies.expert import ExpertPolicy, Parameters, grasp
 from vla_tutorial.policies.expert.limits import fit
+from vla_tutorial.policies.expert.scene import Scene
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
 
@@ -100,6 +101,21 @@ def test_any_state_gets_a_label_within_the_range_of_the_tokens(sim: Simulator) -
         assert (action[:6] >= statistics.q01[:6] - 1e-12).all()
         assert (action[:6] <= statistics.q99[:6] + 1e-12).all()
         assert abs(action[6]) == 1
+
+
+def test_no_better_grasp_is_skipped(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates whose shape alone rules them out are not checked for collisions; checking all of them changes nothing."""
+    rng, parameters = np.random.default_rng(1), Parameters()
+    scene = Scene(sim.model, sim.bodies)
+    sim.reset(0)
+    poses = scene.rounded_poses(sim.data)
+    for _ in range(10):
+        poses[:, :2] += rng.normal(0, 0.03, (len(poses), 2))
+        solids = scene.solids(poses)
+        quick = grasp.choose_grasp(sim.targets[0], solids, parameters)
+        with monkeypatch.context() as patch:
+            patch.setattr(grasp, "_WORST_COLLISION", 1e9)
+            assert quick.center.tolist() == grasp.choose_grasp(sim.targets[0], solids, parameters).center.tolist()
 
 
 def test_tokens_say_the_action_to_half_a_bin(sim: Simulator) -> None:

@@ -78,8 +78,8 @@ def approach(s: Situation, grasp: Grasp, p: Parameters) -> Command:
     rotation, angle = turn_to(s, yaw, p)
     error = grasp.center - hand.position[:2]
     along, across = abs(float(error @ (np.cos(yaw), np.sin(yaw)))), abs(float(error @ (np.sin(yaw), -np.cos(yaw))))
-    # How far off the middle the fingers still go around the object: half their opening, less half of it, within reason.
-    slack_along = float(np.clip(0.037 - grasp.width / 2, 0.004, 0.016))
+    # How far off the fingers still go around the object: half their opening, less half of it, within reason.
+    slack_along = float(np.clip(0.037 - grasp.width / 2 - abs(grasp.shift), 0.004, 0.016))
     slack_across = min(p.close_across, grasp.length / 2 - 0.006)
     outside = float(np.hypot(max(along - 0.6 * slack_along, 0), max(across - 0.6 * slack_across, 0)))
     height = _cone_height(s, grasp, outside + 0.06 * max(angle - 0.15, 0) + 0.03 * (1 - ramp(hand.opening, 0.064, 0.074)))
