@@ -19,6 +19,7 @@ class Cost:
         return 1e3 * max(self.flops / ceiling.flops, self.bytes / ceiling.bytes)
 
     def json(self) -> dict[str, float]:
+        """For the report, in TFLOP and GB."""
         return {"tflop": round(self.flops / 1e12, 4), "gb": round(self.bytes / 1e9, 4)}
 
 

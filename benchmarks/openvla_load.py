@@ -75,7 +75,7 @@ def read(folder: Path, threads: int) -> float:
 
 def load(folder: Path, device: torch.device) -> dict[str, float]:
     """Load in a fresh process, so that its peak of host memory is the loading's own."""
-    out = subprocess.run([sys.executable, __file__, str(folder), str(device)], check=True, capture_output=True, text=True)
+    out = subprocess.run([sys.executable, __file__, str(folder), str(device)], check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(out.stdout.splitlines()[-1])
     return result
 

@@ -42,6 +42,7 @@ class Report:
         self.path, self.data = path, dict[str, Any]()
 
     def put(self, key: str, value: Any) -> None:
+        """Add one entry, print it, and write the file."""
         self.data[key] = value
         print(f"[{time.strftime('%H:%M:%S')}] {key}: {json.dumps(value)}", flush=True)
         if self.path:
@@ -208,7 +209,7 @@ def profile(engine: Engine, rows: int) -> list[str]:
     activity = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[activity.CUDA] if engine.graphs else [activity.CPU]) as p:
         engine.act(*args)
-    total = [(e.device_time_total or e.cpu_time_total, e.count, e.key) for e in p.key_averages()]
+    total = [(e.self_device_time_total or e.self_cpu_time_total, e.count, e.key) for e in p.key_averages()]
     return [f"{us / 1e3:8.2f} ms {count:5d} × {key[:90]}" for us, count, key in sorted(total, reverse=True)[:16]]
 
 

@@ -267,6 +267,7 @@ def test_a_batch_equals_one_by_one(whole: Path, engine: bool) -> None:
     assert together.dtype == np.int64
     np.testing.assert_array_equal(together[:8], np.concatenate([policy.predict([one]) for one in batch[:8]]))
     assert len({tuple(row) for row in together.tolist()}) > 1
+    np.testing.assert_array_equal(together[:8], load_model_policy("test", whole, device="cpu", engine=not engine).predict(batch[:8]))
     assert policy.predict([]).shape == (0, 5)
     assert policy.provenance["dtype"] == "float32"
 

@@ -1,0 +1,1 @@
+"""OpenVLA itself: configuration, model, checkpoints, and the engine that runs it fast."""

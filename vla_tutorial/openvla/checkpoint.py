@@ -178,6 +178,6 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     path = need(folder, "tokenizer.json", "the tokenizer")
     try:
-        return cast(Tokenizer, PreTrainedTokenizerFast(tokenizer_file=str(path)))
+        return cast(Tokenizer, PreTrainedTokenizerFast(tokenizer_file=str(path)))  # type: ignore[no-untyped-call]
     except Exception as e:  # the tokenizers library raises a bare Exception for a file that does not parse
         raise TutorialError(f"{path} is not a tokenizer ({e}). Download it again.") from e

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -42,6 +43,7 @@ class Weights:
 
     @classmethod
     def of(cls, layer: Layer) -> Weights:
+        """Those of one eager layer."""
         a, m = layer.self_attn, layer.mlp
         return cls(
             Product("qkv", stacked([a.q_proj, a.k_proj, a.v_proj]), layer.input_layernorm.weight),
@@ -146,9 +148,9 @@ def _graph_ms(work: Callable[[], object]) -> float | None:
     with torch.cuda.graph(graph):
         work()
     graph.replay()
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(6)]
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(6)]  # type: ignore[no-untyped-call]
     for event in events:
         event.record()
         graph.replay()
     torch.cuda.synchronize()
-    return min(a.elapsed_time(b) for a, b in zip(events[:-1], events[1:], strict=True))
+    return min(float(a.elapsed_time(b)) for a, b in pairwise(events))

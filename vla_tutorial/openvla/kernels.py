@@ -30,7 +30,7 @@ TILES = (Tile(16, 256, 4, 4), Tile(32, 128, 5, 4), Tile(32, 256, 3, 4), Tile(64,
 """Candidates; `fast.py` measures them on the machine that it runs on."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])  # one compilation for all batch sizes
 def _skinny(
     x, norm, w, residual, out, M, N, K, eps,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
@@ -92,7 +92,7 @@ def skinny(x: Tensor, w: Tensor, tile: Tile, *, norm: Tensor | None = None, eps:
 def _attend(qkv, positions, cos, sin, keys, values, out, S, H, HKV, scale, HALF: tl.constexpr, BS: tl.constexpr):
     row, head = tl.program_id(0), tl.program_id(1)
     group = head // (H // HKV)
-    p = tl.load(positions + row)
+    p = tl.load(positions + row).to(tl.int32)
     i, d = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
     c, s = tl.load(cos + p * HALF + i), tl.load(sin + p * HALF + i)
     base = qkv + row * (H + 2 * HKV) * 2 * HALF

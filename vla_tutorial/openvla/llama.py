@@ -45,8 +45,9 @@ class Cache:
 
     @classmethod
     def empty(cls, config: LlamaConfig, rows: int, length: int, like: Tensor) -> Cache:
+        """Room for `rows` × `length` positions, of `like`'s dtype and device; the contents are whatever was there."""
         shape = (config.num_hidden_layers, rows, config.num_key_value_heads, length, config.head_dim)
-        return cls(like.new_zeros(shape), like.new_zeros(shape))
+        return cls(like.new_empty(shape), like.new_empty(shape))
 
     def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """An `Attend` that keeps the keys and values of positions 0 … T−1."""
@@ -75,6 +76,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(…, d) → (…, d)."""
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
@@ -107,6 +109,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(…, d) → (…, d)."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
@@ -121,6 +124,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+        """(N, T, d) → (N, T, d)."""
         x = x + self.self_attn(self.input_layernorm(x), rope, attend, layer)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
@@ -171,6 +175,6 @@ def stacked(linears: Sequence[nn.Linear]) -> Tensor:
     if same and ends[:-1] == starts[1:]:
         return weights[0].as_strided((rows, columns), (columns, 1))
     whole = torch.cat(weights)
-    for linear, part in zip(linears, whole.split([len(w) for w in weights]), strict=True):
+    for linear, part in zip(linears, whole.split([len(w) for w in weights]), strict=True):  # type: ignore[no-untyped-call]
         linear.weight.data = part
     return whole

@@ -26,10 +26,12 @@ class OpenVLA(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.language_model.lm_head.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the weights."""
         return self.language_model.lm_head.weight.dtype
 
     def embed_image(self, pixel_values: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ class OpenVLA(nn.Module):
         """`forward` for patches (N, P, d) that are already projected."""
         x = self.embed(image, input_ids)
         rope = rope_table(self.config.llama, x.shape[1], x.device)
-        return self.language_model.logits(self.language_model(x, rope))  # type: ignore[no-any-return]
+        return self.language_model.logits(self.language_model(x, rope))
 
     @torch.inference_mode()
     def generate(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
@@ -116,7 +118,7 @@ def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) 
     for stack in model.language_model.stacks():
         sizes = [linear.out_features for linear in stack]
         whole = torch.empty(sum(sizes), stack[0].in_features, device=device, dtype=dtype)
-        for linear, part in zip(stack, whole.split(sizes), strict=True):
+        for linear, part in zip(stack, whole.split(sizes), strict=True):  # type: ignore[no-untyped-call]
             linear.weight = nn.Parameter(part, requires_grad=False)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -29,7 +29,7 @@ def check_image_matters(model: OpenVLA, prompt_ids: Sequence[int]) -> float:
     ids = torch.tensor([list(prompt_ids)] * 2, device=model.device)
     with torch.inference_mode():
         black, white = model(extremes, ids)[:, -1].float()
-    difference = (black - white).abs().max().item()
+    difference = float((black - white).abs().max())
     if not difference > 0:  # NaN fails too
         raise TutorialError(
             f"A black and a white frame give the same logits (difference {difference}): the model ignores its image. "

@@ -37,11 +37,15 @@ class PlainRunner:
         """There is nothing to choose."""
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
+        """See `Runner`."""
         cos, sin = self.rope
+        for kept in (cache.k, cache.v):
+            kept[:, :, :, x.shape[1] :] = 0  # masked out until written, but 0 · NaN would be NaN
         x = self.llama(x, (cos[: x.shape[1]], sin[: x.shape[1]]), cache.prefill)
         return self.llama.logits(x[torch.arange(len(x), device=x.device), last])
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """See `Runner`."""
         cos, sin = (table[positions][:, None, None] for table in self.rope)
         x = self.llama.model.embed_tokens(tokens[:, None])
         return self.llama.logits(self.llama(x, (cos, sin), cache.decode(positions))[:, 0])

@@ -150,8 +150,8 @@ class Staging:
     def __init__(self, nbytes: int, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
         self.buffers = [torch.empty(nbytes, dtype=torch.uint8, pin_memory=self.cuda) for _ in range(2)]
-        self.stream = torch.cuda.Stream(device) if self.cuda else None
-        self.copied = [torch.cuda.Event() for _ in range(2)] if self.cuda else []
+        self.stream = torch.cuda.Stream(device) if self.cuda else None  # type: ignore[no-untyped-call]
+        self.copied = [torch.cuda.Event() for _ in range(2)] if self.cuda else []  # type: ignore[no-untyped-call]
         self.turn = 0
 
     def copy(self, piece: Piece) -> None:
@@ -170,7 +170,7 @@ class Staging:
 
 
 def _read(piece: Piece, into: Tensor) -> None:
-    view, done = memoryview(into.numpy()), 0
+    view, done = memoryview(into.numpy()), 0  # type: ignore[arg-type]
     with piece.path.open("rb", buffering=0) as f:
         while done < piece.nbytes:
             count = os.preadv(f.fileno(), [view[done:]], piece.start + done)

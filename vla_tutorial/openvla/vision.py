@@ -51,6 +51,7 @@ class LayerScale(nn.Module):
         self.scale_factor = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(…, d) → (…, d)."""
         return x * self.scale_factor
 
 
@@ -126,7 +127,7 @@ class ViT(nn.Module):
         x = torch.cat([p.expand(len(x), -1, -1) for p in prefix] + [x], 1)
         for block in self.blocks[: self.config.used_blocks]:
             x = block(x)
-        return x[:, self.config.prefix :]
+        return x[:, self.config.prefix :]  # type: ignore[no-any-return]
 
 
 class VisionBackbone(nn.Module):
