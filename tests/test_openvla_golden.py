@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -133,10 +134,15 @@ def test_names_and_shapes_are_those_of_openvla_7b() -> None:
 
 def test_the_unshrunk_vision_tower() -> None:
     """Weights by the rule of the golden README, from numpy's Philox, so that 1.5 GB need no file."""
-    tower = VisionBackbone(OpenVLAConfig().vision).eval()
+    with torch.device("meta"):
+        tower = VisionBackbone(OpenVLAConfig().vision).eval()
+    tower.to_empty(device="cpu")
     with np.load(DATA / "full_vision_golden.npz") as f, torch.inference_mode():
-        for name, parameter in tower.named_parameters():
-            parameter.copy_(torch.from_numpy(reference_weight(name, tuple(parameter.shape))))
+        parameters = dict(tower.named_parameters())
+        with ThreadPoolExecutor() as pool:
+            drawn = pool.map(lambda name: reference_weight(name, tuple(parameters[name].shape)), parameters)
+            for parameter, weight in zip(parameters.values(), drawn, strict=True):
+                parameter.copy_(torch.from_numpy(weight))
         with np.load(DATA / "tiny_openvla" / "golden.npz") as tiny:
             out = tower(torch.from_numpy(tiny["pixel_values.noise224"])[None])[0].numpy()
         np.testing.assert_array_equal(out.shape, f["shape"])

@@ -57,9 +57,11 @@ class OpenVLA(nn.Module):
 
     def sequence_logits(self, image: Tensor, input_ids: Tensor) -> Tensor:
         """`forward` for patches (N, P, d) that are already projected."""
+        return self.language_model.logits(self._hidden(image, input_ids))
+
+    def _hidden(self, image: Tensor, input_ids: Tensor) -> Tensor:
         x = self.embed(image, input_ids)
-        rope = rope_table(self.config.llama, x.shape[1], x.device)
-        return self.language_model.logits(self.language_model(x, rope))
+        return self.language_model(x, rope_table(self.config.llama, x.shape[1], x.device))  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def generate(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
@@ -78,7 +80,7 @@ class OpenVLA(nn.Module):
         rows = torch.arange(len(prompts), device=self.device)
         for step in range(count):
             last = self.config.vision.patches + lengths + step - 1
-            ids[rows, lengths + step] = self.sequence_logits(image, ids)[rows, last].argmax(-1)
+            ids[rows, lengths + step] = self.language_model.logits(self._hidden(image, ids)[rows, last]).argmax(-1)
         return torch.stack([row[n : n + count] for row, n in zip(ids, lengths.tolist(), strict=True)])
 
 
