@@ -76,7 +76,8 @@ def _label(axes: Sequence[Axes]) -> None:
     for axis, name in zip(axes, names, strict=True):
         axis.set_ylabel(name)
     axes[0].set(ylim=(-1.3, 1.3), yticks=(-1, 1), yticklabels=("open", "close"))
-    axes[2].set_ylim(0, None)
+    axes[1].set_ylim(0, max(32, axes[1].get_ylim()[1]))  # the whole workspace, so that an arm that stands still looks so
+    axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))
     axes[3].set(ylim=(-0.1, 1.15), yticks=(0, 1), xlabel="control step (20 a second)")
 
 

@@ -64,8 +64,8 @@ def check_task(suite: str, task: int, init: int | None = None) -> Task:
         raise TutorialError(f"Unknown task {task} of {suite}: expected 0 … {bench.n_tasks - 1}.")
     entry = bench.get_task(task)
     path = Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder / entry.bddl_file
-    if init is not None and not 0 <= init < (n := len(initial_states(suite, task))):
-        raise TutorialError(f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {n - 1}.")
+    if init is not None and init not in range(count := len(initial_states(suite, task))):
+        raise TutorialError(f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {count - 1}.")
     return Task(suite, task, entry.name, _instruction(suite, entry.language, path), path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -42,19 +42,23 @@ class Observation:
 class _Camera:
     """robosuite's camera sensor with a switch, so that steps which nobody looks at cost no rendering.
 
-    Disabling the observable itself would stop its clock and shift the moment at which later pictures are taken.
+    Disabling the observable itself would stop its clock and shift the moment at which later pictures are taken. The GL context is made
+    current first: otherwise a second simulator in the process, or closing it, turns this one's pictures black.
     """
 
-    def __init__(self, sensor: Any, blank: NDArray[np.uint8]) -> None:
-        self.sensor, self.on, self.blank = sensor, False, blank
+    def __init__(self, sensor: Any, make_current: Callable[[], None], blank: NDArray[np.uint8]) -> None:
+        self.sensor, self.make_current, self.on, self.blank = sensor, make_current, False, blank
         self.__modality__ = sensor.__modality__
 
     def __call__(self, cache: Any) -> Any:
-        return self.sensor(cache) if self.on else self.blank
+        if not self.on:
+            return self.blank
+        self.make_current()
+        return self.sensor(cache)
 
 
 class Simulator:
-    """LIBERO for one task. Use as a context manager, or call `close`; one instance a process at a time renders fastest.
+    """LIBERO for one task. Use as a context manager, or call `close`; several may live in one process.
 
     Attributes:
         task: the task, with its instruction.
@@ -97,7 +101,8 @@ class Simulator:
 
     def _install_camera(self) -> _Camera:
         name = f"{CAMERA}_image"
-        camera = _Camera(self._inner._observables[name]._sensor, self._blank)
+        context = self._inner.sim._render_context_offscreen.gl_ctx
+        camera = _Camera(self._inner._observables[name]._sensor, context.make_current, self._blank)
         self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
         return camera
 
