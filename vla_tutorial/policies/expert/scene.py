@@ -27,7 +27,7 @@ _SHOULDER_HEIGHT = 0.333
 POSE_GRID = 1e-4
 """Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad), so that resting objects, which tremble by less, need no new plan."""
 
-WHERE_IT_WORKS = "The expert puts things into a basket: libero_object and its LIBERO-PRO variants, libero_10 tasks 0, 1 and 7."
+WHERE_IT_WORKS = "The expert puts things into a basket: libero_object, its variants _swap, _task and _lan, and libero_10 tasks 0, 1 and 7."
 
 
 class Scene:
