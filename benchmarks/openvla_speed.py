@@ -91,15 +91,21 @@ def _clock(work: Callable[[], object]) -> float:
 
 
 def ceilings(device: torch.device, tiny: bool) -> Cost:
-    """What this machine reaches: (FLOP/s of a square bf16 product, bytes/s of a copy, counting read and write), on random data."""
+    """What this machine reaches on random data: FLOP/s of a square bf16 product; bytes/s of a copy (read and write) or a sum, the faster."""
     n, size = (512, 1 << 24) if tiny else (8192, 1 << 32)
     dtype = torch.float32 if tiny else torch.bfloat16
     a, b = torch.randn(2, n, n, device=device, dtype=torch.float32).to(dtype)
     product = milliseconds(lambda: a @ b, device, 10)
-    x = torch.randint(0, 255, (size,), device=device, dtype=torch.uint8)
+    x = torch.randn(size // 4, device=device).view(torch.uint8)
     y = torch.empty_like(x)
     copy = milliseconds(lambda: y.copy_(x), device, 10)
-    return Cost(2 * n**3 / product * 1e3, 2 * size / copy * 1e3)
+    total = milliseconds(lambda: x.view(torch.float32).sum(), device, 10)
+    return Cost(2 * n**3 / product * 1e3, max(2 * size / copy, size / total) * 1e3)
+
+
+def pictures(rows: int) -> torch.Tensor:
+    """Random pictures (rows, 224, 224, 3) uint8."""
+    return torch.randint(0, 256, (rows, 224, 224, 3), dtype=torch.uint8)
 
 
 def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    pixels = torch.randn(rows, 6, 224, 224)
+    pixels = pictures(rows)
     prompts = torch.randint(3, 31000, (rows, TEXT)).tolist()
     start = time.perf_counter()
     engine.generate(pixels, prompts, ACTIONS)
@@ -162,7 +168,7 @@ def agree(model: OpenVLA, engine: Engine, rows: int) -> dict[str, Any]:
     exact = materialise(meta_model(model.config), model.device, torch.float32)
     for a, b in zip(exact.parameters(), model.parameters(), strict=True):
         a.copy_(b)
-    pixels = torch.randn(rows, 6, 224, 224, device=model.device)
+    pixels = pictures(rows).to(model.device)
     prompts = [torch.randint(3, 31000, (int(n),)).tolist() for n in torch.randint(20, 45, (rows,))]
     tokens = exact.generate(pixels, prompts, ACTIONS)
     reference = eager_logits(exact, pixels, prompts, tokens)
@@ -203,7 +209,7 @@ def engine_logits(engine: Engine, pixels: torch.Tensor, prompts: list[list[int]]
 
 def profile(engine: Engine, rows: int) -> list[str]:
     """The kernels that take longest in one action, for whoever tunes next."""
-    pixels, ids = torch.randn(rows, 6, 224, 224), torch.randint(3, 31000, (rows, TEXT))
+    pixels, ids = pictures(rows), torch.randint(3, 31000, (rows, TEXT))
     args = (pixels.to(engine.model.device), ids.to(engine.model.device), torch.full((rows,), TEXT, device=engine.model.device), ACTIONS)
     engine.act(*args)
     activity = torch.profiler.ProfilerActivity
@@ -222,7 +228,7 @@ def main() -> None:
     report.put("weights", "random, shapes of " + ("a toy" if args.tiny else "openvla-7b") + "; no published checkpoint was run")
     config, dtype = (tiny_config(), torch.float32) if args.tiny else (OpenVLAConfig(), torch.bfloat16)
     ceiling = ceilings(device, args.tiny)
-    report.put("ceilings", {"matmul_tflops": round(ceiling.flops / 1e12, 2), "copy_gb_s": round(ceiling.bytes / 1e9, 1)})
+    report.put("ceilings", {"matmul_tflops": round(ceiling.flops / 1e12, 2), "memory_gb_s": round(ceiling.bytes / 1e9, 1)})
     model = random_model(config, device, dtype)
     engine = Engine(model)
     report.put("engine", engine.provenance)
@@ -252,7 +258,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file; written after every result")
     parser.add_argument("--tiny", action="store_true", help="small shapes on the CPU: does the script work?")
-    parser.add_argument("--phases", default=",".join(PHASES), type=lambda s: s.split(","), help="of %(default)s; ceilings are always measured")
+    parser.add_argument(
+        "--phases", default=",".join(PHASES), type=lambda s: s.split(","), help="of %(default)s; ceilings are always measured"
+    )
     parser.add_argument("--batches", default="1,4,8,16,32", type=lambda s: [int(n) for n in s.split(",")], help="batch sizes (%(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/openvla_random"), help="where the load phase writes 15 GB (%(default)s)")
     return parser.parse_args()

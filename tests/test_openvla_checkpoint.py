@@ -33,7 +33,27 @@ VIT = ViTConfig(16, 2, 2, 32, registers=1)
 CONFIG = OpenVLAConfig(VisionConfig(112, 28, VIT, VIT), LlamaConfig(32, 48, 2, 4, 2, vocab_size=400), padding=64, empty_token_id=3)
 """Everything differs from openvla-7b: picture and patch size, widths, depths, vocabulary, grouped key and value heads."""
 
-WORDS = ["<unk>", "<s>", "</s>", "<empty>", "In", ":", "What", "action", "should", "the", "robot", "take", "to", "?", "Out", "pick", "up", "soup", "a"]
+WORDS = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    "<empty>",
+    "In",
+    ":",
+    "What",
+    "action",
+    "should",
+    "the",
+    "robot",
+    "take",
+    "to",
+    "?",
+    "Out",
+    "pick",
+    "up",
+    "soup",
+    "a",
+]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +197,9 @@ def test_unnorm_key_that_the_checkpoint_lacks(whole: Path) -> None:
         checkpoint.statistics_for("bridge_orig", known)
 
 
-@pytest.mark.parametrize(("name", "text"), [("config.json", "{"), ("tokenizer.json", "{"), ("dataset_statistics.json", "["), ("config.json", "{}")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("config.json", "{"), ("tokenizer.json", "{"), ("dataset_statistics.json", "["), ("config.json", "{}")]
+)
 def test_damaged_settings(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(TutorialError, match=name):
@@ -341,7 +363,9 @@ def test_training_reaches_every_parameter_that_runs(whole: Path) -> None:
     model = OpenVLA(CONFIG)
     model(torch.randn(2, 6, 224, 224), torch.tensor([[1, 5, 6, 3], [1, 7, 3, 0]])).sum().backward()
     without = {n.split(".blocks.1.")[0] for n, p in model.named_parameters() if p.grad is None}
-    assert without == {f"vision_backbone.{v}{part}" for v in ("featurizer", "fused_featurizer") for part in ("", ".norm.weight", ".norm.bias")}
+    assert without == {
+        f"vision_backbone.{v}{part}" for v in ("featurizer", "fused_featurizer") for part in ("", ".norm.weight", ".norm.bias")
+    }
 
 
 def test_stacked_weights_share_memory(whole: Path) -> None:

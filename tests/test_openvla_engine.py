@@ -5,11 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from golden_folder import golden, model
 
 from vla_tutorial.openvla.engine import ROWS, TEXT_STEP, Captured, Engine, working_bytes
+from vla_tutorial.openvla.model import normalise
+from vla_tutorial.pixels import pixel_values
 
 
 class StandIn(Engine):
@@ -19,11 +22,10 @@ class StandIn(Engine):
         super().__init__(model(), graphs=True)
         self.asked: list[tuple[int, int]] = []
 
-    def capture(self, rows: int, text: int, count: int) -> Captured:
+    def capture(self, rows: int, text: int, count: int, like: torch.Tensor) -> Captured:
         self.asked.append((rows, text))
         if (rows, text, count) not in self.captured:
-            size = self.model.config.vision.image_size
-            pixels, tokens = torch.zeros(rows, 6, size, size), torch.zeros(rows, count, dtype=torch.int64)
+            pixels, tokens = torch.zeros(rows, *like.shape[1:], dtype=like.dtype), torch.zeros(rows, count, dtype=torch.int64)
             ids, lengths = torch.zeros(rows, text, dtype=torch.int64), torch.full((rows,), text)
             graph: Any = SimpleNamespace(replay=lambda: tokens.copy_(self.act(pixels, ids, lengths, count)))
             self.captured[rows, text, count] = Captured(graph, pixels, ids, lengths, tokens)
@@ -33,7 +35,7 @@ class StandIn(Engine):
 def batch(rows: int) -> tuple[torch.Tensor, list[list[int]]]:
     names = [case["name"] for case in golden().json["cases"]]
     prompts = [golden().prompt(names[i % len(names)]) for i in range(rows)]
-    return torch.randn(rows, 6, 224, 224, generator=torch.Generator().manual_seed(rows)), prompts
+    return torch.randint(0, 256, (rows, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(rows)), prompts
 
 
 def test_buckets_do_not_change_tokens() -> None:
@@ -63,3 +65,9 @@ def test_it_says_why_it_does_not_use_kernels_and_graphs(caplog: pytest.LogCaptur
 
 def test_memory_estimate_grows_with_the_batch() -> None:
     assert working_bytes(model(), 8, 32) == 8 * working_bytes(model(), 1, 32) > 0
+
+
+def test_pictures_are_normalised_on_the_device_to_the_same_values() -> None:
+    pictures, _ = batch(2)
+    expected = np.stack([pixel_values(p) for p in pictures.numpy()])
+    assert np.array_equal(normalise(pictures).numpy(), expected)

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("kv_heads", [1, 4])
-@pytest.mark.parametrize("skinny", [True, False])
+@pytest.mark.parametrize(("rows", "tile"), [(1, (16, 64, 2, 4, True)), (1, (16, 64, 2, 4)), (3, (16, 64, 2, 4)), (3, None)])
 @torch.inference_mode()
-def test_prefill_and_decode_equal_the_plain_runner(kv_heads: int, skinny: bool) -> None:
+def test_prefill_and_decode_equal_the_plain_runner(kv_heads: int, rows: int, tile: tuple[int, int, int, int] | None) -> None:
     from vla_tutorial.openvla.fast import FastRunner
-    from vla_tutorial.openvla.kernels import Tile
+    from vla_tutorial.openvla.products import Tile
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 128, "intermediate_size": 176, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
@@ -35,9 +35,9 @@ def test_prefill_and_decode_equal_the_plain_runner(kv_heads: int, skinny: bool) 
             p.copy_(torch.rand_like(p) + 0.5)
     plain, fast = PlainRunner(llama), FastRunner(llama)
     for product in ("qkv", "o", "gate_up", "down", "head"):
-        fast.plans[product, 3] = Tile(16, 64, 2, 4) if skinny else None
-    x, last = torch.randn(3, 70, 128, device=device), torch.tensor([69, 40, 65], device=device)
-    caches = [Cache.empty(config, 3, 74, x) for _ in range(2)]
+        fast.plans[product, rows] = Tile(*tile) if tile else None
+    x, last = torch.randn(rows, 70, 128, device=device), torch.tensor([69, 40, 65], device=device)[:rows]
+    caches = [Cache.empty(config, rows, 74, x) for _ in range(2)]
     results = [r.prefill(x.clone(), last, c) for r, c in zip((plain, fast), caches, strict=True)]
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)
     for step in range(1, 4):

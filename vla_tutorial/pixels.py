@@ -141,14 +141,26 @@ def prepare(image: Uint8, wiring: Wiring) -> Uint8:
     return center_crop(out) if wiring.center_crop else out
 
 
+@cache
+def normalisation_table() -> Float32:
+    """(6, 256) float32: what each grey level becomes in each of the six channels, three for DINOv2 and three for SigLIP."""
+    level = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean, std = (np.array(v, np.float32).reshape(6, 1) for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD)))
+    return (level - mean) / std
+
+
+def resize_naive(image: Uint8) -> Uint8:
+    """A picture of another size than 224×224 is resized without keeping its aspect ("resize-naive", PIL bicubic)."""
+    check_image(image)
+    if image.shape[:2] == (SIZE, SIZE):
+        return image
+    return np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
 def pixel_values(image: Uint8) -> Float32:
     """(H, W, 3) uint8 → (6, 224, 224) float32: three channels normalised for DINOv2, then three for SigLIP.
 
-    A picture of another size is first resized without keeping its aspect ("resize-naive", PIL bicubic).
+    A picture of another size is resized first (`resize_naive`).
     """
-    check_image(image)
-    if image.shape[:2] != (SIZE, SIZE):
-        image = np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-    x = image.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
-    mean, std = (np.array(v, np.float32).reshape(2, 3, 1, 1) for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD)))
-    return ((x - mean) / std).reshape(6, SIZE, SIZE)
+    channels = resize_naive(image).transpose(2, 0, 1)
+    return np.stack([row[channels[c % 3]] for c, row in enumerate(normalisation_table())])

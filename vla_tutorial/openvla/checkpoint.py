@@ -52,7 +52,9 @@ def locate(checkpoint: str | Path, revision: str | None = None) -> Source:
     if path.is_dir():
         return Source(path, name)
     if path.is_file():
-        raise TutorialError(f"{path} is a file. {_NO_PICKLE if path.match('*.bin') or path.match('*.pt') else 'Expected the folder that it lies in.'}")
+        raise TutorialError(
+            f"{path} is a file. {_NO_PICKLE if path.match('*.bin') or path.match('*.pt') else 'Expected the folder that it lies in.'}"
+        )
     if name.count("/") != 1 or name.startswith(("/", ".", "~")):
         raise TutorialError(f"No folder {name!r}. Expected a folder with config.json, or a hub id such as openvla/openvla-7b.")
     return _download(name, revision)
@@ -75,7 +77,9 @@ def _download(name: str, revision: str | None) -> Source:
     except errors.RevisionNotFoundError as e:
         raise TutorialError(f"{name} on the hub has no revision {revision!r}. Expected a branch, tag or commit of it.") from e
     except errors.RepositoryNotFoundError as e:
-        raise TutorialError(f"No repository {name!r} on the hub, or no access to it. Check the spelling; if private, run `hf auth login`.") from e
+        raise TutorialError(
+            f"No repository {name!r} on the hub, or no access to it. Check the spelling; if private, run `hf auth login`."
+        ) from e
     except errors.HFValidationError as e:
         raise TutorialError(f"{name!r} is neither a folder here nor a valid hub id ({e}). Expected a folder or owner/name.") from e
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, ConnectionError) as e:
@@ -87,9 +91,7 @@ def _download(name: str, revision: str | None) -> Source:
 
 
 @torch.inference_mode(False)  # parameters made in inference mode could not be filled, or trained, later
-def load_model(
-    source: Source | Path, device: torch.device | str, dtype: torch.dtype, *, config: OpenVLAConfig | None = None
-) -> OpenVLA:
+def load_model(source: Source | Path, device: torch.device | str, dtype: torch.dtype, *, config: OpenVLAConfig | None = None) -> OpenVLA:
     """Build the model without memory, check every tensor's name and shape against the shards, then fill it on `device`.
 
     Args:
@@ -107,7 +109,9 @@ def load_model(
         materialise(model, device, dtype)
     except torch.OutOfMemoryError as e:
         gib = sum(p.numel() for p in model.parameters()) * dtype.itemsize / 2**30
-        raise TutorialError(f"The weights need {gib:.1f} GiB on {device}, which has less free. Close other programs or use a larger GPU.") from e
+        raise TutorialError(
+            f"The weights need {gib:.1f} GiB on {device}, which has less free. Close other programs or use a larger GPU."
+        ) from e
     fill(entries, model.state_dict())
     return model
 
@@ -151,7 +155,9 @@ def load_statistics(folder: Path) -> Mapping[str, ActionStatistics]:
         raise TutorialError(f"{source} is not JSON ({e}). Expected action statistics; download it again.") from e
     stats = raw if path.exists() else raw.get("norm_stats")
     if not stats:
-        raise TutorialError(f"{folder} has no action statistics: neither a dataset_statistics.json nor norm_stats in config.json. Tokens cannot become motion.")
+        raise TutorialError(
+            f"{folder} has no action statistics: neither a dataset_statistics.json nor norm_stats in config.json. Tokens cannot become motion."
+        )
     return parse_statistics(stats)
 
 

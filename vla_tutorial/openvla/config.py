@@ -137,7 +137,9 @@ def read_config(path: Path) -> OpenVLAConfig:
     try:
         raw = json.loads(path.read_text())
     except (OSError, ValueError) as e:
-        raise TutorialError(f"{path} cannot be read as JSON ({e}). Expected the config.json of an OpenVLA checkpoint; download it again.") from e
+        raise TutorialError(
+            f"{path} cannot be read as JSON ({e}). Expected the config.json of an OpenVLA checkpoint; download it again."
+        ) from e
     return parse_config(raw, str(path))
 
 
@@ -156,7 +158,9 @@ def parse_config(raw: Mapping[str, Any], source: str = "config.json") -> OpenVLA
     ]
     for key, value, expected in wanted:
         if value != expected:
-            raise TutorialError(f"{source}: {key} is {value!r}, expected {expected!r}. Only OpenVLA with DINOv2 + SigLIP and Llama-2 is supported.")
+            raise TutorialError(
+                f"{source}: {key} is {value!r}, expected {expected!r}. Only OpenVLA with DINOv2 + SigLIP and Llama-2 is supported."
+            )
     config = OpenVLAConfig(
         vision=_vision(ours, source) if ours else VisionConfig(),
         llama=_known(LlamaConfig, text),

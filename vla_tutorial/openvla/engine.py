@@ -34,7 +34,7 @@ class Captured:
     """A CUDA graph with its fixed inputs and output."""
 
     graph: torch.cuda.CUDAGraph
-    pixel_values: Tensor
+    pixels: Tensor
     ids: Tensor
     lengths: Tensor
     tokens: Tensor
@@ -57,22 +57,24 @@ class Engine:
         obstacle = "switched off" if kernels is False else _obstacle(model)
         self.graphs = model.device.type == "cuda" if graphs is None else graphs
         self.runner = _runner(model, obstacle)
-        self.captured: dict[tuple[int, int, int], Captured] = {}
+        self.captured: dict[tuple[int, ...], Captured] = {}
         self.pool: Any = None
         self.provenance = {
             "kernels": "triton" if obstacle is None else f"plain PyTorch: {obstacle}",
-            "graphs": "CUDA graphs" if self.graphs else f"none: {'switched off' if graphs is False else f'{model.device} is no CUDA device'}",
+            "graphs": "CUDA graphs"
+            if self.graphs
+            else f"none: {'switched off' if graphs is False else f'{model.device} is no CUDA device'}",
             "torch_compile": "not used: Llama's steps are fused by this package's own kernels, and vision is a tenth of the arithmetic",
         }
         if obstacle is not None:
             log.warning("OpenVLA runs without its Triton kernels: %s", obstacle)
 
     @torch.inference_mode()
-    def generate(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+    def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         """The same tokens as `OpenVLA.generate`, faster.
 
         Args:
-            pixel_values: (N, 6, S, S) float32, on any device.
+            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32, on any device; uint8 sends an eighth of the bytes to a GPU.
             prompts: N lists of ids of any length, BOS first.
             count: tokens to generate a row.
 
@@ -85,22 +87,22 @@ class Engine:
         self._check_lengths(prompts, count)
         parts = range(0, len(prompts), ROWS[-1])
         try:
-            return torch.cat([self._part(pixel_values[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count) for i in parts])
+            return torch.cat([self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count) for i in parts])
         except torch.OutOfMemoryError as e:
             raise TutorialError(self._memory_message(min(len(prompts), ROWS[-1]), max(map(len, prompts)) + count)) from e
 
-    def act(self, pixel_values: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
+    def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
         """Everything from pixels to tokens, on the device, with no word from the host in between.
 
         Args:
-            pixel_values: (N, 6, S, S) float32.
+            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32.
             ids: (N, T) int64, right-padded.
             lengths: (N,) int64.
 
         Returns:
             (N, count) int64.
         """
-        x = self.model.embed(self.model.embed_image(pixel_values), ids)
+        x = self.model.embed(self.model.embed_image(pixels), ids)
         cache = Cache.empty(self.model.config.llama, len(x), x.shape[1] + count, x)
         first = self.model.config.vision.patches + lengths
         tokens = [self.runner.prefill(x, first - 1, cache).argmax(-1)]
@@ -108,42 +110,44 @@ class Engine:
             tokens.append(self.runner.decode(tokens[-1], first + step, cache).argmax(-1))
         return torch.stack(tokens, 1)
 
-    def _part(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+    def _part(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         longest = max(map(len, prompts))
         if not self.graphs:
             ids, lengths = pad(prompts, longest, self.model.device)
-            return self.act(pixel_values.to(self.model.device), ids, lengths, count).cpu()
+            return self.act(pixels.to(self.model.device), ids, lengths, count).cpu()
         rows = next(r for r in ROWS if r >= len(prompts))
         ids, lengths = pad(prompts, -(-longest // TEXT_STEP) * TEXT_STEP, "cpu")
-        graph = self.capture(rows, ids.shape[1], count)
-        for fixed, given in ((graph.pixel_values, pixel_values), (graph.ids, ids), (graph.lengths, lengths)):
+        graph = self.capture(rows, ids.shape[1], count, pixels)
+        for fixed, given in ((graph.pixels, pixels), (graph.ids, ids), (graph.lengths, lengths)):
             fixed[: len(prompts)].copy_(given)
         graph.graph.replay()
         return graph.tokens[: len(prompts)].cpu()
 
-    def capture(self, rows: int, text: int, count: int) -> Captured:
-        """The graph for `rows` × `text` prompt ids and `count` tokens; captured at the first call."""
-        key = (rows, text, count)
+    def capture(self, rows: int, text: int, count: int, like: Tensor) -> Captured:
+        """The graph for `rows` pictures of `like`'s form × `text` prompt ids and `count` tokens; captured at the first call."""
+        key = (rows, text, count, *like.shape[1:])
         if key not in self.captured:
-            device, size = self.model.device, self.model.config.vision.image_size
-            pixel_values = torch.zeros(rows, 6, size, size, device=device)
+            device = self.model.device
+            pixels = torch.zeros(rows, *like.shape[1:], device=device, dtype=like.dtype)
             ids, lengths = torch.zeros(rows, text, device=device, dtype=torch.int64), torch.full((rows,), text, device=device)
             self.runner.tune(rows)
-            self.act(pixel_values, ids, lengths, count)  # compiles kernels and lets cuBLAS choose, which a capture must not do
+            self.act(pixels, ids, lengths, count)  # compiles kernels and lets cuBLAS choose, which a capture must not do
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self.pool):
-                tokens = self.act(pixel_values, ids, lengths, count)
+                tokens = self.act(pixels, ids, lengths, count)
             self.pool = graph.pool()  # graphs never run at the same time, so they share their memory
-            self.captured[key] = Captured(graph, pixel_values, ids, lengths, tokens)
+            self.captured[key] = Captured(graph, pixels, ids, lengths, tokens)
         return self.captured[key]
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]], count: int) -> None:
         room = self.model.config.llama.max_position_embeddings - self.model.config.vision.patches - count
         longest = max(map(len, prompts))
         if -(-longest // TEXT_STEP) * TEXT_STEP > room:
-            raise TutorialError(f"A prompt has {longest} ids; beside the image and {count} actions there is room for {room}. Shorten the instruction.")
+            raise TutorialError(
+                f"A prompt has {longest} ids; beside the image and {count} actions there is room for {room}. Shorten the instruction."
+            )
 
     def _memory_message(self, rows: int, text: int) -> str:
         weights = sum(p.nbytes for p in self.model.parameters()) / 2**30

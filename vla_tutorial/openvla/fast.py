@@ -15,16 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_tutorial.openvla.kernels import TILES, Tile, attend, rotate, silu_mul, skinny
+from vla_tutorial.openvla.kernels import attend, rotate, silu_mul
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
+from vla_tutorial.openvla.products import SKINNY, Tile, candidates, product
 
 MAX_SKINNY_ROWS = 32
-"""Above this `skinny` re-reads its input from L2 too often."""
+"""Above this `product` re-reads its input from L2 too often."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """One matrix product of a decode step, with what is fused around it: see `kernels.skinny`."""
+    """One matrix product of a decode step, with what is fused around it: see `products.product`."""
 
     name: str
     weight: Tensor
@@ -100,13 +101,13 @@ class FastRunner:
 
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
         """Run one product the way that `tune` chose for this many rows; before that, the first tile for few rows and cuBLAS for many."""
-        default = TILES[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
+        default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
         return self.run(x, p, residual, self.plans.get((p.name, len(x)), default))
 
     def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
-        """One product with a tile of `skinny`, or with cuBLAS where `tile` is None."""
+        """One product with a tile of `product`, or with cuBLAS where `tile` is None."""
         if tile is not None:
-            return skinny(x, p.weight, tile, norm=p.norm, eps=self.config.rms_norm_eps, residual=residual, gated=p.gated)
+            return product(x, p.weight, tile, norm=p.norm, eps=self.config.rms_norm_eps, residual=residual, gated=p.gated)
         x = self._normed(x, p)
         if residual is not None:
             return torch.addmm(residual, x, p.weight.t())
@@ -128,7 +129,7 @@ class FastRunner:
         x = torch.randn(rows, products[0].weight.shape[1], device=self.embedding.device, dtype=self.embedding.dtype)
         residual = x.new_zeros(rows, len(products[0].weight)) if name in ("o", "down") else None
         times: dict[Tile | None, float] = {}
-        for tile in (None, *TILES):
+        for tile in (None, *candidates(rows)):
             ms = _graph_ms(lambda tile=tile: [self.run(x, p, residual, tile) for p in products])  # type: ignore[misc]
             if ms is not None:
                 times[tile] = ms / len(products)

@@ -1,4 +1,4 @@
-"""Triton kernels for the steps of Llama that PyTorch leaves slow: skinny products that stream weights, attention of one new token, rotary positions.
+"""Triton kernels for the steps of Llama between its products: attention of one new token, rotary positions, the gate.
 
 Each is one pass over its memory. `fast.py` calls them; `llama.py` says the same in plain PyTorch, and tests hold the two together (in Triton's
 interpreter on a CPU, on the device in the benchmark).
@@ -8,89 +8,17 @@ interpreter on a CPU, on the device in the benchmark).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Tile:
-    """How `skinny` cuts its work: output columns a program, columns of the weight a step, steps in flight, warps."""
-
-    columns: int
-    depth: int
-    stages: int
-    warps: int
-
-
-TILES = (Tile(16, 256, 4, 4), Tile(32, 128, 5, 4), Tile(32, 256, 3, 4), Tile(64, 128, 4, 4), Tile(16, 512, 3, 8))
-"""Candidates; `fast.py` measures them on the machine that it runs on."""
-
-
-@triton.jit(do_not_specialize=["M"])  # one compilation for all batch sizes
-def _skinny(
-    x, norm, w, residual, out, M, N, K, eps,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
-    m, n = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
-    here = (m < M)[:, None] & (n < N)[None, :]
-    acc = tl.zeros((BM, BN), tl.float32)
-    up = tl.zeros((BM, BN), tl.float32)
-    squares = tl.zeros((BM,), tl.float32)
-    for k0 in range(0, K, BK):
-        k = k0 + tl.arange(0, BK)
-        xk = tl.load(x + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0.0)
-        inside = (n < N)[None, :] & (k < K)[:, None]
-        wk = tl.load(w + n[None, :] * K + k[:, None], mask=inside, other=0.0)
-        if NORM:
-            # 1/rms is the same for a whole row, so it can be applied to the sum at the end: no pass over x beforehand
-            wide = xk.to(tl.float32)
-            squares += tl.sum(wide * wide, 1)
-            xk = (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)[None, :]).to(xk.dtype)
-        acc = tl.dot(xk, wk, acc, input_precision="ieee")
-        if GATED:
-            uk = tl.load(w + N * K + n[None, :] * K + k[:, None], mask=inside, other=0.0)
-            up = tl.dot(xk, uk, up, input_precision="ieee")
-    if NORM:
-        scale = tl.rsqrt(squares / K + eps)[:, None]
-        acc, up = acc * scale, up * scale
-    if GATED:
-        acc = acc / (1 + tl.exp(-acc)) * up
-    place = m[:, None] * N + n[None, :]
-    if RESIDUAL:
-        acc += tl.load(residual + place, mask=here, other=0.0).to(tl.float32)
-    tl.store(out + place, acc.to(out.dtype.element_ty), mask=here)
-
-
-def skinny(x: Tensor, w: Tensor, tile: Tile, *, norm: Tensor | None = None, eps: float = 0.0, residual: Tensor | None = None, gated: bool = False) -> Tensor:
-    """y = f(x) wᵀ for few rows: bound by reading w once.
-
-    Args:
-        x: (M, K), M ≤ 32, contiguous.
-        w: (N, K); with `gated` (2N, K), gate above up, and y = silu(gate) · up.
-        norm: (K,) RMSNorm weight; x is normalised with `eps` on the way in.
-        residual: (M, N), added to the result.
-
-    Returns:
-        (M, N) in x's dtype.
-    """
-    rows, depth = x.shape
-    columns = len(w) // 2 if gated else len(w)
-    out = x.new_empty(rows, columns)
-    _skinny[(triton.cdiv(columns, tile.columns),)](
-        x, x if norm is None else norm, w, x if residual is None else residual, out, rows, columns, depth, eps,
-        BM=max(16, triton.next_power_of_2(rows)), BN=tile.columns, BK=tile.depth,
-        NORM=norm is not None, GATED=gated, RESIDUAL=residual is not None, num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
-    return out
-
-
 @triton.jit
-def _attend(qkv, positions, cos, sin, keys, values, out, S, H, HKV, scale, HALF: tl.constexpr, BS: tl.constexpr):
-    row, head = tl.program_id(0), tl.program_id(1)
+def _attend(
+    qkv, positions, cos, sin, keys, values, out, tops, totals, S, H, HKV, scale, HALF: tl.constexpr, BS: tl.constexpr, PARTS: tl.constexpr
+):
+    row, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     group = head // (H // HKV)
     p = tl.load(positions + row).to(tl.int32)
     i, d = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
@@ -103,29 +31,52 @@ def _attend(qkv, positions, cos, sin, keys, values, out, S, H, HKV, scale, HALF:
     k1, k2 = k1 * c - k2 * s, k2 * c + k1 * s
     v = tl.load(base + (H + HKV + group) * 2 * HALF + d)
     start = (row * HKV + group).to(tl.int64) * S * 2 * HALF
-    if head % (H // HKV) == 0:
+    if (head % (H // HKV) == 0) & (part == 0):
         fresh = keys + start + p * 2 * HALF
         tl.store(fresh + i, k1.to(keys.dtype.element_ty))
         tl.store(fresh + HALF + i, k2.to(keys.dtype.element_ty))
         tl.store(values + start + p * 2 * HALF + d, v)
-    # the new token itself, from registers; then everything before it, from the cache
-    top = tl.sum(q1 * k1 + q2 * k2, 0)
-    total = tl.full((), 1.0, tl.float32)
-    acc = v.to(tl.float32)
-    for s0 in range(0, p, BS):
+    # the new token itself, from registers and by the first part; then everything before it, from the cache, a share each
+    first = part == 0
+    top = tl.where(first, tl.sum(q1 * k1 + q2 * k2, 0), -1e30)
+    total = tl.where(first, 1.0, 0.0)
+    acc = tl.where(first, v.to(tl.float32), 0.0)
+    share = tl.cdiv(p, PARTS)
+    end = tl.minimum((part + 1) * share, p)
+    for s0 in range(part * share, end, BS):
         j = s0 + tl.arange(0, BS)
-        there = (j < p)[:, None]
+        there = (j < end)[:, None]
         at = start + j[:, None] * 2 * HALF
         a = tl.load(keys + at + i[None, :], mask=there, other=0.0).to(tl.float32)
         b = tl.load(keys + at + HALF + i[None, :], mask=there, other=0.0).to(tl.float32)
         vs = tl.load(values + at + d[None, :], mask=there, other=0.0).to(tl.float32)
-        score = tl.where(j < p, tl.sum(a * q1[None, :] + b * q2[None, :], 1), float("-inf"))
+        score = tl.where(j < end, tl.sum(a * q1[None, :] + b * q2[None, :], 1), float("-inf"))
         new = tl.maximum(top, tl.max(score, 0))
         weight, shrink = tl.exp(score - new), tl.exp(top - new)
         total = total * shrink + tl.sum(weight, 0)
         acc = acc * shrink + tl.sum(weight[:, None] * vs, 0)
         top = new
-    tl.store(out + (row * H + head) * 2 * HALF + d, (acc / total).to(out.dtype.element_ty))
+    place = (row * H + head) * PARTS + part
+    if PARTS == 1:
+        acc /= total
+    else:
+        tl.store(tops + place, top)
+        tl.store(totals + place, total)
+    tl.store(out + place * 2 * HALF + d, acc.to(out.dtype.element_ty))
+
+
+@triton.jit
+def _merge(partial, tops, totals, out, DIM: tl.constexpr, PARTS: tl.constexpr):
+    place, d, part = tl.program_id(0), tl.arange(0, DIM), tl.arange(0, PARTS)
+    top = tl.load(tops + place * PARTS + part)
+    weight = tl.exp(top - tl.max(top, 0))
+    acc = tl.load(partial + (place * PARTS + part)[:, None] * DIM + d[None, :])
+    total = tl.sum(weight * tl.load(totals + place * PARTS + part), 0)
+    tl.store(out + place * DIM + d, (tl.sum(acc * weight[:, None], 0) / total).to(out.dtype.element_ty))
+
+
+PROGRAMS = 256
+"""About two for each of an H100's 132 multiprocessors: below this, the past is shared out among more programs, and their parts merged."""
 
 
 def attend(qkv: Tensor, positions: Tensor, rope: tuple[Tensor, Tensor], keys: Tensor, values: Tensor) -> Tensor:
@@ -142,8 +93,15 @@ def attend(qkv: Tensor, positions: Tensor, rope: tuple[Tensor, Tensor], keys: Te
     """
     rows, groups, length, dim = keys.shape
     heads = qkv.shape[1] // dim - 2 * groups
+    parts = min(8, max(1, triton.next_power_of_2(PROGRAMS // (rows * heads))))
     out = qkv.new_empty(rows, heads * dim)
-    _attend[(rows, heads)](qkv, positions, *rope, keys, values, out, length, heads, groups, dim**-0.5, HALF=dim // 2, BS=64, num_warps=4)
+    partial = out if parts == 1 else torch.empty(rows * heads * parts, dim, device=qkv.device)
+    tops, totals = torch.empty(2, rows * heads * parts, device=qkv.device)
+    _attend[(rows, heads, parts)](
+        qkv, positions, *rope, keys, values, partial, tops, totals, length, heads, groups, dim**-0.5, HALF=dim // 2, BS=64, PARTS=parts, num_warps=4
+    )  # fmt: skip
+    if parts > 1:
+        _merge[(rows * heads,)](partial, tops, totals, out, DIM=dim, PARTS=parts, num_warps=1)
     return out
 
 

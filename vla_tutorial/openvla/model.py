@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.llama import Llama, rope_table
 from vla_tutorial.openvla.vision import Projector, VisionBackbone
+from vla_tutorial.pixels import normalisation_table
 
 
 class OpenVLA(nn.Module):
@@ -34,9 +36,11 @@ class OpenVLA(nn.Module):
         """Of the weights."""
         return self.language_model.lm_head.weight.dtype
 
-    def embed_image(self, pixel_values: Tensor) -> Tensor:
-        """(N, 6, S, S) of any float dtype → (N, patches, d) in the model's dtype."""
-        return self.projector(self.vision_backbone(pixel_values.to(self.dtype)))  # type: ignore[no-any-return]
+    def embed_image(self, pixels: Tensor) -> Tensor:
+        """Pictures (N, H, W, 3) uint8, or their pixel values (N, 6, S, S) of any float dtype → (N, patches, d) in the model's dtype."""
+        if pixels.dtype == torch.uint8:
+            pixels = normalise(pixels)
+        return self.projector(self.vision_backbone(pixels.to(self.dtype)))  # type: ignore[no-any-return]
 
     def embed(self, image: Tensor, input_ids: Tensor) -> Tensor:
         """Projected patches (N, P, d) and ids (N, T), BOS first → the sequence [BOS][patches][rest] (N, P + T, d)."""
@@ -64,24 +68,35 @@ class OpenVLA(nn.Module):
         return self.language_model(x, rope_table(self.config.llama, x.shape[1], x.device))  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def generate(self, pixel_values: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+    def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         """Greedy decoding by running the whole sequence anew for each token: slow, short, and what the engine must equal.
 
         Args:
-            pixel_values: (N, 6, S, S) float.
+            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float, on any device.
             prompts: N lists of ids of any length, BOS first.
             count: tokens to generate a row.
 
         Returns:
             (N, count) int64, past an end-of-sequence token too; `finish` applies the rule for that.
         """
-        image = self.embed_image(pixel_values.to(self.device))
+        image = self.embed_image(pixels.to(self.device))
         ids, lengths = pad(prompts, max(map(len, prompts)) + count, self.device)
         rows = torch.arange(len(prompts), device=self.device)
         for step in range(count):
             last = self.config.vision.patches + lengths + step - 1
             ids[rows, lengths + step] = self.language_model.logits(self._hidden(image, ids)[rows, last]).argmax(-1)
         return torch.stack([row[n : n + count] for row, n in zip(ids, lengths.tolist(), strict=True)])
+
+
+@cache
+def _table(device: torch.device) -> Tensor:
+    return torch.from_numpy(normalisation_table()).to(device)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """`pixels.pixel_values` on the images' device: (N, H, W, 3) uint8 → (N, 6, H, W) float32, the same values."""
+    channels, table = images.permute(0, 3, 1, 2).long(), _table(images.device)
+    return torch.stack([table[c][channels[:, c % 3]] for c in range(6)], 1)
 
 
 def pad(prompts: Sequence[Sequence[int]], length: int, device: torch.device | str) -> tuple[Tensor, Tensor]:

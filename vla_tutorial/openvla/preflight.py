@@ -49,7 +49,11 @@ def check_prompt(prompt: Prompt, tokenizer: Tokenizer, bos: int = 1) -> list[int
         raise TutorialError(f"Prompt {prompt.text!r} is not what OpenVLA was trained with. Expected {OPENVLA_TEMPLATE!r}.")
     ids = token_ids(prompt, tokenizer)
     if ids[0] != bos:
-        raise TutorialError(f"The prompt's first id is {ids[0]}, expected {bos} (BOS). Use the tokenizer.json that came with the checkpoint.")
+        raise TutorialError(
+            f"The prompt's first id is {ids[0]}, expected {bos} (BOS). Use the tokenizer.json that came with the checkpoint."
+        )
     if ids[-1] != EMPTY_TOKEN:
-        raise TutorialError(f"The prompt's last id is {ids[-1]}, expected {EMPTY_TOKEN}, the empty token. Set empty_token=True in the wiring.")
+        raise TutorialError(
+            f"The prompt's last id is {ids[-1]}, expected {EMPTY_TOKEN}, the empty token. Set empty_token=True in the wiring."
+        )
     return ids

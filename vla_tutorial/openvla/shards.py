@@ -61,7 +61,9 @@ def read_headers(paths: Sequence[Path]) -> dict[str, Entry]:
     for path in paths:
         for name, entry in _read_header(path).items():
             if name in entries:
-                raise TutorialError(f"Tensor {name!r} is in both {entries[name].path.name} and {path.name}; expected once. Download the checkpoint again.")
+                raise TutorialError(
+                    f"Tensor {name!r} is in both {entries[name].path.name} and {path.name}; expected once. Download the checkpoint again."
+                )
             entries[name] = entry
     return entries
 
@@ -78,7 +80,9 @@ def _read_header(path: Path) -> dict[str, Entry]:
             header = json.loads(f.read(length))
         entries = {k: _entry(path, v, 8 + length) for k, v in header.items() if k != "__metadata__"}
     except OSError as e:
-        raise TutorialError(f"Shard {path} cannot be read ({e.strerror}). Expected every shard that the index names; download it again.") from e
+        raise TutorialError(
+            f"Shard {path} cannot be read ({e.strerror}). Expected every shard that the index names; download it again."
+        ) from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise TutorialError(f"{damaged}: its header does not parse ({e}). {remedy}") from e
     end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)

@@ -18,7 +18,7 @@ from vla_tutorial.openvla.config import read_config
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, finish
 from vla_tutorial.openvla.preflight import check_image_matters, check_prompt
-from vla_tutorial.pixels import pixel_values
+from vla_tutorial.pixels import resize_naive
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import EMPTY_TOKEN, Prompt, Tokenizer, token_ids
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
@@ -73,7 +73,7 @@ class ModelPolicy:
         """
         if not batch:
             return np.zeros((0, self.dimensions), np.int64)
-        pixels = torch.from_numpy(np.stack([pixel_values(item.pixels) for item in batch]))
+        pixels = torch.from_numpy(np.stack([resize_naive(item.pixels) for item in batch]))
         prompts = [self.ids(item.prompt) for item in batch]
         generate = self.engine.generate if self.engine else self.model.generate
         rows = generate(pixels, prompts, self.dimensions).tolist()
@@ -131,7 +131,9 @@ def load_model_policy(
         if device == "cpu":
             log.warning("No CUDA GPU found: the policy %s runs on the CPU, which suits small models only.", name)
     elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise TutorialError(f"Device {device!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. Use device='cpu', or mend the driver.")
+        raise TutorialError(
+            f"Device {device!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. Use device='cpu', or mend the driver."
+        )
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     source = locate(checkpoint, revision)
     read_config(need(source.folder, "config.json", "the model's sizes"))
