@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.loop import statistics_for
 from vla_tutorial.openvla import checkpoint
 from vla_tutorial.openvla.config import VISION_KEY, LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig, read_config
 from vla_tutorial.openvla.llama import causal, rope_table, stacked
@@ -27,7 +29,7 @@ from vla_tutorial.pixels import pixel_values
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.policies.model import ModelPolicy, load_model_policy
 from vla_tutorial.prompt import Prompt
-from vla_tutorial.wiring import OPENVLA_TEMPLATE
+from vla_tutorial.wiring import OPENVLA_TEMPLATE, Wiring
 
 VIT = ViTConfig(16, 2, 2, 32, registers=1)
 CONFIG = OpenVLAConfig(VisionConfig(112, 28, VIT, VIT), LlamaConfig(32, 48, 2, 4, 2, vocab_size=400), padding=64, empty_token_id=3)
@@ -189,12 +191,12 @@ def test_statistics_replace_those_in_the_config_and_must_exist(folder: Path) -> 
 
 
 def test_unnorm_key_that_the_checkpoint_lacks(whole: Path) -> None:
-    known = checkpoint.load_statistics(whole)
-    assert checkpoint.statistics_for("libero_object", known) is known["libero_object_no_noops"]
+    policy = SimpleNamespace(statistics=checkpoint.load_statistics(whole))
+    assert statistics_for(policy, Wiring(unnorm_key="libero_object")) is policy.statistics["libero_object_no_noops"]
     with pytest.raises(TutorialError, match=r"Known: libero_object_no_noops"):
-        checkpoint.statistics_for("nonsense", known)
-    with pytest.raises(TutorialError, match=r"Known: libero_object_no_noops.*on purpose, pass `embedded_statistics"):
-        checkpoint.statistics_for("bridge_orig", known)
+        statistics_for(policy, Wiring(unnorm_key="nonsense"))
+    with pytest.raises(TutorialError, match=r"Known: libero_object_no_noops.*on purpose.*embedded_statistics=True"):
+        statistics_for(policy, Wiring(unnorm_key="bridge_orig"))
 
 
 @pytest.mark.parametrize(

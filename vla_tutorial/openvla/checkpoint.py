@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from vla_tutorial.actions import ActionStatistics, find_statistics, parse_statistics
+from vla_tutorial.actions import ActionStatistics, parse_statistics
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config
 from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model
@@ -159,19 +159,6 @@ def load_statistics(folder: Path) -> Mapping[str, ActionStatistics]:
             f"{folder} has no action statistics: neither a dataset_statistics.json nor norm_stats in config.json. Tokens cannot become motion."
         )
     return parse_statistics(stats)
-
-
-def statistics_for(key: str, statistics: Mapping[str, ActionStatistics]) -> ActionStatistics:
-    """`find_statistics`, and for keys that this package ships, how to use those on purpose."""
-    from vla_tutorial.actions import embedded_statistics
-
-    try:
-        return find_statistics(key, statistics)
-    except TutorialError as e:
-        if key not in embedded_statistics() and f"{key}_no_noops" not in embedded_statistics():
-            raise
-        how = f"To use the statistics of {key!r} that this package ships on purpose, pass `embedded_statistics()` as the statistics."
-        raise TutorialError(f"{e} The checkpoint was not trained with this key. {how}") from e
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -14,12 +14,24 @@ __all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy"
 def _expert(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.expert import ExpertPolicy
 
-    if checkpoint:
-        raise TutorialError(f"The expert is a script and has no checkpoint; leave out --checkpoint {checkpoint}.")
-    return ExpertPolicy(**options)
+    if checkpoint or options:
+        raise TutorialError(
+            "The expert is a script: it has no checkpoint, revision or device; leave out --checkpoint, --revision and --device."
+        )
+    return ExpertPolicy()
 
 
-POLICIES: dict[str, Callable[..., Policy]] = {"expert": _expert}
+def _openvla(checkpoint: str | None = None, **options: Any) -> Policy:
+    from vla_tutorial.policies.model import load_model_policy
+
+    if not checkpoint:
+        raise TutorialError(
+            "The policy 'openvla' needs --checkpoint: a folder in the published layout, or a hub id such as openvla/openvla-7b-finetuned-libero-object."
+        )
+    return load_model_policy("openvla", checkpoint, **options)
+
+
+POLICIES: dict[str, Callable[..., Policy]] = {"expert": _expert, "openvla": _openvla}
 """Every policy by name. A loader imports what it needs when it is called."""
 
 
@@ -29,6 +41,7 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
     Args:
         name: a key of `POLICIES`.
         checkpoint: hub id or folder, for policies that have one.
+        options: what the policy's loader takes, for example `revision` and `device` (`policies/model.py`).
 
     Raises:
         TutorialError: the name is unknown, or the checkpoint cannot be used.

@@ -88,8 +88,12 @@ class Simulator:
                 has_offscreen_renderer=render,
                 use_camera_obs=render,
                 ignore_done=True,
+                hard_reset=False,
             )
+            # A hard reset without recompiling the model, which changes nothing and costs seconds and 250 MiB: only the random numbers that
+            # loading draws are drawn again, for they decide where fixtures stand.
             self._env.seed(SEED)
+            self._env.env._load_model()
             self._env.reset()
         self._inner = self._env.env
         self._blank = np.zeros((camera_size, camera_size, 3), np.uint8)
