@@ -60,7 +60,7 @@ def main() -> None:
         scene, wiring = Scene("libero_object", 0, 0), Wiring(unnorm_key=KEY, max_steps=args.steps)
         folder = args.out.parent / "episode"
         result = record_episode(
-            policy, simulator, wiring, scene, folder, overwrite=True, on_step=lambda step: ends.append(time.perf_counter())
+            policy, simulator, wiring, scene, folder, video=False, overwrite=True, on_step=lambda step: ends.append(time.perf_counter())
         )
         renderer = renderer_name()
     steps = [1e3 * (b - a) for a, b in pairwise(ends[1:])]
@@ -77,7 +77,8 @@ def main() -> None:
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
-    shutil.move(folder / "episode.mp4", args.out.with_suffix(".mp4"))
+    for name in ("agentview.png", "gripper.png", "steps.jsonl"):
+        shutil.copy(folder / name, args.out.with_name(f"{args.out.stem}_{name}"))
 
 
 if __name__ == "__main__":

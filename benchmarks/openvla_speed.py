@@ -111,10 +111,8 @@ def pictures(rows: int) -> torch.Tensor:
 def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, Any]:
     """Times of the parts and of the whole for one batch size, each with its bound."""
     model, device = engine.model, engine.model.device
-    engine.captured.clear()
-    engine.pool = None
+    engine.release()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     pixels = pictures(rows)
     prompts = torch.randint(3, 31000, (rows, TEXT)).tolist()
@@ -239,7 +237,7 @@ def main() -> None:
     if "profile" in args.phases:
         for rows in (1, args.batches[-1]):
             report.put(f"profile {rows}", profile(engine, rows))
-    engine.captured.clear()
+    engine.release()
     if "agree" in args.phases:
         report.put("agree", agree(model, engine, 8))
     if "load" in args.phases:

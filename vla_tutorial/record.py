@@ -109,7 +109,7 @@ class Recorder:
 
         Args:
             header: what `episode.json` says beside the outcome.
-            video: write episode.mp4 and agentview.png as well.
+            video: write episode.mp4 as well.
 
         Raises:
             TutorialError: the folder holds an episode already, or cannot be written.
@@ -132,9 +132,9 @@ class Recorder:
         self._steps.write(json.dumps(entry) + "\n")
         self._steps.flush()
         self.lines.append(entry)
+        if step.step == 0:
+            Image.fromarray(step.pixels).save(self.folder / "agentview.png")
         if self._mp4:
-            if step.step == 0:
-                Image.fromarray(step.pixels).save(self.folder / "agentview.png")
             self._mp4.append_data(orient(step.observation.image, "rotate_180"))
 
     def finish(self, success: bool) -> None:

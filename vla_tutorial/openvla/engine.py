@@ -141,6 +141,13 @@ class Engine:
             self.captured[key] = Captured(graph, pixels, ids, lengths, tokens)
         return self.captured[key]
 
+    def release(self) -> None:
+        """Forget every graph and give their memory back; the next call captures anew."""
+        self.captured.clear()
+        self.pool = None
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _check_lengths(self, prompts: Sequence[Sequence[int]], count: int) -> None:
         room = self.model.config.llama.max_position_embeddings - self.model.config.vision.patches - count
         longest = max(map(len, prompts))
