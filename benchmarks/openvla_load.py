@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -98,16 +97,22 @@ def compare(folder: Path, device: torch.device, put: Callable[[str, Any], None])
             put(f"load {state} {turn}", result)
 
 
+def peak_rss() -> float:
+    """GB of host memory at the most so far, of this program alone (ru_maxrss would remember the parent's)."""
+    line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e9
+
+
 def child(folder: Path, device: torch.device) -> None:
     """What `load` runs: prints seconds and the host's peak before and after."""
     torch.zeros(1, device=device)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_rss()
     start = time.perf_counter()
     model = load_model(folder, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     seconds = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = peak_rss()
     finite = all(bool(p.isfinite().all()) for p in model.parameters())
-    print(json.dumps({"load_s": round(seconds, 3), "rss_before_gb": before / 1e6, "rss_peak_gb": after / 1e6, "finite": finite}))
+    print(json.dumps({"load_s": round(seconds, 3), "rss_before_gb": before, "rss_peak_gb": after, "finite": finite}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from vla_tutorial.openvla.llama import Llama, rope_table
 from vla_tutorial.openvla.vision import Projector, VisionBackbone
 from vla_tutorial.pixels import normalisation_table
 
+ALIGNMENT = 128
+"""Numbers; 256 bytes in bfloat16, what cudaMalloc aligns to and matrix products like best."""
+
 
 class OpenVLA(nn.Module):
     """The fused vision tower, the projector and Llama. Parameter names and shapes are those of the published checkpoints."""
@@ -131,14 +134,19 @@ def meta_model(config: OpenVLAConfig) -> OpenVLA:
 
 
 def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) -> OpenVLA:
-    """Give a meta model uninitialised memory on `device`; weights that a fast path runs as one get one allocation."""
-    for stack in model.language_model.stacks():
-        sizes = [linear.out_features for linear in stack]
-        whole = torch.empty(sum(sizes), stack[0].in_features, device=device, dtype=dtype)
-        for linear, part in zip(stack, whole.split(sizes), strict=True):  # type: ignore[no-untyped-call]
-            linear.weight = nn.Parameter(part, requires_grad=False)
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter.is_meta:
-                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device=device, dtype=dtype), requires_grad=False))
+    """Give a meta model uninitialised memory on `device`, in one allocation: a thousand small ones take seconds on a GPU.
+
+    Weights that a fast path runs as one lie side by side.
+    """
+    groups: list[list[tuple[nn.Module, str]]] = [[(linear, "weight") for linear in stack] for stack in model.language_model.stacks()]
+    placed = {id(linear.weight) for stack in model.language_model.stacks() for linear in stack}
+    owners = [(module, name) for module in model.modules() for name, p in module.named_parameters(recurse=False) if id(p) not in placed]
+    groups += [[owner] for owner in owners]
+    sizes = [-(-sum(getattr(m, n).numel() for m, n in group) // ALIGNMENT) * ALIGNMENT for group in groups]
+    slab = torch.empty(sum(sizes), device=device, dtype=dtype)
+    for group, part in zip(groups, slab.split(sizes), strict=True):  # type: ignore[no-untyped-call]
+        for module, name in group:
+            shape = getattr(module, name).shape
+            setattr(module, name, nn.Parameter(part[: shape.numel()].view(shape), requires_grad=False))
+            part = part[shape.numel() :]
     return model
