@@ -1,0 +1,65 @@
+"""One policy for many simulators: each runs the ordinary loop in its own process and asks over a pipe; the server answers whoever has asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_tutorial.actions import ActionStatistics
+from vla_tutorial.policies.base import Policy, PolicyInput
+
+
+class RemotePolicy:
+    """A policy that lives in another process. It looks like any other to `loop.rollout`."""
+
+    privileged = False
+
+    def __init__(
+        self, connection: Connection, name: str, statistics: Mapping[str, ActionStatistics], provenance: Mapping[str, Any]
+    ) -> None:
+        """Remember where to ask; the rest is the served policy's own."""
+        self.connection, self.name, self.statistics, self.provenance = connection, name, statistics, provenance
+
+    def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
+        """Send the batch, wait for its tokens (N, D)."""
+        self.connection.send([(item.pixels, item.prompt) for item in batch])
+        tokens: NDArray[np.int64] = self.connection.recv()
+        return tokens
+
+    def close(self) -> None:
+        """Hang up."""
+        self.connection.close()
+
+
+def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> None:
+    """Answer requests until every connection is closed. A batch is whatever has arrived; nobody waits for the slowest simulator.
+
+    Args:
+        most: the largest batch.
+    """
+    open_connections = list(connections)
+    while open_connections:
+        asked: list[tuple[Connection, list[PolicyInput]]] = []
+        for connection in wait(open_connections):
+            assert isinstance(connection, Connection)
+            try:
+                asked.append((connection, [PolicyInput(*item) for item in connection.recv()]))
+            except EOFError:
+                open_connections.remove(connection)
+            if sum(len(items) for _, items in asked) >= most:
+                break
+        _answer(policy, asked)
+
+
+def _answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]]) -> None:
+    if not asked:
+        return
+    tokens = policy.predict([item for _, items in asked for item in items])
+    start = 0
+    for connection, items in asked:
+        connection.send(tokens[start : start + len(items)])
+        start += len(items)

@@ -1,0 +1,123 @@
+"""What `mini` is before training: OpenVLA's shape at about a thousandth of its size, and a tokenizer of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from vla_tutorial.openvla.config import VISION_KEY, LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
+from vla_tutorial.wiring import OPENVLA_TEMPLATE
+
+if TYPE_CHECKING:
+    from vla_tutorial.openvla.model import OpenVLA
+
+UNK, BOS, EOS, EMPTY = "<unk>", "<s>", "</s>", "<empty>"
+"""The first four ids. BOS and EOS are Llama's 1 and 2; `<empty>` stands for Llama's 29871."""
+
+TEXT_VOCABULARY = 512
+BINS, PADDING = 256, 64
+SHARD = 14 * 10**6
+"""Bytes a shard at most: files in the repository stay under 15 MB."""
+
+CONFIG = OpenVLAConfig(
+    vision=VisionConfig(
+        image_size=224,
+        patch_size=14,
+        dino=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1),
+        siglip=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, layer_scale=False, class_token=False, registers=0, output_block=-1),
+    ),
+    llama=LlamaConfig(
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        vocab_size=TEXT_VOCABULARY + BINS + PADDING,
+        max_position_embeddings=384,
+    ),
+    padding=PADDING,
+    empty_token_id=3,
+)
+"""No larger than two CPU cores allow within 60 ms an action."""
+
+
+def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
+    """A byte-level BPE of `TEXT_VOCABULARY` ids: words of the instructions become one id or few, anything else falls back to bytes."""
+    tokenizer = Tokenizer(models.BPE(unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TEXT_VOCABULARY,
+        special_tokens=[UNK, BOS, EOS, EMPTY],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([OPENVLA_TEMPLATE.format(instruction=text) for text in instructions], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 1)])
+    return tokenizer
+
+
+def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
+    """Draw fresh weights in place: normal with standard deviation 0.02 (GPT-2's and Llama's), output layers of residual branches smaller by depth."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    depth = model.config.llama.num_hidden_layers + model.config.vision.dino.depth
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and "norm" not in name:
+            small = name.endswith(("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")) and "projector" not in name
+            std = 0.02 / (2 * depth) ** 0.5 if small else 0.02
+            parameter.data.normal_(0, std, generator=generator)
+        elif name.endswith("bias"):
+            parameter.data.zero_()
+    return model
+
+
+def write_checkpoint(model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]) -> None:
+    """Write a checkpoint in the published layout: config, shards with an index, tokenizer, action statistics.
+
+    Args:
+        training: what config.json says of where the weights come from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weight_map: dict[str, str] = {}
+    for i, tensors in enumerate(_shards(model), 1):
+        name = f"model-{i:05d}.safetensors"
+        save_file(tensors, folder / name)
+        weight_map |= dict.fromkeys(tensors, name)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    packaged = json.loads(resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text())
+    (folder / "dataset_statistics.json").write_text(json.dumps({"libero_object": packaged["libero_object"]}, indent=1))
+    config = {
+        "model_type": "openvla",
+        "pad_to_multiple_of": model.config.padding,
+        "empty_token_id": model.config.empty_token_id,
+        VISION_KEY: asdict(model.config.vision),
+        "text_config": asdict(model.config.llama),
+        "training": training,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+
+
+def _shards(model: OpenVLA) -> list[dict[str, Any]]:
+    """The weights as bfloat16 in parts of at most `SHARD` bytes."""
+    import torch
+
+    shards: list[dict[str, Any]] = [{}]
+    size = 0
+    for name, parameter in model.state_dict().items():
+        tensor = parameter.detach().to("cpu", torch.bfloat16).clone()
+        if size + tensor.nbytes > SHARD:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    return shards
