@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.actions import check_action
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
 
@@ -65,6 +66,8 @@ class Simulator:
         model, data: MuJoCo's own objects, for privileged policies and perturbations.
         bodies: object name → MuJoCo body id.
         targets: names of the objects that the goal puts inside something, in the goal's order.
+        placement: (S,) float64, the flattened state in which LIBERO's own reset (seed 0) left the scene: the robot at home, objects where
+            the task's samplers put them, not settled. It is none of the saved initial states.
     """
 
     def __init__(self, suite: str, task: int, camera_size: int = 256, render: bool = True) -> None:
@@ -102,6 +105,7 @@ class Simulator:
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
         goal = self._inner.parsed_problem["goal_state"]
         self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
+        self.placement = self.state()
 
     def _install_camera(self) -> _Camera:
         name = f"{CAMERA}_image"
@@ -182,6 +186,38 @@ class Simulator:
     def succeeded(self) -> bool:
         """Whether the goal holds in the present state."""
         return bool(self._env.check_success())
+
+    def inside(self, name: str, region: str) -> bool:
+        """LIBERO's predicate `In`: whether the object `name` is inside `region`, for example "basket_1_contain_region"."""
+        return bool(self._inner._eval_predicate(["in", name, region]))
+
+    def pose_in_picture(self) -> NDArray[np.float64]:
+        """(nq,) the positions that the last step's picture and `Observation.eef_pos` show; call after `step`.
+
+        robosuite's sensors lag two physics steps of 2 ms behind the state: one because they are sampled before the last one, one because
+        MuJoCo integrates after it has computed where things are. Both are undone exactly (but for joint damping).
+        """
+        import mujoco  # not above: `libero.load` must choose the GL backend first
+
+        pose: NDArray[np.float64] = self.data.qpos.copy()
+        dt = self.model.opt.timestep
+        mujoco.mj_integratePos(self.model, pose, self.data.qvel, -dt)
+        mujoco.mj_integratePos(self.model, pose, self.data.qvel - dt * self.data.qacc, -dt)
+        return pose
+
+    def view(self, qpos: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+        """The camera's picture (H, W, 3) of positions `qpos` (nq,), without a step; as `Observation.image`. Overwrites the state: reset after.
+
+        Raises:
+            TutorialError: built with `render=False`.
+        """
+        if self._camera is None:
+            raise TutorialError("This simulator has no camera; build it with render=True.")
+        self.data.qpos[:], self.data.qvel[:] = qpos, 0
+        self._inner.sim.forward()
+        self._show(True)
+        picture: NDArray[np.uint8] = self._camera({})
+        return picture
 
     def close(self) -> None:
         """Free the GL context. Safe to call twice."""
