@@ -19,16 +19,44 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.sweep.batching import RemotePolicy, serve
 from vla_tutorial.wiring import Wiring
 
+PRACTICE_SEED = 20_000
+"""Layouts drawn from this seed are never trained on: demonstrations take seeds below."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """Episodes of one task for one worker."""
+    """Episodes of one task for one worker.
+
+    Attributes:
+        inits: numbers of saved initial states; with `practice`, seeds of random layouts of the task's own target instead.
+        practice: measure on random layouts, as one must while training: the saved states are kept for the final figure.
+    """
 
     suite: str
     task: int
     inits: tuple[int, ...]
     conditions: tuple[str, ...] = ()
     unnorm_key: str = "libero_object"
+    practice: bool = False
+
+
+class _Practice:
+    """A simulator that starts from a random layout of its own target."""
+
+    def __init__(self, simulator: Any, seed: int) -> None:
+        from vla_tutorial.training.layouts import random_layout
+
+        self._simulator = simulator
+        rng = np.random.default_rng([PRACTICE_SEED, simulator.task.index, seed])
+        self._layout = random_layout(simulator, rng)
+        while self._layout.target != simulator.targets[0]:
+            self._layout = random_layout(simulator, rng)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._simulator, name)
+
+    def reset(self, _init: int, _settle_steps: int) -> Any:
+        return self._simulator.reset(self._layout.state, self._layout.settle_steps)
 
 
 def run_job(job: Job, policy: Policy) -> list[dict[str, Any]]:
@@ -39,7 +67,8 @@ def run_job(job: Job, policy: Policy) -> list[dict[str, Any]]:
     with Simulator(job.suite, job.task) as simulator:
         for init in job.inits:
             wiring, scene = apply(job.conditions, Wiring(unnorm_key=job.unnorm_key), Scene(job.suite, job.task, init))
-            steps = list(rollout(policy, simulator, wiring, scene))
+            stage: Any = _Practice(simulator, init) if job.practice else simulator
+            steps = list(rollout(policy, stage, wiring, scene))
             gripper = np.sign([-1.0] + [s.action[6] for s in steps])
             closes = np.flatnonzero(np.diff(gripper) > 0)
             nearest = min(float(s.observation.eef_pos[2]) for s in steps)
@@ -88,7 +117,9 @@ def evaluate(policy: Policy, jobs: Sequence[Job], workers: int) -> list[dict[str
     return sorted(found, key=lambda e: (e["suite"], e["task"], e["init"]))
 
 
-def jobs(suite: str, tasks: Sequence[int], inits: Sequence[int], size: int = 5, conditions: tuple[str, ...] = ()) -> list[Job]:
+def jobs(
+    suite: str, tasks: Sequence[int], inits: Sequence[int], size: int = 5, conditions: tuple[str, ...] = (), practice: bool = False
+) -> list[Job]:
     """Episodes (tasks × inits) in jobs of at most `size`."""
     parts = [tuple(inits[i : i + size]) for i in range(0, len(inits), size)]
-    return [Job(suite, task, part, conditions) for task in tasks for part in parts]
+    return [Job(suite, task, part, conditions, practice=practice) for task in tasks for part in parts]

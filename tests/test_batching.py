@@ -1,0 +1,41 @@
+"""One policy, several askers."""
+
+import multiprocessing as mp
+import threading
+
+import numpy as np
+
+from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.prompt import Prompt
+from vla_tutorial.sweep.batching import RemotePolicy, serve
+
+
+class Brightness:
+    """Answers with the picture's first value, and remembers batch sizes."""
+
+    name, privileged, statistics, provenance = "brightness", False, {}, {}
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, batch):
+        self.batches.append(len(batch))
+        return np.array([[item.pixels[0, 0, 0]] * 7 for item in batch])
+
+
+def test_everyone_gets_the_own_answer():
+    policy, pairs = Brightness(), [mp.Pipe() for _ in range(4)]
+    answers = {}
+
+    def ask(k, connection):
+        remote = RemotePolicy(connection, "brightness", {}, {})
+        answers[k] = [int(remote.predict([PolicyInput(np.full((2, 2, 3), k * 10 + i, np.uint8), Prompt("x"))])[0, 0]) for i in range(5)]
+        remote.close()
+
+    threads = [threading.Thread(target=ask, args=(k, there)) for k, (_, there) in enumerate(pairs)]
+    for thread in threads:
+        thread.start()
+    serve(policy, [here for here, _ in pairs], most=3)
+    assert answers == {k: [k * 10 + i for i in range(5)] for k in range(4)}
+    assert sum(policy.batches) == 20
+    assert max(policy.batches) <= 4
