@@ -122,7 +122,7 @@ def chunk_path(out: Path, task: int, chunk: int) -> Path:
 
 
 def _job(out: Path, task: int, chunk: int, episodes: int, seed: int) -> str:
-    """Make one file, in a worker process; returns a line about it. A simulator holds 0.7 GB, so none is kept."""
+    """Make one file, in a worker process; returns a line about it. A simulator holds up to 1 GB, so none is kept."""
     begin = time.perf_counter()
     with Simulator(SUITE, task, render=False) as simulator:
         made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed)
@@ -160,7 +160,7 @@ def collect(out: Path, tasks: Sequence[int], episodes_per_task: int, workers: in
                 progress.console.print(done.result())
                 progress.advance(bar)
         except BrokenProcessPool as e:
-            raise TutorialError("A worker was killed, most likely for memory (1 GB each). Run again with fewer --workers.") from e
+            raise TutorialError("A worker was killed, most likely for memory (2 GB each). Run again with fewer --workers.") from e
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--episodes-per-task", type=int, default=120, help="rounded up to whole files of 20 (default 120)")
     parser.add_argument("--tasks", type=_numbers, default=list(range(10)), help="for example 0-3,7 (default all ten)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of 1 GB each (default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of 2 GB each (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other demonstrations (default 0)")
     a = parser.parse_args(arguments)
     try:

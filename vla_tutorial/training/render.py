@@ -73,7 +73,7 @@ def render_all(folder: Path, workers: int = 16, out: Path | None = None) -> Pict
 
     Args:
         folder: with the files of `demos.collect`.
-        workers: processes, each with a simulator (1 GB).
+        workers: processes, each with a simulator (2 GB).
         out: folder for `pictures.u8` (150 KB a step) and `pictures.json`; `folder` itself when None.
 
     Raises:
@@ -129,7 +129,7 @@ def _render_files(jobs: Sequence[_Job], array: Path, workers: int) -> None:
                 rate = frames / (time.perf_counter() - begin)
                 print(f"pictures: {k} of {len(groups)} parts, {frames} frames, {rate:.0f} frames/s", flush=True)
         except BrokenProcessPool as e:
-            raise TutorialError("A worker was killed, most likely for memory (1 GB each). Run again with fewer workers.") from e
+            raise TutorialError("A worker was killed, most likely for memory (2 GB each). Run again with fewer workers.") from e
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
