@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from tokenizers import Tokenizer
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.chunks import load_chunk
 from vla_tutorial.training.evaluate import evaluate, jobs
-from vla_tutorial.training.fit import Fitting, Recipe, fit
+from vla_tutorial.training.fit import Fitting, Recipe, Samples, fit
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
 from vla_tutorial.training.render import render_all
 from vla_tutorial.training.samples import POSITION_MEAN, make_samples
+
+CALIBRATION = (20, 80)
+"""Steps until everything is compiled, and until the time of a step is known."""
 
 
 def say(text: str, started: float) -> None:
@@ -45,10 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokenizer = train_tokenizer(instructions)
     samples = make_samples(episodes, pictures.frames, tokenizer, a.device, instructions)
     say("on the device", started)
-    recipe = Recipe(steps=a.steps, batch=a.batch, learning_rate=a.learning_rate)
+    recipe = Recipe(steps=a.steps or CALIBRATION[1], batch=a.batch, learning_rate=a.learning_rate)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs eagerly: slower, but a lent GPU is not wasted
     fitting = Fitting(initialise(OpenVLA(CONFIG)), recipe, len(POSITION_MEAN), a.device)
-    fit(fitting, samples, a.out / "fit.jsonl", seconds=a.seconds)
+    if not a.steps:
+        fitting.recipe = replace(recipe, steps=plan(fitting, samples, a.seconds, a.out / "fit.jsonl"))
+        say(f"planned {fitting.recipe.steps} steps", started)
+    fit(fitting, samples, a.out / "fit.jsonl", seconds=2 * a.seconds)
     say(f"fitted {fitting.step} steps", started)
     save(
         fitting,
@@ -60,6 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if a.practice:
         practice(a, started)
     return 0
+
+
+def plan(fitting: Fitting, samples: Samples, seconds: float, log: Path) -> int:
+    """How many steps fit into the time, by timing the first ones (they count; the learning rate still warms up)."""
+    begin = time.perf_counter()
+    fit(fitting, samples, log, until=CALIBRATION[0])
+    compiled = time.perf_counter()
+    fit(fitting, samples, log, until=CALIBRATION[1])
+    now = time.perf_counter()
+    a_step = (now - compiled) / (CALIBRATION[1] - CALIBRATION[0])
+    return CALIBRATION[1] + max(0, int((seconds - (now - begin)) / a_step))
 
 
 def save(fitting: Fitting, tokenizer: Tokenizer, out: Path, training: dict[str, Any]) -> None:
@@ -87,7 +106,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, help="folder for the pictures, 150 KB a step; that of the demonstrations by default")
     parser.add_argument("--seconds", type=float, default=300, help="of fitting (%(default)s)")
-    parser.add_argument("--steps", type=int, default=8000, help="optimiser steps for which the learning rate is planned (%(default)s)")
+    parser.add_argument("--steps", type=int, help="optimiser steps, in place of --seconds")
     parser.add_argument("--batch", type=int, default=384)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--practice", type=int, default=5, help="closed-loop episodes a task afterwards (%(default)s)")
