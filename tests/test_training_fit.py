@@ -69,7 +69,9 @@ def test_resuming_gives_the_same_weights_and_log(samples, tmp_path):
 
 
 def test_it_learns_what_it_sees(samples, tmp_path):
-    fitting = Fitting(initialise(OpenVLA(SMALL)), Recipe(steps=60, batch=8, warmup=5, learning_rate=5e-3, augmentation=augment.NONE), 11, "cpu")
+    fitting = Fitting(
+        initialise(OpenVLA(SMALL)), Recipe(steps=60, batch=8, warmup=5, learning_rate=5e-3, augmentation=augment.NONE), 11, "cpu"
+    )
     before = fitting.loss(samples, torch.arange(8))[1]["cross_entropy"].item()
     fit(fitting, samples, tmp_path / "log.jsonl")
     assert fitting.loss(samples, torch.arange(8))[1]["cross_entropy"].item() < 0.7 * before
