@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, words, and nothing half-written."""
 
+import contextlib
 import json
 import os
 import signal
@@ -112,3 +113,26 @@ def test_stopping_keeps_a_valid_incomplete_episode(tmp_path, signal_number, code
     lines = [json.loads(text) for text in steps.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(len(lines)))
     assert lines
+
+
+def test_ctrl_c_that_a_library_swallowed_still_stops(run, tmp_path, monkeypatch):
+    """robosuite's reset, for one, has a `finally: continue`, and destructors swallow what is raised in them."""
+    from vla_tutorial.sim import Simulator
+
+    real = Simulator.step
+
+    def step(self, action):
+        if not cli.interrupt.asked:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        return real(self, action)
+
+    monkeypatch.setattr(Simulator, "step", step)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        code, _, _ = run(*ROLLOUT, "--out", tmp_path / "e")
+    finally:
+        cli.interrupt.asked = False
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert json.loads((tmp_path / "e/episode.json").read_text())["success"] is None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import vla_tutorial
 from vla_tutorial.errors import TutorialError
+
+if TYPE_CHECKING:
+    from vla_tutorial.loop import Step
 
 err = Console(stderr=True)
 out = Console()
@@ -21,11 +26,32 @@ BAD_INPUT, INTERRUPTED, UNHEALTHY = 2, 130, 1
 """Exit codes: a mistake that the user can mend; Ctrl-C; something that the doctor found."""
 
 
+class _Interrupt:
+    """Ctrl-C that cannot get lost: what is raised inside a destructor or a library's `finally: continue` is swallowed, so steps ask again."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, _signal: int, _frame: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise if Ctrl-C was pressed at any time."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+interrupt = _Interrupt()
+
+
 class _Commands(typer.core.TyperGroup):
     """Tells errors in words and turns them into exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
         try:
             return super().invoke(ctx)
         except TutorialError as e:
@@ -100,9 +126,7 @@ def demo(
             acting,
             out_dir,
             overwrite=overwrite,
-            on_step=lambda name, step: progress.update(
-                bar, description=name, completed=step.step + 1, total=step.step + 1 if step.done else limit
-            ),
+            on_step=lambda name, step: _advance(progress, bar, name, step, limit),
         )
     for name, result in report.results.items():
         out.print(f"{name:<18} {_sentence(result.success, result.steps, result.first_close)}", highlight=False)
@@ -160,15 +184,19 @@ def rollout(
                 out_dir,
                 names,
                 overwrite=overwrite,
-                on_step=lambda step: progress.update(
-                    bar, description="control step", completed=step.step + 1, total=step.step + 1 if step.done else limit
-                ),
+                on_step=lambda step: _advance(progress, bar, "control step", step, limit),
             )
     out.print(
         f"{_sentence(result.success, result.steps, result.first_close)} Recorded in [bold]{escape(str(out_dir))}[/].",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int) -> None:
+    """Move the bar, and stop where Ctrl-C got lost."""
+    progress.update(bar, description=what, completed=step.step + 1, total=step.step + 1 if step.done else limit)
+    interrupt.check()
 
 
 def base_suite(suite: str) -> str:
