@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +224,7 @@ def main() -> None:
     args = arguments()
     device = torch.device("cpu" if args.tiny else "cuda")
     report = Report(args.out)
+    report.put("command", f"python {shlex.join(sys.argv)}")
     report.put("machine", machine(device))
     report.put("weights", "random, shapes of " + ("a toy" if args.tiny else "openvla-7b") + "; no published checkpoint was run")
     config, dtype = (tiny_config(), torch.float32) if args.tiny else (OpenVLAConfig(), torch.bfloat16)
