@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from golden_folder import golden, model
 
 from vla_tutorial.openvla.engine import ROWS, TEXT_STEP, Captured, Engine, working_bytes
 from vla_tutorial.openvla.model import normalise
+from vla_tutorial.openvla.packed import packed
 from vla_tutorial.pixels import pixel_values
 
 
@@ -56,11 +56,10 @@ def test_a_batch_beyond_the_largest_bucket_runs_in_parts() -> None:
     torch.testing.assert_close(together[-2:], model().generate(pixels[-2:], prompts[-2:], 3))
 
 
-def test_it_says_why_it_does_not_use_kernels_and_graphs(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_says_why_it_does_not_use_kernels_and_graphs() -> None:
     engine = Engine(model())
     assert "need a CUDA GPU" in engine.provenance["kernels"]
     assert engine.provenance["graphs"] == "none: cpu is no CUDA device"
-    assert "runs without its Triton kernels" in caplog.text
 
 
 def test_memory_estimate_grows_with_the_batch() -> None:
@@ -71,3 +70,21 @@ def test_pictures_are_normalised_on_the_device_to_the_same_values() -> None:
     pictures, _ = batch(2)
     expected = np.stack([pixel_values(p) for p in pictures.numpy()])
     assert np.array_equal(normalise(pictures).numpy(), expected)
+
+
+def test_packed_products_equal_plain_ones() -> None:
+    weight, bias = torch.randn(24, 16), torch.randn(24)
+    for rows in (1, 4, 5, 50):
+        x = torch.randn(2, rows, 16)
+        torch.testing.assert_close(packed(weight, bias)(x), torch.nn.functional.linear(x, weight, bias))
+
+
+def test_switched_off_means_plain_layers_that_follow_their_weights() -> None:
+    plain = model()
+    engine = Engine(plain, kernels=False)
+    assert "oneDNN" not in engine.provenance["kernels"]
+    pixels, prompts = batch(2)
+    before = engine.generate(pixels, prompts, 1)
+    with torch.no_grad():
+        plain.language_model.lm_head.weight.neg_()
+    assert not torch.equal(before, engine.generate(pixels, prompts, 1))

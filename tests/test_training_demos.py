@@ -6,7 +6,6 @@ import errno
 import inspect
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +19,11 @@ from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.protocol import initial_states
-from vla_tutorial.training import chunks, demos, layouts, noise, render
+from vla_tutorial.training import chunks, crew, dagger, demos, drive, labels, layouts, noise, places, samples
 from vla_tutorial.training.chunks import Chunk, Episode, load_chunk, save_chunk
 from vla_tutorial.training.demos import STEPS_AFTER_SUCCESS, collect_episode
+from vla_tutorial.training.drive import render_file
+from vla_tutorial.training.labels import INSTRUCTIONS
 from vla_tutorial.training.layouts import BASKET, Layout, pose_column, random_layout
 from vla_tutorial.training.noise import ACTION_GRID, Disturbance, Noise
 
@@ -80,7 +81,7 @@ def filmed(simulator: Simulator) -> tuple[Episode, list[NDArray[np.uint8]]]:
     columns = (pose_column(simulator, layout.target), pose_column(simulator, BASKET))
     arrays = (
         np.array(rows, np.float32),
-        np.zeros((n, 7), np.int16),
+        rng.integers(0, 256, (n, 7)).astype(np.int16),
         np.zeros((n, 7), np.float32),
         np.array([o.eef_pos for o in seen], np.float32),
     )
@@ -100,7 +101,7 @@ def test_no_layout_is_a_saved_initial_state(sim: Simulator, some: list[Layout]) 
         assert moved.min() > 1e-3
 
 
-@pytest.mark.parametrize("module", [layouts, noise, chunks, demos, render])
+@pytest.mark.parametrize("module", [layouts, noise, chunks, demos, drive, crew, dagger, labels, places, samples])
 def test_training_does_not_know_the_saved_initial_states(module: object) -> None:
     assert not hasattr(module, "initial_states")
     assert "initial_states" not in inspect.getsource(module)  # type: ignore[arg-type]
@@ -260,14 +261,6 @@ def test_collecting_goes_on_where_it_stopped(sim: Simulator, tmp_path: Path, mon
     assert path.stat().st_mtime_ns == made
 
 
-def test_help_gives_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        demos.main(["--help"])
-    out = capsys.readouterr().out
-    assert "example: --out" in out and "minutes" in out
-    assert demos._numbers("0-2,7") == [0, 1, 2, 7]
-
-
 def test_a_stored_state_shows_what_the_simulator_showed(
     simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path
 ) -> None:
@@ -277,44 +270,33 @@ def test_a_stored_state_shows_what_the_simulator_showed(
         assert (np.abs(simulator.view(pose).astype(int) - image).max(2) > 2).mean() < 1e-4
     path = tmp_path / "task00_chunk0000.npz"
     save_chunk(path, Chunk(0, 1, (episode,)))
-    rendered = render.render_chunk(path, simulator)
+    ((rendered, _),) = render_file(path, simulator, 48)
     assert rendered.shape == (len(episode), 224, 224, 3)
     for picture, image in zip(rendered, images, strict=True):
         whole = pixels.resize_lanczos3(pixels.jpeg_round_trip(pixels.orient(image, "rotate_180")))
         assert np.abs(picture.astype(int) - whole).mean() < 0.2
 
 
-def test_render_all_and_again(
-    simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def in_this_process(jobs: list[render._Job], array: Path, workers: int) -> None:
-        for group in render._groups(jobs, workers):
-            assert render._render_group(group, array) == len(filmed[0])
-
-    for k in range(2):
-        save_chunk(tmp_path / f"task00_chunk{k:04d}.npz", Chunk(0, 1, (filmed[0],)))
-    monkeypatch.setattr(render, "Simulator", lambda suite, task: nullcontext(simulator))
-    monkeypatch.setattr(render, "_render_files", in_this_process)
-    pictures = render.render_all(tmp_path, workers=1)
-    n = len(filmed[0])
-    assert pictures.frames.shape == (2 * n, 224, 224, 3) and pictures.starts.tolist() == [0, n, 2 * n]
-    assert np.array_equal(pictures.frames[:n], pictures.frames[n:]) and pictures.frames[0].std() > 10
-    monkeypatch.setattr(render, "_render_files", None)  # a second run renders nothing
-    assert np.array_equal(render.render_all(tmp_path).frames, pictures.frames)
+def test_files_are_rendered_block_by_block(simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path) -> None:
+    """At most three frames at once, never of two episodes, with the labels that belong to them."""
+    episode, path = filmed[0], tmp_path / "task00_chunk0000.npz"
+    save_chunk(path, Chunk(0, 1, (episode, episode[1:3])))
+    blocks = list(render_file(path, simulator, 3))
+    parts = [episode[:3], episode[3:4], episode[1:3]]
+    for (images, found), part in zip(blocks, parts, strict=True):
+        n = len(part)
+        assert (images.shape, images.dtype) == ((n, 224, 224, 3), np.uint8) and images.std() > 10
+        assert np.array_equal(found.bins, part.bins) and found.bins.dtype == np.uint8
+        assert {INSTRUCTIONS[k] for k in found.instruction} == {episode.instruction} and len(found.instruction) == n
+        hand = (found.positions * labels.POSITION_SCALE + labels.POSITION_MEAN)[:, :3]
+        assert np.abs(hand - part.eef_pos).max() < 1e-4
+        assert found.places.shape == (n, 12, 2) and found.fine.shape == (n,)
+    assert np.array_equal(blocks[0][0][1:], blocks[2][0]) and np.array_equal(blocks[0][1].places[1:], blocks[2][1].places, equal_nan=True)
 
 
-def test_files_of_another_task_and_blind_simulators_are_refused(sim: Simulator, file: Path, episode: Episode, tmp_path: Path) -> None:
+def test_files_of_another_task_and_blind_simulators_are_refused(sim: Simulator, file: Path, episode: Episode) -> None:
     with pytest.raises(TutorialError, match="no camera"):
-        render.render_chunk(file, sim)
+        next(render_file(file, sim, 48))
     save_chunk(file, Chunk(4, 1, (episode,)))
     with pytest.raises(TutorialError, match="task 4"):
-        render.render_chunk(file, sim)
-    with pytest.raises(TutorialError, match="No demonstrations"):
-        render.render_all(tmp_path / "nothing")
-
-
-def test_groups_hold_one_task_each() -> None:
-    jobs = [(task, Path(f"{task}-{k}"), 0) for task in range(2) for k in range(9)]
-    groups = render._groups(jobs, workers=2)
-    assert sorted(job[1].name for g in groups for job in g) == sorted(job[1].name for job in jobs)
-    assert all(len({job[0] for job in g}) == 1 and len(g) <= 3 for g in groups)
+        next(render_file(file, sim, 48))

@@ -7,6 +7,7 @@ token ever sees a padded one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.compact import CompactRunner
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, pad
+from vla_tutorial.openvla.packed import available, pack_linears
 from vla_tutorial.openvla.runner import PlainRunner, Runner
 
 ROWS = (1, 4, 8, 16, 32)
@@ -56,17 +59,18 @@ class Engine:
         self.model = model
         obstacle = "switched off" if kernels is False else _obstacle(model)
         self.graphs = model.device.type == "cuda" if graphs is None else graphs
-        self.runner = _runner(model, obstacle)
+        packs = kernels is not False and available(model)
+        self.runner = _runner(model, obstacle, packs)
         self.captured: dict[tuple[int, ...], Captured] = {}
         self.pool: Any = None
         self.provenance = {
-            "kernels": "triton" if obstacle is None else f"plain PyTorch: {obstacle}",
+            "kernels": "triton" if obstacle is None else f"plain PyTorch{', products through oneDNN' if packs else ''}: {obstacle}",
             "graphs": "CUDA graphs"
             if self.graphs
             else f"none: {'switched off' if graphs is False else f'{model.device} is no CUDA device'}",
             "torch_compile": "not used: Llama's steps are fused by this package's own kernels, and vision is a tenth of the arithmetic",
         }
-        if obstacle is not None:
+        if obstacle is not None and model.device.type != "cpu":
             log.warning("OpenVLA runs without its Triton kernels: %s", obstacle)
 
     @torch.inference_mode()
@@ -87,9 +91,14 @@ class Engine:
         self._check_lengths(prompts, count)
         parts = range(0, len(prompts), ROWS[-1])
         try:
-            return torch.cat([self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count) for i in parts])
+            with self._device():
+                return torch.cat([self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count) for i in parts])
         except torch.OutOfMemoryError as e:
             raise TutorialError(self._memory_message(min(len(prompts), ROWS[-1]), max(map(len, prompts)) + count)) from e
+
+    def _device(self) -> contextlib.AbstractContextManager[object]:
+        """Triton and graphs work on the current device, which need not be the model's where there are several."""
+        return torch.cuda.device(self.model.device) if self.model.device.type == "cuda" else contextlib.nullcontext()
 
     def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
         """Everything from pixels to tokens, on the device, with no word from the host in between.
@@ -191,9 +200,13 @@ def _obstacle(model: OpenVLA) -> str | None:
     return None
 
 
-def _runner(model: OpenVLA, obstacle: str | None) -> Runner:
-    if obstacle is not None:
-        return PlainRunner(model.language_model)
-    from vla_tutorial.openvla.fast import FastRunner
+def _runner(model: OpenVLA, obstacle: str | None, packs: bool) -> Runner:
+    if obstacle is None:
+        from vla_tutorial.openvla.fast import FastRunner
 
-    return FastRunner(model.language_model)
+        return FastRunner(model.language_model)
+    if model.device.type != "cpu":
+        return PlainRunner(model.language_model)
+    if packs:
+        pack_linears(model)
+    return CompactRunner(model.language_model, packs)

@@ -92,6 +92,7 @@ class OpenVLA(nn.Module):
 
 
 @cache
+@torch.inference_mode(False)  # whoever asks first, training must be able to use it too
 def _table(device: torch.device) -> Tensor:
     return torch.from_numpy(normalisation_table()).to(device)
 

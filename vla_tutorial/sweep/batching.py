@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -48,7 +49,7 @@ def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> 
             assert isinstance(connection, Connection)
             try:
                 asked.append((connection, [PolicyInput(*item) for item in connection.recv()]))
-            except EOFError:
+            except (EOFError, OSError):  # hung up, or its process died in the middle of a message
                 open_connections.remove(connection)
             if sum(len(items) for _, items in asked) >= most:
                 break
@@ -61,5 +62,6 @@ def _answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]
     tokens = policy.predict([item for _, items in asked for item in items])
     start = 0
     for connection, items in asked:
-        connection.send(tokens[start : start + len(items)])
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited; `wait` reports it next
+            connection.send(tokens[start : start + len(items)])
         start += len(items)

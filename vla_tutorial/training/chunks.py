@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.qpos)
+
+    def __getitem__(self, part: slice) -> Episode:
+        """Some of its steps."""
+        return replace(self, **{k: getattr(self, k)[part] for k in _ARRAYS})
 
     @property
     def target_pos(self) -> NDArray[np.float32]:

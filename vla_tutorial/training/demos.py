@@ -1,14 +1,12 @@
 """Collect demonstrations of the scripted expert on libero_object's ten scenes, without rendering.
 
-`python -m vla_tutorial.training.demos --help` says how. Restarting goes on where it stopped and gives the same data.
+`vla-tutorial train demos --help` says how. Restarting goes on where it stopped and gives the same data.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import multiprocessing as mp
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -38,7 +36,9 @@ CHUNK = 20
 
 MAX_STEPS = 220
 STEPS_AFTER_SUCCESS = 4
-_REGION = "basket_1_contain_region"
+REGION = "basket_1_contain_region"
+"""Where LIBERO wants the target."""
+
 _FINGER_PARTS = ("gripper0_finger{}_collision", "gripper0_finger{}_pad_collision")
 _NOTHING: NDArray[np.uint8] = np.zeros((224, 224, 3), np.uint8)
 _ATTEMPTS = 3
@@ -81,12 +81,13 @@ def collect_episode(
         rows.append((*row, fingers_touch(simulator, layout.target)))
         observation, _, _ = simulator.step(executed)
         steps_left -= 1
-        if not succeeded and simulator.inside(layout.target, _REGION):
+        if not succeeded and simulator.inside(layout.target, REGION):
             succeeded, steps_left = True, min(steps_left, STEPS_AFTER_SUCCESS)
-    return _episode(simulator, layout, noise, rows) if succeeded else None
+    return episode_of(simulator, layout, noise, rows) if succeeded else None
 
 
-def _episode(simulator: Simulator, layout: Layout, noise: Noise, rows: Sequence[tuple[object, ...]]) -> Episode:
+def episode_of(simulator: Simulator, layout: Layout, noise: Noise, rows: Sequence[tuple[object, ...]]) -> Episode:
+    """Steps as (qpos, bins, executed, eef_pos, holding), as `Episode` describes them, → an episode."""
     qpos, bins, executed, eef_pos, holding = (np.array(column) for column in zip(*rows, strict=True))
     return Episode(
         task=simulator.task.index,
@@ -163,35 +164,3 @@ def collect(out: Path, tasks: Sequence[int], episodes_per_task: int, workers: in
             raise TutorialError("A worker was killed, most likely for memory (2 GB each). Run again with fewer --workers.") from e
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _numbers(text: str) -> list[int]:
-    """ "0-3,7" → [0, 1, 2, 3, 7]."""
-    ends = [part.partition("-") for part in text.split(",")]
-    return [k for low, _, high in ends for k in range(int(low), int(high or low) + 1)]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vla_tutorial.training.demos",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: --out demos --episodes-per-task 120 --workers 2\n1,200 episodes, about 25 minutes on 2 CPU cores that do nothing else, 6 MB.",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--episodes-per-task", type=int, default=120, help="rounded up to whole files of 20 (default 120)")
-    parser.add_argument("--tasks", type=_numbers, default=list(range(10)), help="for example 0-3,7 (default all ten)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of 2 GB each (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other demonstrations (default 0)")
-    a = parser.parse_args(arguments)
-    try:
-        collect(a.out, a.tasks, a.episodes_per_task, a.workers, a.seed)
-    except TutorialError as e:
-        print(e, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

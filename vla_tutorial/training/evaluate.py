@@ -1,125 +1,129 @@
-"""Closed-loop success of a policy over many episodes at once: simulators in processes, the policy here, batches of whatever has arrived."""
+"""Closed-loop figures of a policy: simulators in processes, the policy here, batches of whatever has arrived.
+
+Simulators are built once and kept; a desk hands out one episode after the other. `vla-tutorial train evaluate --help` says how.
+"""
 
 from __future__ import annotations
 
-import multiprocessing as mp
+import contextlib
+import math
+import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vla_tutorial.actions import ActionStatistics
-from vla_tutorial.conditions import apply
-from vla_tutorial.loop import rollout
-from vla_tutorial.policies.base import Policy
-from vla_tutorial.scene import Scene
-from vla_tutorial.sweep.batching import RemotePolicy, serve
+from vla_tutorial import prompt
+from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.training.desk import Desk
+from vla_tutorial.training.plans import SUITE, TASKS, Job, count_episodes, plan_jobs
+from vla_tutorial.training.results import Report, machine
 from vla_tutorial.wiring import Wiring
 
-PRACTICE_SEED = 20_000
-"""Layouts drawn from this seed are never trained on: demonstrations take seeds below."""
+if TYPE_CHECKING:
+    from vla_tutorial.policies.model import ModelPolicy
 
 
-@dataclass(frozen=True)
-class Job:
-    """Episodes of one task for one worker.
+def warm_up(policy: ModelPolicy, jobs: Sequence[Job]) -> None:
+    """Capture every CUDA graph that the jobs will need: each batch size with each length of prompt. Without graphs there is nothing to do."""
+    from vla_tutorial.openvla.engine import ROWS, TEXT_STEP
+    from vla_tutorial.pixels import SIZE
 
-    Attributes:
-        inits: numbers of saved initial states; with `practice`, seeds of random layouts of the task's own target instead.
-        practice: measure on random layouts, as one must while training: the saved states are kept for the final figure.
+    if policy.engine is None or not policy.engine.graphs:
+        return
+    prompts = {}
+    for job in jobs:
+        wiring, scene = job.settings()
+        text = prompt.build(wiring, scene.instruction or check_task(job.suite, job.task).instruction)
+        prompts[-(-len(policy.ids(text)) // TEXT_STEP)] = text
+    for text in prompts.values():
+        for rows in ROWS:
+            policy.predict([PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows)
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started meanwhile."""
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def run(
+    checkpoint: str | Path,
+    out: Path,
+    plans: Sequence[str],
+    *,
+    workers: int,
+    device: str | None = None,
+    seconds: float = math.inf,
+    tasks: Sequence[int] = TASKS,
+    inits: Sequence[int] | None = None,
+    max_steps: int | None = None,
+    render_gpu: int | None = None,
+    engine: bool = True,
+    command: str = "",
+) -> Report:
+    """Everything: simulators, policy, episodes, result files in `out`.
+
+    Args:
+        plans: keys of `PLANS`.
+        device: as `load_model_policy` takes it.
+        seconds: after which no episode is begun.
+        inits: None takes each plan's own.
+        max_steps: None takes the published limit.
+        render_gpu: number of the GPU that renders; None leaves it to EGL.
+        engine: False runs the eager reference.
+        command: what the result files say made them.
+
+    Raises:
+        TutorialError: an unknown plan, a folder with episodes, a checkpoint that cannot be used, or no simulator that runs.
     """
-
-    suite: str
-    task: int
-    inits: tuple[int, ...]
-    conditions: tuple[str, ...] = ()
-    unnorm_key: str = "libero_object"
-    practice: bool = False
-
-
-class _Practice:
-    """A simulator that starts from a random layout of its own target."""
-
-    def __init__(self, simulator: Any, seed: int) -> None:
-        from vla_tutorial.training.layouts import random_layout
-
-        self._simulator = simulator
-        rng = np.random.default_rng([PRACTICE_SEED, simulator.task.index, seed])
-        self._layout = random_layout(simulator, rng)
-        while self._layout.target != simulator.targets[0]:
-            self._layout = random_layout(simulator, rng)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._simulator, name)
-
-    def reset(self, _init: int, _settle_steps: int) -> Any:
-        return self._simulator.reset(self._layout.state, self._layout.settle_steps)
+    started = time.monotonic()
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # one core a simulator
+    if render_gpu is not None:
+        environment["MUJOCO_EGL_DEVICE_ID"] = str(render_gpu)
+    with _environment(environment):
+        jobs = [replace(job, max_steps=max_steps) for job in plan_jobs(plans, tasks, inits)]
+        report = Report(out, count_episodes(jobs))
+        desk = Desk(jobs, workers, report.add, report.tick, started + seconds)
+    desk.start()
+    try:
+        policy = _load(checkpoint, device, engine)
+        report.facts = _facts(policy, command, max_steps)
+        warm_up(policy, jobs)
+        print(f"{time.monotonic() - started:4.0f} s: the policy answers", flush=True)
+        desk.serve(policy)
+    finally:
+        desk.stop()
+        report.write()
+        print(report.progress(), flush=True)
+    return report
 
 
-def run_job(job: Job, policy: Policy) -> list[dict[str, Any]]:
-    """Run the episodes of a job one after the other and say how each went."""
-    from vla_tutorial.sim import Simulator
+def _load(checkpoint: str | Path, device: str | None, engine: bool) -> ModelPolicy:
+    import torch  # not above: the workers import this module too
 
-    found = []
-    with Simulator(job.suite, job.task) as simulator:
-        for init in job.inits:
-            wiring, scene = apply(job.conditions, Wiring(unnorm_key=job.unnorm_key), Scene(job.suite, job.task, init))
-            stage: Any = _Practice(simulator, init) if job.practice else simulator
-            steps = list(rollout(policy, stage, wiring, scene))
-            gripper = np.sign([-1.0] + [s.action[6] for s in steps])
-            closes = np.flatnonzero(np.diff(gripper) > 0)
-            nearest = min(float(s.observation.eef_pos[2]) for s in steps)
-            found.append(
-                {
-                    "suite": job.suite,
-                    "task": job.task,
-                    "init": init,
-                    "conditions": list(job.conditions),
-                    "success": steps[-1].done,
-                    "steps": len(steps),
-                    "first_close": int(closes[0]) if len(closes) else None,
-                    "closes": len(closes),
-                    "lowest_m": round(nearest, 4),
-                }
-            )
-    return found
+    from vla_tutorial.policies.model import load_model_policy
+
+    if device and ":" in device and torch.cuda.is_available():
+        torch.cuda.set_device(device)  # graphs are captured on the current GPU
+    return load_model_policy("mini", checkpoint, device=device, engine=engine)
 
 
-def _work(jobs: Any, results: Any, connection: Connection, name: str, statistics: Mapping[str, ActionStatistics]) -> None:
-    policy = RemotePolicy(connection, name, statistics, {})
-    while (job := jobs.get()) is not None:
-        results.put(run_job(job, policy))
-    policy.close()
+def _facts(policy: ModelPolicy, command: str, max_steps: int | None) -> dict[str, Any]:
+    """What result files say beside the figures."""
+    import torch
 
-
-def evaluate(policy: Policy, jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    """Run every job on `workers` simulators; returns one dictionary an episode, in order of suite, task and init."""
-    context = mp.get_context("spawn")
-    queue, results = context.Queue(), context.Queue()
-    for job in [*jobs, *[None] * workers]:
-        queue.put(job)
-    pairs = [context.Pipe() for _ in range(workers)]
-    processes = [
-        context.Process(target=_work, args=(queue, results, there, policy.name, policy.statistics), daemon=True) for _, there in pairs
-    ]
-    started = time.perf_counter()
-    for process, (_, there) in zip(processes, pairs, strict=True):
-        process.start()
-        there.close()
-    serve(policy, [here for here, _ in pairs])
-    found = [episode for _ in jobs for episode in results.get(timeout=60)]
-    for process in processes:
-        process.join(10)
-    print(f"{len(found)} episodes in {time.perf_counter() - started:.0f} s", flush=True)
-    return sorted(found, key=lambda e: (e["suite"], e["task"], e["init"]))
-
-
-def jobs(
-    suite: str, tasks: Sequence[int], inits: Sequence[int], size: int = 5, conditions: tuple[str, ...] = (), practice: bool = False
-) -> list[Job]:
-    """Episodes (tasks × inits) in jobs of at most `size`."""
-    parts = [tuple(inits[i : i + size]) for i in range(0, len(inits), size)]
-    return [Job(suite, task, part, conditions, practice=practice) for task in tasks for part in parts]
+    limit = max_steps or step_limit(SUITE)
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    protocol = {"settle_steps": Wiring.settle_steps, "max_steps": limit, **policy.provenance}
+    return {"command": command, "machine": machine(gpus), "protocol": protocol}

@@ -1,4 +1,8 @@
-"""Behaviour cloning of `mini`: pictures and instructions in, the expert's action tokens out, with auxiliary positions on the way."""
+"""Fitting `mini`: pictures and instructions in, the expert's action tokens out.
+
+Two auxiliary heads, thrown away afterwards, teach it faster what matters: one finds every thing among the patches, one reads positions where the
+prompt ends.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,35 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_tutorial.actions import VOCABULARY
 from vla_tutorial.openvla.llama import rope_table
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.augment import Augmentation, pixel_values
+from vla_tutorial.training.augment import Augmentation, augmented
+from vla_tutorial.training.labels import POSITION_MEAN
+from vla_tutorial.training.places import THINGS
+from vla_tutorial.training.samples import Samples
 
 DIMENSIONS = 7
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Everything to learn from, on one device.
-
-    Attributes:
-        images: (N, 224, 224, 3) uint8, turned and resized, not cropped.
-        prompts: (P, T) int64, right-padded ids of every prompt; `lengths` (P,) int64.
-        prompt: (N,) int64, which prompt belongs to a picture.
-        tokens: (N, 7) int64 in OpenVLA's vocabulary (31745 … 31999).
-        positions: (N, A) float32, what the auxiliary head learns, each column with mean 0 and variance 1.
-    """
-
-    images: Tensor
-    prompts: Tensor
-    lengths: Tensor
-    prompt: Tensor
-    tokens: Tensor
-    positions: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
+SAVE_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -52,49 +36,74 @@ class Recipe:
 
     Attributes:
         steps, batch: optimiser steps and samples each.
-        learning_rate: AdamW's, after `warmup` steps, falling along a cosine to a hundredth.
+        learning_rate: AdamW's, after `warmup` steps; from `decay_from` of the way on it falls straight to a hundredth.
         spread: standard deviation in bins of the soft target around the expert's bin; neighbours of the right bin are nearly right.
-        auxiliary: weight of the positions' loss.
+        auxiliary: weight of the positions' loss; `places`: of the loss on where things are among the patches.
+        fine: share of a batch that is drawn from fine work around the target.
         average: decay of the running mean of weights that is kept.
     """
 
     steps: int
-    batch: int = 384
+    batch: int = 512
     learning_rate: float = 1e-3
     warmup: int = 300
+    decay_from: float = 0.55
     weight_decay: float = 0.05
     spread: float = 1.5
     auxiliary: float = 0.5
+    places: float = 0.3
+    fine: float = 0.3
     average: float = 0.998
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 class Learner(nn.Module):
-    """The policy and its auxiliary head, which is thrown away after training."""
+    """The policy and its auxiliary heads, which are thrown away after training."""
 
-    def __init__(self, model: OpenVLA, positions: int) -> None:
+    def __init__(self, model: OpenVLA) -> None:
         super().__init__()
+        width = model.config.llama.hidden_size
         self.model = model
-        self.positions = nn.Linear(model.config.llama.hidden_size, positions)
+        self.positions = nn.Linear(width, len(POSITION_MEAN))
+        self.places = nn.Linear(width, len(THINGS))
 
-    def forward(self, pixels: Tensor, ids: Tensor, lengths: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Teacher forcing.
 
         Args:
             pixels: (N, 6, 224, 224).
             ids: (N, T + 7) int64, each prompt followed by its first six action ids, then padding; lengths (N,) of the prompts.
-            actions: (N, 7) int64, indices of the action ids among the bins (0 … 255).
 
         Returns:
-            Logits over the vocabulary for the seven tokens (N, 7, V) and the positions (N, A), both read where the prompt ends and after.
+            Logits over the vocabulary for the seven tokens (N, 7, V); the positions (N, A), read where the prompt ends; and for each patch how
+            much of each thing's middle it holds, as logits (N, patches, K).
         """
         m = self.model
-        x = m.embed(m.embed_image(pixels), ids)
+        image = m.embed_image(pixels)
+        x = m.embed(image, ids)
         hidden = m.language_model(x, rope_table(m.config.llama, x.shape[1], x.device))
         last = m.config.vision.patches + lengths - 1
         at = last[:, None] + torch.arange(DIMENSIONS, device=ids.device)
         hidden = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
-        return m.language_model.logits(hidden), self.positions(m.language_model.model.norm(hidden[:, 0]))
+        positions = self.positions(m.language_model.model.norm(hidden[:, 0]))
+        return m.language_model.logits(hidden), positions, self.places(image)
+
+
+def place_targets(places: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Points in the picture's −1 … 1 → how they divide among the four patches around them, straight in either axis.
+
+    Args:
+        places: (N, K, 2), x and y; NaN for what is not there.
+        side: patches in a row.
+
+    Returns:
+        (N, side², K) weights that sum to 1 over the patches, and (N, K) bool, whether the point is inside the picture.
+    """
+    inside = (places.abs() < 1).all(-1)  # NaN is not
+    grid = ((places.nan_to_num() + 1) / 2 * side - 0.5).clamp(0, side - 1)
+    distance = (grid[:, None] - torch.arange(side, device=places.device)[:, None, None]).abs()  # (N, side, K, 2)
+    x, y = (1 - distance).clamp(min=0).unbind(-1)
+    return (y[:, :, None] * x[:, None]).flatten(1, 2), inside
 
 
 def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
@@ -105,21 +114,20 @@ def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def rate(recipe: Recipe, step: int) -> float:
-    """The learning rate at a step."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+def rate(recipe: Recipe, step: int, progress: float) -> float:
+    """The learning rate at a step, `progress` (0 … 1) of the way."""
+    warm = min(1.0, (step + 1) / recipe.warmup)
+    left = min(1.0, (1 - progress) / (1 - recipe.decay_from))
+    return recipe.learning_rate * warm * max(0.01, left)
 
 
 class Fitting:
     """A run that can be stopped and resumed: model, optimiser, running mean and step."""
 
-    def __init__(self, model: OpenVLA, recipe: Recipe, positions: int, device: torch.device | str) -> None:
+    def __init__(self, model: OpenVLA, recipe: Recipe, device: torch.device | str) -> None:
         """Fresh weights on `device`."""
         self.recipe, self.device, self.step = recipe, torch.device(device), 0
-        self.learner = Learner(model, positions).to(self.device).train()
+        self.learner = Learner(model).to(self.device).train()
         self.mean = copy.deepcopy(self.learner).requires_grad_(False).eval()
         decayed = [p for p in self.learner.parameters() if p.ndim > 1]
         others = [p for p in self.learner.parameters() if p.ndim <= 1]
@@ -130,25 +138,36 @@ class Fitting:
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on some samples (indices (N,) int64) and what to log of it."""
         config = self.learner.model.config
-        prompt = samples.prompt[chosen]
-        tokens = samples.tokens[chosen]
-        bins = VOCABULARY - 1 - tokens
-        ids = teacher_ids(samples.prompts[prompt], samples.lengths[prompt], tokens - VOCABULARY + config.vocabulary)
-        pixels = pixel_values(samples.images[chosen], self.recipe.augmentation)
+        instruction, bins = samples.instruction[chosen], samples.bins[chosen].long()
+        lengths = samples.lengths[instruction]
+        ids = teacher_ids(samples.prompts[instruction], lengths, config.vocabulary - 1 - bins)
+        pixels, places = augmented(samples.images[chosen], samples.places[chosen], self.recipe.augmentation)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits, positions = self.forward(pixels, ids, samples.lengths[prompt], bins)
+            logits, positions, found = self.forward(pixels, ids, lengths)
         log_probability = logits.float().log_softmax(-1)[..., config.vocabulary - 256 : config.vocabulary].flip(-1)
-        cross_entropy = -(soft_targets(bins, self.recipe.spread, 256) * log_probability).sum(-1)
+        cross_entropy = -(soft_targets(bins, self.recipe.spread, 256) * log_probability).sum(-1).mean()
         auxiliary = F.smooth_l1_loss(positions.float(), samples.positions[chosen])
+        where = places_loss(found, places)
         error = (log_probability.argmax(-1) - bins).abs().float()
-        logged = {"cross_entropy": cross_entropy.mean(), "auxiliary": auxiliary, "gripper_wrong": (error[:, 6] > 20).float().mean()}
+        logged = {
+            "cross_entropy": cross_entropy,
+            "auxiliary": auxiliary,
+            "places": where,
+            "gripper_wrong": (error[:, 6] > 20).float().mean(),
+        }
         logged["xyz_error_bins"] = error[:, :3].mean()
-        return cross_entropy.mean() + self.recipe.auxiliary * auxiliary, logged
+        return cross_entropy + self.recipe.auxiliary * auxiliary + self.recipe.places * where, logged
 
-    def train_step(self, samples: Samples, chosen: Tensor) -> dict[str, Tensor]:
-        """One optimiser step."""
+    def warm_up(self, samples: Samples) -> None:
+        """Compile everything that a step needs, on whatever is in memory; nothing is learnt."""
+        chosen = torch.zeros(self.recipe.batch, dtype=torch.int64, device=self.device)
+        self.loss(samples, chosen)[0].backward()  # type: ignore[no-untyped-call]
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def train_step(self, samples: Samples, chosen: Tensor, progress: float) -> dict[str, Tensor]:
+        """One optimiser step, `progress` (0 … 1) of the way."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.recipe, self.step)
+            group["lr"] = rate(self.recipe, self.step, progress)
         loss, logged = self.loss(samples, chosen)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -176,6 +195,13 @@ class Fitting:
         self.step = state["step"]
 
 
+def places_loss(found: Tensor, places: Tensor) -> Tensor:
+    """Cross-entropy over the patches, averaged over the things in the picture: logits (N, patches, K), points (N, K, 2) → ()."""
+    targets, inside = place_targets(places, round(found.shape[1] ** 0.5))
+    cross_entropy = -(targets * found.float().log_softmax(1)).sum(1)
+    return (cross_entropy * inside).sum() / inside.sum().clamp(min=1)
+
+
 def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
     """Prompts (N, T) padded on the right, their lengths, and action ids (N, 7) → (N, T + 7) with the first six actions after each prompt."""
     ids = torch.cat([prompts, prompts.new_zeros(len(prompts), DIMENSIONS)], 1)
@@ -183,23 +209,36 @@ def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
     return ids.scatter(1, at, actions[:, :-1])
 
 
-def fit(fitting: Fitting, samples: Samples, log: Path, *, until: int | None = None, seconds: float = math.inf, seed: int = 0) -> None:
-    """Train until the recipe's last step, `until`, or for so many seconds, appending to the JSONL file `log`.
+def fit(
+    fitting: Fitting,
+    samples: Samples,
+    log: Path,
+    *,
+    until: int | None = None,
+    seed: int = 0,
+    every: Callable[[], None] = lambda: None,
+) -> None:
+    """Train until the recipe's last step, or `until`, appending to the JSONL file `log`; `every` is called each `SAVE_STEPS` steps.
 
-    The order of samples depends on the seed and the step alone, so a resumed run sees what an undisturbed one would have.
+    Samples and their augmentation depend on the seed and the step alone, so a resumed run sees what an undisturbed one would have.
     """
-    started, n, batch = time.perf_counter(), len(samples), fitting.recipe.batch
-    end = min(fitting.recipe.steps, until or fitting.recipe.steps)
-    while fitting.step < end and time.perf_counter() - started < seconds:
-        generator = torch.Generator(device=fitting.device).manual_seed(seed * 1_000_003 + fitting.step)
-        chosen = torch.randint(n, (batch,), generator=generator, device=fitting.device)
-        logged = fitting.train_step(samples, chosen)
+    started, recipe = time.perf_counter(), fitting.recipe
+    end = min(recipe.steps, until or recipe.steps)
+    while fitting.step < end:
+        moment = seed * 1_000_003 + fitting.step
+        torch.manual_seed(moment + 2**31)  # for augmentation
+        generator = torch.Generator(device=fitting.device).manual_seed(moment)
+        logged = fitting.train_step(samples, samples.draw(recipe.batch, recipe.fine, generator), fitting.step / recipe.steps)
         if fitting.step % 100 == 0 or fitting.step == end:
-            entry = {
-                "step": fitting.step,
-                "seconds": round(time.perf_counter() - started, 1),
-                **{k: round(v.item(), 5) for k, v in logged.items()},
-            }
-            with log.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
-            print(json.dumps(entry), flush=True)
+            write_log(log, fitting.step, time.perf_counter() - started, logged)
+        if fitting.step % SAVE_STEPS == 0:
+            every()
+
+
+def write_log(log: Path, step: int, seconds: float, logged: Mapping[str, Tensor | float]) -> None:
+    """Append a line to the curves and show it."""
+    values = {k: float(v.detach() if isinstance(v, Tensor) else v) for k, v in logged.items()}
+    entry = {"step": step, "seconds": round(seconds, 1), **{k: round(v, 5) if math.isfinite(v) else None for k, v in values.items()}}
+    with log.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+    print(json.dumps(entry), flush=True)

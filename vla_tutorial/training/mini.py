@@ -29,7 +29,7 @@ SHARD = 14 * 10**6
 CONFIG = OpenVLAConfig(
     vision=VisionConfig(
         image_size=224,
-        patch_size=14,
+        patch_size=16,
         dino=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1),
         siglip=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, layer_scale=False, class_token=False, registers=0, output_block=-1),
     ),

@@ -1,26 +1,23 @@
-"""Demonstrations and their pictures → tensors on one device, ready for `fit`."""
+"""What `mini` learns from: pictures with labels, on one device, growing while simulators add to it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
 
-from vla_tutorial.actions import VOCABULARY
-from vla_tutorial.training.chunks import Episode
-from vla_tutorial.training.fit import Samples
+from vla_tutorial.pixels import SIZE
+from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
 from vla_tutorial.training.mini import EMPTY
+from vla_tutorial.training.places import THINGS
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
-POSITION_MEAN = np.array([0.0, 0.0, 0.15, 0.0, 0.0, 0.05, 0.0, 0.25, 0.05, 0.04, 0.0], np.float32)
-POSITION_SCALE = np.array([0.15, 0.2, 0.1, 0.15, 0.2, 0.1, 0.05, 0.05, 0.05, 0.03, 1.0], np.float32)
-"""What the auxiliary head learns is (value − mean) / scale: hand, target and basket (metres), finger opening (metres), holding (0 or 1)."""
 
-
-def prompt_ids(instructions: Sequence[str], tokenizer: Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
+def prompt_ids(instructions: Sequence[str], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
     """Instructions in the trained template → ids (P, T) int64, padded on the right, and lengths (P,)."""
     empty = tokenizer.token_to_id(EMPTY)
     rows = [[*tokenizer.encode(OPENVLA_TEMPLATE.format(instruction=text)).ids, empty] for text in instructions]
@@ -28,34 +25,70 @@ def prompt_ids(instructions: Sequence[str], tokenizer: Tokenizer) -> tuple[torch
     return torch.tensor([row + [0] * (width - len(row)) for row in rows]), torch.tensor([len(row) for row in rows])
 
 
-def positions(episode: Episode) -> NDArray[np.float32]:
-    """(T, 11) float32: what the auxiliary head learns, scaled."""
-    columns = [episode.eef_pos, episode.target_pos, episode.basket_pos, episode.opening, episode.holding[:, None]]
-    return (np.concatenate(columns, 1, dtype=np.float32) - POSITION_MEAN) / POSITION_SCALE
+class Samples:
+    """Pictures and labels on a device: 151 KB a picture, so 80 GB hold some 530,000.
 
-
-def make_samples(
-    episodes: Sequence[Episode], images: NDArray[np.uint8], tokenizer: Tokenizer, device: torch.device | str, instructions: Sequence[str]
-) -> Samples:
-    """Put everything on the device: 150 KB a sample, so 80 GB hold some 400,000.
-
-    Args:
-        episodes: in the order of `images`.
-        images: (N, 224, 224, 3) uint8, memory-mapped or not.
-        instructions: every instruction that occurs, once each.
+    Attributes:
+        images: (capacity, 224, 224, 3) uint8, turned and resized, not cropped.
+        prompts, lengths: every instruction's ids (P, T), padded on the right, and their lengths (P,).
+        count: how many pictures there are; those behind it may be read at any time.
     """
-    held = torch.empty(images.shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(images), 4096):
-        held[start : start + 4096] = torch.from_numpy(np.ascontiguousarray(images[start : start + 4096])).to(device)
-    number = {text: i for i, text in enumerate(instructions)}
-    prompts, lengths = prompt_ids(instructions, tokenizer)
-    prompt = np.concatenate([np.full(len(e), number[e.instruction]) for e in episodes])
-    tokens = np.concatenate([VOCABULARY - 1 - e.bins.astype(np.int64) for e in episodes])
-    return Samples(
-        held,
-        prompts.to(device),
-        lengths.to(device),
-        torch.from_numpy(prompt).to(device),
-        torch.from_numpy(tokens).to(device),
-        torch.from_numpy(np.concatenate([positions(e) for e in episodes])).to(device),
-    )
+
+    def __init__(self, capacity: int, tokenizer: Tokenizer, device: torch.device | str) -> None:
+        """Reserve the memory; pictures come with `append`."""
+        self.device, self.count, self._fine_count = torch.device(device), 0, 0
+        self._order: Tensor | None = None
+        self.prompts, self.lengths = (t.to(device) for t in prompt_ids(INSTRUCTIONS, tokenizer))
+        self.images = torch.empty(capacity, SIZE, SIZE, 3, dtype=torch.uint8, device=device)
+        self.instruction = torch.zeros(capacity, dtype=torch.int64, device=device)
+        self.bins = torch.zeros(capacity, 7, dtype=torch.uint8, device=device)
+        self.positions = torch.empty(capacity, len(POSITION_MEAN), device=device)
+        self.places = torch.empty(capacity, len(THINGS), 2, device=device)
+        self._fine = torch.empty(capacity, dtype=torch.int64, device=device)
+        self._origin = torch.zeros(capacity, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def full(self) -> bool:
+        """Whether no further picture has room."""
+        return self.count == len(self.images)
+
+    def append(self, images: Tensor, labels: Labels, origin: int = 0) -> None:
+        """Add N pictures (N, 224, 224, 3) uint8, fewer when the room ends. One thread may add while another reads.
+
+        Args:
+            origin: a number by which `settle` sorts, the same in every run, for the first of them; the rest count on from it.
+        """
+        start = self.count
+        end = min(start + len(images), len(self.images))
+        self.images[start:end] = images[: end - start].to(self.device)
+        for f in fields(labels):
+            if f.name != "fine":
+                getattr(self, f.name)[start:end] = torch.from_numpy(getattr(labels, f.name)[: end - start]).to(self.device)
+        self._origin[start:end] = torch.arange(origin, origin + end - start)
+        fine = torch.from_numpy(start + np.flatnonzero(labels.fine[: end - start])).to(self.device)
+        self._fine[self._fine_count : self._fine_count + len(fine)] = fine
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        self._fine_count += len(fine)
+        self.count = end
+
+    def settle(self) -> None:
+        """Forget the order in which pictures arrived, which differs from run to run: draw as if they had come in the order of their origins."""
+        self._order = self._origin[: self.count].argsort().to(self.device)
+        rank = torch.empty_like(self._order)
+        rank[self._order] = torch.arange(self.count, device=self.device)
+        fine = self._fine[: self._fine_count]
+        self._fine[: self._fine_count] = fine[rank[fine].argsort()]
+
+    def draw(self, batch: int, fine: float, generator: torch.Generator) -> Tensor:
+        """(batch,) int64 indices, a share `fine` of them from fine work, the rest from everything."""
+        several = int(batch * fine) if self._fine_count else 0
+        chosen = torch.randint(self.count, (batch,), generator=generator, device=self.device)
+        if self._order is not None:
+            chosen = self._order[chosen]
+        if several:
+            chosen[:several] = self._fine[torch.randint(self._fine_count, (several,), generator=generator, device=self.device)]
+        return chosen

@@ -102,10 +102,15 @@ def _cone_height(s: Situation, grasp: Grasp, outside: float) -> float:
 
 
 def hold(s: Situation, p: Parameters) -> Command:
-    """Close, lift, carry and lower, blended by how firm the grip is and how far the basket."""
+    """Close, lift, carry and lower, blended by how firm the grip is and how far the basket.
+
+    The lift begins slowly, closed or still closing: a camera can hardly tell the two apart, and what it sees, the object's height, says how fast.
+    """
     hand, target, rim = s.hand, s.target, s.basket.solid.top
     distance = s.distance
     firm = ramp(s.grip.slack, 0.006, 0.002) * ramp(hand.finger_speed, 0.05, 0.02)
+    off_floor = ramp(target.bottom, 0.002, 0.030)
+    pace = max(firm * (p.first_lift + (1 - p.first_lift) * off_floor), p.first_lift / 2)
     home = nearest_yaw(HOME_YAW, hand.yaw)
     clear_of_others = smooth_ramp(target.bottom, s.basket.center[2], s.basket.center[2] + 0.08)
     rotation, _ = turn_to(s, hand.yaw + (home - hand.yaw) * clear_of_others, p)
@@ -117,7 +122,7 @@ def hold(s: Situation, p: Parameters) -> Command:
     needed = rim + 0.012 - 0.10 * smooth_ramp(distance, 0.12, 0.24)
     sideways = max(smooth_ramp(target.bottom, needed - 0.05, needed), ramp(distance, 0.07, 0.05))
     translation = p.gain * np.array([*(sideways * s.offset), rise])
-    return Command(translation, firm * rotation, CLOSE, p.speed * (0.6 + 0.4 * far), pace=firm, reach=0.700)
+    return Command(translation, firm * rotation, CLOSE, p.speed * (0.6 + 0.4 * far), pace=pace, reach=0.700)
 
 
 def release(s: Situation, p: Parameters) -> Command:

@@ -19,6 +19,7 @@ class Parameters:
         turn_speed: largest norm of the rotation command.
         grasp_depth: metres from the object's top down to the grip site; 4 mm more and the palm presses on the object.
         floor_clearance: least height in metres of the grip site above the object's bottom; the finger tips reach 9 mm below the site.
+        first_lift: share of the speed with which a gripped object leaves the floor, and half of it while the fingers still close.
         carry_clearance: metres between the carried object's bottom and the basket's rim.
         release_height: metres of the object's origin above the basket's region when the fingers open. They let it fall.
         close_across: metres off the object's middle, across the finger axis, at which the fingers may close (cans bear 20, by trial).
@@ -31,6 +32,7 @@ class Parameters:
     turn_speed: float = 0.3
     grasp_depth: float = 0.030
     floor_clearance: float = 0.012
+    first_lift: float = 0.2
     carry_clearance: float = 0.05
     release_height: float = 0.014
     close_across: float = 0.014

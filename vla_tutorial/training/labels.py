@@ -1,0 +1,61 @@
+"""What belongs to a picture in training. Without PyTorch: simulators' processes make these, and start faster so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_tutorial.training.chunks import Episode
+from vla_tutorial.training.layouts import instruction_for
+from vla_tutorial.training.places import OBJECTS, instruction_number
+
+INSTRUCTIONS = tuple(instruction_for(f"{name}_1") for name in OBJECTS)
+"""The ten sentences of libero_object, in the order of its tasks."""
+
+POSITION_MEAN = np.array([0.0, 0.0, 0.15, 0.0, 0.0, 0.05, 0.0, 0.25, 0.05, 0.04, 0.0], np.float32)
+POSITION_SCALE = np.array([0.15, 0.2, 0.1, 0.15, 0.2, 0.1, 0.05, 0.05, 0.05, 0.03, 1.0], np.float32)
+"""What the auxiliary head learns is (value − mean) / scale: hand, target and basket (metres), finger opening (metres), holding (0 or 1)."""
+
+FINE_ABOVE, FINE_ASIDE = 0.10, 0.05
+"""A step is fine work when the hand is this near to the target (metres above it, and aside); a tenth of all steps are."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What belongs to N pictures.
+
+    Attributes:
+        instruction: (N,) int64, index into `INSTRUCTIONS`.
+        bins: (N, 7) uint8, the expert's action bins; the token is 31999 − bin.
+        positions: (N, 11) float32 for the auxiliary head, each with mean 0 and variance 1, about.
+        places: (N, 12, 2) float32, `places.places`.
+        fine: (N,) bool, whether it shows fine work.
+    """
+
+    instruction: NDArray[np.int64]
+    bins: NDArray[np.uint8]
+    positions: NDArray[np.float32]
+    places: NDArray[np.float32]
+    fine: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, episode: Episode, places: NDArray[np.float32]) -> Labels:
+        """The labels of an episode's steps; `places` (T, 12, 2) come from the simulator that renders them."""
+        columns = [episode.eef_pos, episode.target_pos, episode.basket_pos, episode.opening, episode.holding[:, None]]
+        offset = episode.eef_pos - episode.target_pos
+        return cls(
+            np.full(len(episode), instruction_number(episode.target)),
+            episode.bins.astype(np.uint8),
+            (np.concatenate(columns, 1, dtype=np.float32) - POSITION_MEAN) / POSITION_SCALE,
+            places,
+            (np.abs(offset[:, :2]).max(1) < FINE_ASIDE) & (offset[:, 2] < FINE_ABOVE) & (episode.target_pos[:, 2] < FINE_ABOVE),
+        )
+
+    def __len__(self) -> int:
+        return len(self.bins)
+
+    def __getitem__(self, chosen: NDArray[np.int64]) -> Labels:
+        """Some of them."""
+        return Labels(*(getattr(self, f.name)[chosen] for f in fields(self)))
