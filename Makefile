@@ -1,11 +1,13 @@
-# `make demo` and `make test` each work as the first command in a fresh clone.
+# `make demo`, `make test` and `make book` each work as the first command in a fresh clone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 JOBS ?= 2
+PORT ?= 8000
+BROWSER_TESTS := tests/browser
 
-.PHONY: help demo test lint format doctor clean
+.PHONY: help demo test lint format doctor notebooks book serve test-book clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,14 +26,38 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.installed-book: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[book]'
+	@touch $@
+
 demo: $(VENV)/.installed  ## one task right and wrong, side by side: demo/index.html
 	$(BIN)/vla-tutorial demo --out demo --overwrite
 
 doctor: $(VENV)/.installed  ## check this machine and installation
 	$(BIN)/vla-tutorial doctor
 
-test: lint  ## lint and all tests (real LIBERO)
+notebooks: $(VENV)/.installed-book  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+book: $(VENV)/.installed-book  ## build the site from nothing: _build/html/index.html
+	@test -f book/clips/manifest.js || { echo "The clips are missing: $(BIN)/vla-tutorial clips --out book/clips"; exit 1; }
+	rm -rf _build/html _build/.doctrees
+	$(BIN)/python book/_ext/run_notebooks.py --jobs $(JOBS)
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+
+serve:  ## show the site at http://localhost:8000 (PORT=...)
+	@test -f _build/html/index.html || { echo "There is no site yet: make book"; exit 1; }
+	@echo "http://localhost:$(PORT)/  (Ctrl-C stops it)"
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+test: lint  ## lint and all quick tests (real LIBERO)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-book: $(VENV)/.installed-dev book  ## the site: notebooks, links and every button in a real browser (npm, chromium)
+	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n $(JOBS) notebooks
+	$(BIN)/linkchecker --no-warnings --no-status _build/html/index.html
+	cd $(BROWSER_TESTS) && npm ci --no-audit --no-fund --silent && node --test --test-concurrency=1
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -43,4 +69,4 @@ format: $(VENV)/.installed-dev  ## let ruff lay out the code
 	$(BIN)/ruff format .
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo build _build $(BROWSER_TESTS)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

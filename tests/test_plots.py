@@ -34,3 +34,12 @@ def test_style_does_not_leak(lines):
     before = dict(mpl.rcParams)
     plots.episode_figure(lines)
     assert dict(mpl.rcParams) == before
+
+
+def test_training_curves_show_what_there_is(tmp_path):
+    lines = [{"step": s, "cross_entropy": 4.0 / s, "success": None if s < 3 else 0.1 * s} for s in range(1, 6)]
+    figure = plots.training_figure(lines, title="a run")
+    loss, success = figure.axes
+    assert len(loss.lines[0].get_xdata()) == 5
+    assert len(success.lines[0].get_xdata()) == 3
+    assert success.get_ylim() == (0, 1)

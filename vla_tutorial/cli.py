@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 import vla_tutorial
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.training.commands import app as training
 
 if TYPE_CHECKING:
     from vla_tutorial.loop import Step
@@ -65,6 +66,9 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=vla_tutorial.__doc__)
 
 
+app.add_typer(training, name="train")
+
+
 def _progress() -> Progress:
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err)
 
@@ -107,10 +111,10 @@ def conditions() -> None:
 @app.command()
 def demo(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the two episodes and index.html.")] = Path("demo"),
-    policy: Annotated[str, typer.Option(help="Which policy acts.")] = "expert",
+    policy: Annotated[str, typer.Option(help="Which policy acts: mini, openvla or expert.")] = "mini",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a demonstration that is there already.")] = False,
 ) -> None:
-    """See one task succeed and then fail through one wrong setting: two videos and plots on one page (about a minute on two cores).
+    """See one task succeed and then fail through one wrong setting: two videos and plots on one page (about two minutes on two cores).
 
     Example: `vla-tutorial demo --out demo`
     """
@@ -139,7 +143,7 @@ def rollout(
     task: Annotated[int, typer.Option(help="Task number in the suite.")],
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the episode.")],
-    policy: Annotated[str, typer.Option(help="Which policy acts.")] = "expert",
+    policy: Annotated[str, typer.Option(help="Which policy acts: mini, openvla or expert.")] = "mini",
     condition: Annotated[list[str] | None, typer.Option(help="A condition by name; may be given several times.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")] = None,
@@ -191,6 +195,44 @@ def rollout(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+def clips(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the clips; the book takes them from book/clips.")] = Path("book/clips"),
+    tasks: Annotated[str, typer.Option(help="Tasks of libero_object, with commas between.")] = "0,3,7",
+    init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
+    policy: Annotated[str, typer.Option(help="Which policy acts: mini or expert.")] = "mini",
+    also: Annotated[list[str] | None, typer.Option(help="One more combination, for example no_flip+no_settle; several times.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; each has a simulator and the policy, about 2 GB.", min=1)] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Record clips again that are up to date.")] = False,
+) -> None:
+    """Record the player's clips: the published wiring, every condition and a few pairs, for some tasks (20 minutes on two cores).
+
+    What is there, complete and of the same weights, is kept; so a new condition costs only its own episodes. Example: `vla-tutorial clips`
+    """
+    from vla_tutorial.clips import PAIRS, plan
+    from vla_tutorial.policies import load_policy
+    from vla_tutorial.studio import Studio, record_all
+
+    if not all(part.strip().isdecimal() for part in tasks.split(",")):
+        raise TutorialError(f"--tasks {tasks!r}: expected numbers with commas between, for example 0,3,7.")
+    wanted = plan(map(int, tasks.split(",")), init, [*PAIRS, *(tuple(name.split("+")) for name in also or [])])
+    studio = Studio(load_policy(policy), out_dir)
+    todo = [clip for clip in wanted if overwrite or not studio.is_current(clip)]
+    out.print(
+        f"{len(wanted)} clips in {escape(str(out_dir))}: {len(todo)} to record, {len(wanted) - len(todo)} up to date.", highlight=False
+    )
+    with _progress() as progress:
+        bar = progress.add_task("starting", total=len(todo))
+
+        def show(done: int, steps: int) -> None:
+            progress.update(bar, description=f"{steps} control steps", completed=done)
+            interrupt.check()
+
+        record_all(policy, out_dir, todo, min(workers, max(1, len(todo))), on_progress=show)
+    size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
+    out.print(f"Wrote [bold]{escape(str(out_dir / 'manifest.js'))}[/]; all clips together are {size / 1e6:.1f} MB.", highlight=False)
 
 
 def _advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int) -> None:

@@ -81,6 +81,34 @@ def _label(axes: Sequence[Axes]) -> None:
     axes[3].set(ylim=(-0.1, 1.15), yticks=(0, 1), xlabel="control step (20 a second)")
 
 
+CURVES = {
+    "cross_entropy": "cross-entropy of the action tokens (nat)",
+    "xyz_error_bins": "translation off by (bins of 256)",
+    "places": "cross-entropy of where things are (nat)",
+    "success": "closed-loop success of the policy alone (last 200 episodes, random layouts)",
+}
+"""What `training_figure` shows: key in curves.jsonl → label."""
+
+
+def training_figure(lines: Lines, *, title: str = "") -> Figure:
+    """The curves of a training run over optimiser steps; closed-loop success where simulators drove.
+
+    Args:
+        lines: those of `curves.jsonl` (training/fit.py).
+    """
+    shown = [key for key in CURVES if any(entry.get(key) is not None for entry in lines)]
+    with style():
+        figure = Figure(figsize=(6.4, 1.7 * len(shown) + 0.6), layout="constrained")
+        for axis, key in zip(np.atleast_1d(figure.subplots(len(shown), sharex=True)), shown, strict=True):
+            points = [(entry["step"], entry[key]) for entry in lines if entry.get(key) is not None]
+            axis.plot(*zip(*points, strict=True))
+            axis.set_title(CURVES[key], loc="left", fontsize=9)
+            axis.set_ylim(0, 1 if key == "success" else None)
+        axis.set_xlabel("optimiser step")
+        figure.suptitle(title)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure without dates in it, so that equal figures are equal files."""
     figure.savefig(path, metadata={"Software": None} if path.suffix == ".png" else {"Date": None})

@@ -1,0 +1,188 @@
+"""Statements of §2.4 that a laptop can check: action scales, saved initial states, friction, `info`, records, MuJoCo's floor, the mirror image.
+
+    python -m pip install --no-deps --target /tmp/mujoco-3.3.3 mujoco==3.3.3
+    python benchmarks/chapter_claims.py --other-mujoco /tmp/mujoco-3.3.3 --out results/chapter_claims.json     (about 25 minutes on one core)
+
+Each section of the result is one check; `--only` runs some of them and keeps what the file holds of the others. The only policies here are
+the scripted expert and `mini`; no published checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from vla_tutorial.actions import embedded_statistics
+from vla_tutorial.conditions import apply
+from vla_tutorial.loop import rollout
+from vla_tutorial.policies import load_policy
+from vla_tutorial.record import record_episode, versions, write_atomically
+from vla_tutorial.scene import Scene
+from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.protocol import check_task, initial_states, step_limit
+from vla_tutorial.training.results import layout, summary
+from vla_tutorial.wiring import Wiring
+
+SUITE = "libero_object"
+FLOOR = np.s_[16:32, 192:208]
+"""A patch of bare floor in task 0, initial state 0; rows as MuJoCo gives them."""
+
+
+def unnorm_key(_: argparse.Namespace) -> dict:
+    """How much smaller a motion becomes when Bridge's statistics replace LIBERO's, axis by axis."""
+    libero, bridge = (embedded_statistics()[k] for k in (SUITE, "bridge_orig"))
+    ratio = (bridge.q99 - bridge.q01)[:6] / (libero.q99 - libero.q01)[:6]
+    return {"bridge_over_libero": dict(zip(("x", "y", "z", "rx", "ry", "rz"), ratio.round(4).tolist(), strict=True))}
+
+
+def saved_states(_: argparse.Namespace) -> dict:
+    """How far the target's place and the arm's joints differ among the 50 saved initial states of each task."""
+    rows = []
+    for task in track(range(10), "saved states"):
+        with Simulator(SUITE, task, render=False) as simulator:
+            body = simulator.bodies[simulator.targets[0]]
+            start = 1 + simulator.model.jnt_qposadr[simulator.model.body_jntadr[body]]
+            states = initial_states(SUITE, task)
+        target, arm = np.ptp(states[:, start : start + 2], axis=0), np.ptp(states[:, 1:8], axis=0)
+        rows.append({"task": task, "target_spread_mm": round(1000 * float(target.max()), 3), "arm_spread_rad": round(float(arm.max()), 4)})
+    same = [r["task"] for r in rows if r["target_spread_mm"] < 0.001]
+    most = max(r["target_spread_mm"] for r in rows)
+    return {"states": 50, "target_identical_tasks": len(same), "identical": same, "largest_spread_mm": most, "rows": rows}
+
+
+def physics(_: argparse.Namespace) -> dict:
+    """Whether friction changes from reset to reset, whether the same actions give the same states, and what `info` holds."""
+    with Simulator(SUITE, 0, render=False) as simulator:
+        friction = simulator.model.geom_friction.copy()
+        changed = 0.0
+        for init in range(50):
+            simulator.reset(init)
+            changed = max(changed, float(np.abs(simulator.model.geom_friction - friction).max()))
+        actions = np.random.default_rng(0).uniform(-1, 1, (100, 7))
+        ends, keys = [], set()
+        for _repeat in range(2):
+            simulator.reset(0)
+            for action in actions:
+                keys |= set(simulator._inner.step(action)[3])
+            ends.append(simulator.state())
+    replay = float(np.abs(ends[0] - ends[1]).max())
+    return {"friction_change": changed, "replay_difference": replay, "replay_steps": len(actions), "info_keys": sorted(keys)}
+
+
+def libero_10(_: argparse.Namespace) -> dict:
+    """What task 2 of libero_10 asks for."""
+    return {"task": 2, "instruction": check_task("libero_10", 2).instruction, "step_limit": step_limit("libero_10")}
+
+
+def records(_: argparse.Namespace) -> dict:
+    """Size of one recorded episode's steps.jsonl."""
+    with tempfile.TemporaryDirectory() as folder, Simulator(SUITE, 0, render=False) as simulator:
+        result = record_episode(load_policy("expert"), simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, 0, 0), Path(folder), video=False)
+        size = (Path(folder) / "steps.jsonl").stat().st_size
+    return {"steps": result.steps, "kilobytes": round(size / 1000, 1), "bytes_per_step": round(size / result.steps)}
+
+
+def floor(args: argparse.Namespace) -> dict:
+    """The same frame under the pinned MuJoCo and under a later one."""
+    frames = [_frame_under(None)] + ([_frame_under(args.other_mujoco)] if args.other_mujoco else [])
+    return {"frames": frames}
+
+
+def _frame_under(folder: Path | None) -> dict:
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]) if folder else os.environ.get("PYTHONPATH", "")
+    done = subprocess.run(
+        [sys.executable, __file__, "--frame"], env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def frame() -> dict:
+    import mujoco
+
+    with Simulator(SUITE, 0) as simulator:
+        image = simulator.reset(0).image
+    return {"mujoco": mujoco.__version__, "image_mean": round(float(image.mean()), 1), "floor_mean": round(float(image[FLOOR].mean()), 1)}
+
+
+def mirror(args: argparse.Namespace) -> dict:
+    """`mini` with the chapter's single `[::-1]`, which leaves the picture mirrored."""
+    return _mini(args, "flip_only")
+
+
+def unsettled(args: argparse.Namespace) -> dict:
+    """`mini` without the ten settling steps."""
+    return _mini(args, "no_settle")
+
+
+def inverted(args: argparse.Namespace) -> dict:
+    """`mini` with the gripper's sign forgotten."""
+    return _mini(args, "gripper_inverted")
+
+
+def _mini(args: argparse.Namespace, condition: str) -> dict:
+    policy, entries = load_policy("mini"), []
+    for task in track(range(10), condition):
+        with Simulator(SUITE, task) as simulator:
+            entries += [_episode(policy, simulator, task, init, condition) for init in range(args.inits)]
+    return {"condition": condition, "provenance": policy.provenance, **summary(entries)}
+
+
+def _episode(policy, simulator: Simulator, task: int, init: int, condition: str) -> dict:
+    wiring, scene = apply([condition], Wiring(unnorm_key=SUITE), Scene(SUITE, task, init))
+    steps = list(rollout(policy, simulator, wiring, scene))
+    closes = np.flatnonzero(np.diff(np.sign([-1.0] + [s.action[6] for s in steps])) > 0)
+    position = np.array([s.observation.eef_pos for s in steps])
+    return {
+        "task": task,
+        "init": init,
+        "named": None,
+        "conditions": [condition],
+        "task_instruction": simulator.task.instruction,
+        "success": steps[-1].done,
+        "steps": len(steps),
+        "closes": len(closes),
+        "first_close": int(closes[0]) if len(closes) else None,
+        "farthest_m": round(float(np.linalg.norm(position - position[0], axis=1).max()), 4),
+    }
+
+
+CHECKS: dict[str, Callable[[argparse.Namespace], dict]] = {
+    f.__name__: f for f in (unnorm_key, libero_10, physics, records, saved_states, floor, mirror, unsettled, inverted)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/chapter_claims.json"))
+    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
+    parser.add_argument("--inits", type=int, default=2, help="initial states of each task for the checks that run mini")
+    parser.add_argument("--other-mujoco", type=Path, help="folder with another MuJoCo, from pip install --target")
+    parser.add_argument("--frame", action="store_true", help="print one frame's brightness and stop")
+    args = parser.parse_args()
+    if args.frame:
+        print(json.dumps(frame()))
+        return
+    found = json.loads(args.out.read_text()).get("checks", {}) if args.out.exists() else {}
+    for name in args.only:
+        found[name] = {"about": (CHECKS[name].__doc__ or "").strip(), "command": f"python {shlex.join(sys.argv)}", **CHECKS[name](args)}
+        head = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU", "versions": versions()}
+        about = "Statements of §2.4 checked on a laptop; no published checkpoint was run."
+        ordered = {k: found[k] for k in CHECKS if k in found}
+        commands = "\n".join(dict.fromkeys(check["command"] for check in ordered.values()))
+        write_atomically(args.out, layout({"command": commands, "about": about, **head, "checks": ordered}) + "\n")
+        print(name, {k: v for k, v in found[name].items() if k not in ("rows", "per_task")})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+// The built site, from a disk and from a server: every page, every toggle of the player, the cursor, the keyboard, bad clips, no JavaScript.
+import assert from "node:assert/strict";
+import { readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { SITE, browser, disk, open, pages, ready, serve } from "./site.mjs";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const OURS = ["article.bd-article"];
+const INDEX = "book/index.html";
+let chromium;
+before(async () => { chromium = await browser(); });
+after(() => chromium.close());
+
+const seen = (player, side) => player.evaluate((root, name) => ({
+  key: root.querySelector(`section[data-side=${name}]`).dataset.key,
+  video: root.querySelector(`section[data-side=${name}] video`).currentSrc,
+  lines: [...root.querySelectorAll(`.vla-plot path.vla-line.vla-${name}`)].map((p) => p.getAttribute("d")).join(),
+  says: root.querySelectorAll(".vla-says")[name === "left" ? 0 : 1].textContent,
+}), side);
+
+for (const [name, start] of [["disk", disk], ["server", serve]]) describe(`from a ${name}`, { concurrency: false }, () => {
+  let host, context;
+  before(async () => { host = await start(); context = await chromium.newContext({ viewport: { width: 1280, height: 900 } }); });
+  after(async () => { await context.close(); await host.close(); });
+
+  test("every page opens without trouble and asks nobody else", async () => {
+    for (const path of pages()) {
+      const { page, trouble } = await open(context, host.base, path);
+      await page.waitForTimeout(300);
+      assert.deepEqual(trouble, [], path);
+      assert.equal(await page.locator("article h1").count(), 1, `${path}: one heading of the first rank`);
+      await page.close();
+    }
+  });
+
+  test("every toggle changes clip, plot and caption, first frame within a second", async () => {
+    const { page, trouble } = await open(context, host.base, INDEX);
+    const player = page.locator(".vla-player").first(), took = [];
+    await ready(player, "left");
+    await ready(player, "right");
+    for (const box of await player.locator("input[data-side=right]:checked").all()) await box.uncheck();
+    for (const condition of await player.locator("input[data-side=right]").evaluateAll((all) => all.map((box) => box.dataset.condition))) {
+      await ready(player, "right");
+      const before = await seen(player, "right"), box = player.locator(`input[data-side=right][data-condition=${condition}]`), started = Date.now();
+      await box.check();
+      await player.locator(`section[data-side=right][data-state=ready][data-key$="/${condition}"]`).waitFor({ timeout: 10000 });
+      took.push(Date.now() - started);
+      await page.waitForFunction(([old]) => [...document.querySelectorAll(".vla-plot path.vla-line.vla-right")].map((p) => p.getAttribute("d")).join() !== old, [before.lines]);
+      const now = await seen(player, "right");
+      for (const part of ["key", "video", "says"]) assert.notEqual(now[part], before[part], `${condition}: ${part}`);
+      await box.uncheck();
+    }
+    took.sort((a, b) => a - b);
+    console.log(`# first frame after a toggle: median ${took[took.length >> 1]} ms, longest ${took.at(-1)} ms`);
+    assert.ok(took[took.length >> 1] <= 1000, `median ${took[took.length >> 1]} ms`);
+    assert.deepEqual(trouble, []);
+    await page.close();
+  });
+
+  test("the cursor follows the mouse, the keyboard and the film", async () => {
+    const { page } = await open(context, host.base, INDEX);
+    const player = page.locator(".vla-player").first(), plot = player.locator(".vla-plot");
+    const step = async () => Number(await player.getAttribute("data-step"));
+    await ready(player, "left");
+    await plot.scrollIntoViewIfNeeded();
+    const box = await plot.boundingBox(), at = (share) => [box.x + 42 + (box.width - 94) * share, box.y + 60];
+    await page.mouse.move(...at(0.2));
+    await page.mouse.down();
+    await page.mouse.move(...at(0.4), { steps: 4 });
+    const dragged = await step();
+    await page.mouse.move(...at(0.7), { steps: 4 });
+    assert.ok(dragged > 0 && (await step()) > dragged, "dragging to the right goes forward");
+    await page.mouse.up();
+    await plot.focus();
+    const here = await step();
+    await page.keyboard.press("ArrowLeft");
+    assert.equal(await step(), here - 1);
+    await page.keyboard.press("Home");
+    assert.equal(await step(), 0);
+    await page.keyboard.press("Shift+ArrowRight");
+    assert.equal(await step(), 20);
+    await page.keyboard.press("Space");
+    await page.waitForFunction(() => Number(document.querySelector(".vla-player").dataset.step) > 25);
+    await page.keyboard.press("Space");
+    const stopped = await step(), film = await player.locator("section[data-side=left] video").evaluate((v) => v.currentTime * 20);
+    assert.ok(Math.abs(film - stopped) <= 3, `film at step ${film.toFixed(1)}, cursor at ${stopped}`);
+    await page.keyboard.press("End");
+    assert.equal(await step(), Number(await plot.getAttribute("aria-valuemax")));
+    await page.close();
+  });
+
+  test("a broken clip is said and the plot still works", async () => {
+    const { page } = await (async () => {
+      await context.route("**/published/episode.mp4", (route) => route.abort());
+      return open(context, host.base, INDEX);
+    })();
+    const player = page.locator(".vla-player").first();
+    await player.locator("section[data-side=left][data-state=failed]").waitFor({ timeout: 15000 });
+    assert.match(await player.locator("section[data-side=left]").innerText(), /plot still works/i);
+    assert.ok((await seen(player, "left")).lines.length > 100);
+    await context.unroute("**/published/episode.mp4");
+    await page.close();
+  });
+});
+
+describe("for everybody", { concurrency: false }, () => {
+  let host;
+  before(async () => { host = await serve(); });
+  after(() => host.close());
+
+  for (const colorScheme of ["light", "dark"]) test(`no serious accessibility finding in our parts, ${colorScheme}`, async () => {
+    const context = await chromium.newContext({ colorScheme, viewport: { width: 1280, height: 900 } });
+    for (const path of pages()) {
+      const { page } = await open(context, host.base, path);
+      for (const player of await page.locator(".vla-player").all()) await ready(player, "left");
+      await page.evaluate(AXE);
+      const { violations } = await page.evaluate((include) => axe.run({ include }, { resultTypes: ["violations"] }), OURS);
+      const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+      assert.deepEqual(serious.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).slice(0, 4).join(" · ")}`), [], path);
+      await page.close();
+    }
+    await context.close();
+  });
+
+  for (const width of [390, 1280]) test(`nothing wider than a window of ${width} pixels`, async () => {
+    const context = await chromium.newContext({ viewport: { width, height: 844 } });
+    for (const path of pages()) {
+      const { page } = await open(context, host.base, path);
+      for (const player of await page.locator(".vla-player").all()) await ready(player, "left");
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, path);
+      await page.close();
+    }
+    await context.close();
+  });
+
+  test("a page is at most 500 KB before clips, the player at most 40 KB", () => {
+    for (const path of pages()) {
+      const size = readFileSync(join(SITE, path), "utf8").replace(/<script type="application\/json">.*?<\/script>/gs, "").length; // episodes of this very run
+      assert.ok(size <= 500_000, `${path}: ${size}`);
+    }
+    assert.ok(statSync(join(SITE, "_static/player.js")).size <= 40_000);
+  });
+
+  test("without JavaScript there are words, a table and still pictures", async () => {
+    const context = await chromium.newContext({ javaScriptEnabled: false });
+    const first = await open(context, host.base, INDEX);
+    assert.match(await first.page.locator("article").innerText(), /needs JavaScript/);
+    const { page } = await open(context, host.base, "notebooks/02_silent_failures.html");
+    const player = page.locator("[data-vla-player]").first();
+    assert.ok((await player.locator("table tr").count()) > 1);
+    const pictures = await player.locator("img").evaluateAll((all) => all.map((i) => i.complete && i.naturalWidth > 0));
+    assert.ok(pictures.length > 0 && pictures.every(Boolean));
+    await context.close();
+  });
+
+  test("one search field is visible, and the search finds pages", async () => {
+    const context = await chromium.newContext({ viewport: { width: 1280, height: 900 } });
+    const { page, trouble } = await open(context, host.base, "search.html?q=gripper");
+    await page.locator("#search-results li").first().waitFor({ timeout: 15000 });
+    assert.deepEqual(trouble, []);
+    const other = await open(context, host.base, INDEX);
+    assert.equal(await other.page.locator("button.search-button-field:visible, form.bd-search:visible").count(), 1);
+    await context.close();
+  });
+});
