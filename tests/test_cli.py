@@ -21,8 +21,6 @@ def run(monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["vla-tutorial", *map(str, arguments)])
-        monkeypatch.setattr(cli.out, "file", sys.stdout)
-        monkeypatch.setattr(cli.err, "file", sys.stderr)
         try:
             cli.main()
             code = 0
