@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vla_tutorial.conditions import apply
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.sim import base_suite, check_task, step_limit
 from vla_tutorial.wiring import Wiring
 
 
@@ -37,8 +37,6 @@ class Choice:
         Raises:
             TutorialError: the task does not exist, or two conditions contradict each other.
         """
-        from vla_tutorial.cli import base_suite
-
         wiring, scene = apply(
             self.conditions,
             Wiring(unnorm_key=base_suite(self.suite), max_steps=self.max_steps),

@@ -164,7 +164,7 @@ def rollout(
     from vla_tutorial.policies import load_policy
     from vla_tutorial.record import check_folder, record_episode
     from vla_tutorial.scene import Scene
-    from vla_tutorial.sim import Simulator, check_task, step_limit
+    from vla_tutorial.sim import Simulator, base_suite, check_task, step_limit
     from vla_tutorial.wiring import Wiring
 
     names = condition or []
@@ -200,7 +200,7 @@ def rollout(
 @app.command()
 def clips(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder of the clips; the book takes them from book/clips.")] = Path("book/clips"),
-    tasks: Annotated[str, typer.Option(help="Tasks of libero_object, with commas between.")] = "0,3,7",
+    tasks: Annotated[str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")] = "0,3,7",
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
     policy: Annotated[str, typer.Option(help="Which policy acts: mini or expert.")] = "mini",
     also: Annotated[list[str] | None, typer.Option(help="One more combination, for example no_flip+no_settle; several times.")] = None,
@@ -213,11 +213,10 @@ def clips(
     """
     from vla_tutorial.clips import PAIRS, plan
     from vla_tutorial.policies import load_policy
+    from vla_tutorial.ranges import parse_numbers
     from vla_tutorial.studio import Studio, record_all
 
-    if not all(part.strip().isdecimal() for part in tasks.split(",")):
-        raise TutorialError(f"--tasks {tasks!r}: expected numbers with commas between, for example 0,3,7.")
-    wanted = plan(map(int, tasks.split(",")), init, [*PAIRS, *(tuple(name.split("+")) for name in also or [])])
+    wanted = plan(parse_numbers(tasks), init, [*PAIRS, *(tuple(name.split("+")) for name in also or [])])
     studio = Studio(load_policy(policy), out_dir)
     todo = [clip for clip in wanted if overwrite or not studio.is_current(clip)]
     out.print(
@@ -239,13 +238,6 @@ def _advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int)
     """Move the bar, and stop where Ctrl-C got lost."""
     progress.update(bar, description=what, completed=step.step + 1, total=step.step + 1 if step.done else limit)
     interrupt.check()
-
-
-def base_suite(suite: str) -> str:
-    """The suite that a LIBERO-PRO suite varies, whose statistics its policies carry: libero_object_swap → libero_object."""
-    from vla_tutorial.sim.protocol import STEP_LIMITS
-
-    return max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite)
 
 
 def _sentence(success: bool | None, steps: int, first_close: int | None) -> str:

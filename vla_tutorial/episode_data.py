@@ -15,7 +15,7 @@ from vla_tutorial.conditions import CATALOGUE, changed_settings
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.record import read_steps
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim.protocol import STEP_LIMITS
+from vla_tutorial.sim import base_suite
 from vla_tutorial.wiring import Wiring
 
 FORMAT = 1
@@ -75,7 +75,7 @@ def series(lines: plots.Lines) -> dict[str, Any]:
 def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What differs from the published protocol in the episode that `episode.json` describes: setting → [published, here]."""
     suite = str(entry["suite"])
-    published = Wiring(unnorm_key=max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite))
+    published = Wiring(unnorm_key=base_suite(suite))
     scene = Scene(suite, entry["task"], entry["init"])
     found = {key: (value, entry["wiring"].get(key, value)) for key, value in asdict(published).items()}
     for name in entry["conditions"]:

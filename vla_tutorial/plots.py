@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,10 +18,19 @@ Lines = Sequence[Mapping[str, Any]]
 """The lines of a `steps.jsonl`."""
 
 
+_STYLE = resources.files("vla_tutorial").joinpath("data/vla.mplstyle")
+
+
 def style() -> Any:
     """Context manager that switches the project's plotting style on."""
-    with resources.as_file(resources.files("vla_tutorial").joinpath("data/vla.mplstyle")) as path:
+    with resources.as_file(_STYLE) as path:
         return mpl.rc_context(fname=path)
+
+
+def use_style() -> None:
+    """Draw all later figures of this process in the project's style; for notebooks."""
+    with resources.as_file(_STYLE) as path:
+        mpl.style.use(path)
 
 
 def first_close(lines: Lines) -> int | None:

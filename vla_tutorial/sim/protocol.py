@@ -94,9 +94,13 @@ def initial_states(suite: str, task: int) -> NDArray[np.float64]:
         raise TutorialError(f"{suite} task {task} comes without saved initial states; choose another suite.") from e
 
 
+def base_suite(suite: str) -> str:
+    """The suite that a LIBERO-PRO suite varies, whose statistics its policies carry: libero_object_swap → libero_object. Others are their own."""
+    return max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite)
+
+
 def step_limit(suite: str) -> int:
     """Control steps after which an episode has failed, by the published protocol."""
-    base = max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=None)
-    if base is None:
+    if base_suite(suite) not in STEP_LIMITS:
         raise TutorialError(f"No published step limit for {suite}; give max_steps in the wiring.")
-    return STEP_LIMITS[base]
+    return STEP_LIMITS[base_suite(suite)]
