@@ -1,0 +1,239 @@
+"""What measured episodes say: success rates with intervals, a suite's mean, and two runs compared from the same starts.
+
+Every interval is at 95 %. Outcomes are True or False; an episode that ended in an error has none and does not come here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from vla_tutorial.errors import TutorialError
+
+LEVEL = 0.95
+"""Confidence of every interval."""
+
+RESAMPLES = 10_000
+"""Of a bootstrap; its ends then vary by about a fiftieth of the interval's width from seed to seed."""
+
+FEWEST_TASKS = 5
+"""Tasks below which none is resampled. In simulations (50 episodes a task, tasks' true rates spread as Beta(18, 2), (4.5, 0.5), (2, 2) and
+(900, 100)) the interval held the truth in 89 to 98 % of cases with ten tasks, 86 to 98 % with five, and down to 67 % with two."""
+
+Start = tuple[int, int]
+"""Where an episode starts: (task, init)."""
+
+
+class Interval(NamedTuple):
+    """A 95 % interval, of a share in [0, 1] or of a difference in [−1, 1]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A success rate.
+
+    Attributes:
+        standard_error: √(p(1 − p)/n), as §2.4 reports it; zero where every episode ends alike, so read the interval there.
+        interval: Wilson's.
+    """
+
+    successes: int
+    episodes: int
+    rate: float
+    standard_error: float
+    interval: Interval
+
+
+def wilson(successes: int, episodes: int, level: float = LEVEL) -> Interval:
+    """Wilson's interval of a share (Wilson 1927): never leaves [0, 1] and works for few episodes.
+
+    Raises:
+        TutorialError: no episode, or a number of successes that cannot be.
+    """
+    if episodes < 1:
+        raise TutorialError("There is no success rate of no episodes. Expected at least one episode that ended in success or failure.")
+    if not 0 <= successes <= episodes:
+        raise TutorialError(f"{successes} successes of {episodes} episodes cannot be. Expected 0 to {episodes}.")
+    found = binomtest(successes, episodes).proportion_ci(level, method="wilson")
+    return Interval(float(found.low), float(found.high))
+
+
+def standard_error(rate: float, episodes: float) -> float:
+    """√(p(1 − p)/n), the standard error of §2.4."""
+    return math.sqrt(rate * (1 - rate) / episodes)
+
+
+def rate(successes: int, episodes: int) -> Rate:
+    """A success rate with its standard error and interval.
+
+    Raises:
+        TutorialError: as `wilson`.
+    """
+    interval, share = wilson(successes, episodes), successes / episodes
+    return Rate(successes, episodes, share, standard_error(share, episodes), interval)
+
+
+@dataclass(frozen=True)
+class SuiteMean:
+    """The mean of a suite's tasks, each weighing the same.
+
+    Attributes:
+        mean: equals the rate of all episodes where each task has as many.
+        interval: for what other tasks of the same kind would give, so it is wide where tasks differ; None where resampling cannot
+            tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+    """
+
+    mean: float
+    tasks: int
+    interval: Interval | None
+    resamples: int
+    seed: int
+
+
+def suite_mean(counts: Mapping[int, tuple[int, int]], *, resamples: int = RESAMPLES, seed: int = 0) -> SuiteMean:
+    """Mean over tasks with a task-clustered bootstrap: tasks are resampled, then the episodes of each (Davison and Hinkley 1997, §3.8).
+
+    Args:
+        counts: task → (successes, episodes).
+
+    Raises:
+        TutorialError: no task, or a task without episodes.
+    """
+    if not counts or any(n < 1 for _, n in counts.values()):
+        raise TutorialError("A suite's mean needs tasks, and each task an episode that ended in success or failure.")
+    cells = np.array([(n - k, k) for k, n in counts.values()])
+    return SuiteMean(
+        mean=float(np.mean(cells[:, 1] / cells.sum(axis=1))),
+        tasks=len(cells),
+        interval=_over_tasks(cells, np.array([0.0, 1.0]), resamples, seed),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _over_tasks(cells: NDArray[np.int64], values: NDArray[np.float64], resamples: int, seed: int) -> Interval | None:
+    """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap.
+
+    Drawing a task's n episodes with replacement gives cell counts that are multinomial (n, observed shares), so they are drawn as such.
+
+    Args:
+        cells: (tasks, K) number of a task's episodes with each score.
+        values: (K,) the scores.
+    """
+    tasks = len(cells)
+    if tasks < FEWEST_TASKS or np.count_nonzero(cells.sum(axis=0)) < 2:
+        return None
+    random = np.random.default_rng(seed)
+    chosen = cells[random.integers(tasks, size=(resamples, tasks))]
+    episodes = chosen.sum(axis=-1)
+    drawn = random.multinomial(episodes, chosen / episodes[..., None])
+    means = (drawn @ values / episodes).mean(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two runs, a and b, from the same starts.
+
+    Attributes:
+        both, only_a, only_b, neither: pairs by who succeeds.
+        difference: rate of b less rate of a.
+        interval: of the difference, for more episodes of these tasks (Newcombe 1998, method 10).
+        over_tasks: of the difference, for other tasks of the same kind (task-clustered bootstrap); None as in `SuiteMean`.
+        p_value: exact McNemar, two-sided.
+        flips: share of pairs that disagree. For the same thing run twice this is the flip rate.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    rate_a: Rate
+    rate_b: Rate
+    difference: float
+    interval: Interval
+    over_tasks: Interval | None
+    p_value: float
+    flips: Rate
+
+    @property
+    def pairs(self) -> int:
+        """Starts from which both ran."""
+        return self.both + self.only_a + self.only_b + self.neither
+
+
+def paired(a: Mapping[Start, bool], b: Mapping[Start, bool], *, resamples: int = RESAMPLES, seed: int = 0) -> Paired:
+    """Compare two runs on the starts that they share.
+
+    Args:
+        a, b: start → success.
+
+    Raises:
+        TutorialError: they share no start.
+    """
+    common = sorted(a.keys() & b.keys())
+    if not common:
+        raise TutorialError("The two share no (task, init) that ended in success or failure in both, so there is nothing to compare.")
+    outcomes = np.array([(task, a[task, init], b[task, init]) for task, init in common])
+    tasks, first, second = outcomes.T
+    won, lost, pairs = int(np.sum(second > first)), int(np.sum(first > second)), len(common)
+    both = int(np.sum(first & second))
+    change = second - first
+    cells = np.array([[np.sum(change[tasks == t] == v) for v in (-1, 0, 1)] for t in np.unique(tasks)])
+    return Paired(
+        both=both,
+        only_a=lost,
+        only_b=won,
+        neither=pairs - both - lost - won,
+        rate_a=rate(both + lost, pairs),
+        rate_b=rate(both + won, pairs),
+        difference=(won - lost) / pairs,
+        interval=newcombe(both, lost, won, pairs - both - lost - won),
+        over_tasks=_over_tasks(cells, np.array([-1.0, 0.0, 1.0]), resamples, seed),
+        p_value=mcnemar(lost, won),
+        flips=rate(lost + won, pairs),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided p value of McNemar's test: are pairs that disagree as likely to go either way? 1.0 where none disagrees."""
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def newcombe(both: int, only_a: int, only_b: int, neither: int) -> Interval:
+    """Interval of rate b − rate a for paired outcomes: Newcombe's hybrid score (Statistics in Medicine 17, 2635–2650, 1998, method 10).
+
+    Each run's Wilson interval, joined with the correlation φ of the pairs, which is corrected for continuity where it is positive.
+    """
+    n = both + only_a + only_b + neither
+    a, b = (both + only_a) / n, (both + only_b) / n
+    (low_a, high_a), (low_b, high_b) = wilson(both + only_a, n), wilson(both + only_b, n)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    cross = both * neither - only_a * only_b
+    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / math.sqrt(margins) if margins else 0.0
+    down = _joined(b - low_b, high_a - a, phi)
+    up = _joined(high_b - b, a - low_a, phi)
+    return Interval(b - a - down, b - a + up)
+
+
+def _joined(first: float, second: float, phi: float) -> float:
+    return math.sqrt(max(first**2 - 2 * phi * first * second + second**2, 0.0))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """p values adjusted for being many (Holm 1979): those ≤ 0.05 stand together with at most 5 % risk of a single false one."""
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1))
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(stepped, 1)
+    return tuple(float(p) for p in adjusted)
