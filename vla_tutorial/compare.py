@@ -115,10 +115,16 @@ def compare(a: Run, b: Run) -> Comparison:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the settings in two `sweep.json` that decide outcomes and are not the same."""
-    found = [key for key in ("policy", "wiring", "max_steps") if a.get(key) != b.get(key)]
+    """Names of the settings in two `sweep.json` that decide outcomes and are not the same: ("policy.checkpoint", "versions.mujoco")."""
+    found = [name for key in ("policy", "wiring", "max_steps") for name in _unlike(key, a.get(key), b.get(key))]
     versions = [c.get("versions") or {} for c in (a, b)]
-    return tuple(found + [name for name in ("mujoco", "torch") if versions[0].get(name) != versions[1].get(name)])
+    return tuple(found + [f"versions.{name}" for name in ("mujoco", "torch") if versions[0].get(name) != versions[1].get(name)])
+
+
+def _unlike(name: str, a: Any, b: Any) -> list[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return [found for key in dict.fromkeys([*a, *b]) for found in _unlike(f"{name}.{key}", a.get(key), b.get(key))]
+    return [] if a == b else [name]
 
 
 def shows(c: Comparison) -> bool:

@@ -114,19 +114,12 @@ def read_sweep(folder: Path) -> Sweep:
     path = folder / "episodes.jsonl"
     if not path.is_file():
         raise TutorialError(f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. Run its command again to go on.")
-    lines = path.read_bytes().split(b"\n")
-    episodes, notes = [], []
-    for number, text in enumerate(lines, 1):
-        if not text.strip() and number == len(lines):
-            continue  # after the last newline
-        try:
-            entry = json.loads(text.decode("utf-8"))
-        except ValueError as e:
-            if not any(rest.strip() for rest in lines[number:]):
-                notes.append(f"The last line of {path} is cut off and left out. Run the sweep's command again to repair it.")
-                break
-            raise _malformed(path, number, f"not JSON ({e})") from e
-        episodes.append(_episode(entry, config["suite"], path, number))
+    lines = path.read_bytes().splitlines(keepends=True)
+    notes = []
+    if lines and not _is_whole(lines[-1]):
+        lines.pop()
+        notes.append(f"The last line of {path} is cut off and left out. Run the sweep's command again: it repairs the file and goes on.")
+    episodes = [_episode(_parse(text, path, number), config["suite"], path, number) for number, text in enumerate(lines, 1)]
     if not episodes:
         raise TutorialError(f"{path} holds no episode yet. Run the sweep's command again, or wait for the first episode to end.")
     _refuse_duplicates(episodes, path)
@@ -151,9 +144,25 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line came to its end; one without a newline did not, and the sweep, going on, drops it too."""
+    try:
+        json.loads(line.decode("utf-8"))
+    except ValueError:
+        return False
+    return line.endswith(b"\n")
+
+
+def _parse(line: bytes, path: Path, number: int) -> Any:
+    try:
+        return json.loads(line.decode("utf-8"))
+    except ValueError as e:
+        raise _malformed(path, number, f"that is not JSON ({e})") from e
+
+
 def _episode(entry: Any, suite: str, path: Path, number: int) -> Episode:
     if not isinstance(entry, dict):
-        raise _malformed(path, number, "no JSON object")
+        raise _malformed(path, number, "that is no JSON object")
     if missing := [key for key in _NEEDED if key not in entry]:
         raise _malformed(path, number, f"without {', '.join(missing)}")
     for key, kinds in _KINDS.items():

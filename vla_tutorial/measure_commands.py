@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -111,9 +112,10 @@ def _show(text: Callable[[int], RenderableType], path: Path | None) -> None:
         console = Console()
         console.print(text(console.width), highlight=False)
         return
-    console = Console(width=140, record=True, quiet=True)
+    written = io.StringIO()
+    console = Console(width=140, file=written, color_system=None)
     console.print(text(console.width), highlight=False)
-    _write(path, console.export_text())
+    _write(path, written.getvalue())
 
 
 def _write(path: Path, text: str) -> None:

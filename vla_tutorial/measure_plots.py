@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from vla_tutorial.plots import style
 from vla_tutorial.stats import Interval, Rate
@@ -58,7 +59,7 @@ def forest_figure(rows: Sequence[Row]) -> Figure:
         for y, row in enumerate(rows):
             _interval(axes, y, row)
             if above:
-                axes.annotate(row.label, (0, y - 0.28), ha="left", va="bottom", fontsize=8, annotation_clip=False)
+                axes.annotate(row.label, (0, y - 0.2), ha="left", va="bottom", fontsize=8, annotation_clip=False)
         axes.set(ylim=(len(rows) - 0.5, -0.8 if above else -0.5), xlim=(-2, 102), xticks=range(0, 101, 20))
         axes.set(xlabel="success (%), 95 % intervals", yticks=[] if above else range(len(rows)))
         if not above:
@@ -80,11 +81,7 @@ def _interval(axes: Axes, y: int, row: Row) -> None:
 
 
 def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
-    """Histograms over one axis, successes and failures on top of each other; "never" is a bar apart.
-
-    Raises:
-        ValueError: no episode of any condition has the number.
-    """
+    """Histograms over one axis, successes and failures on top of each other; "never" is a bar apart."""
     numbers = [v for c in conditions for v in (*c.successes, *c.failures)]
     known = [v for v in numbers if v is not None]
     never = None in numbers
@@ -94,29 +91,30 @@ def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.95 * len(conditions)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(conditions), sharex=True))
         for axes, condition in zip(panels, conditions, strict=True):
-            _histogram(axes, condition, edges, never)
+            _histogram(axes, condition, edges)
         panels[-1].set_xlabel(xlabel)
         if never:
-            ticks = [t for t in panels[-1].get_xticks() if 0 <= t <= edges[-1]]
-            panels[-1].set_xticks([*ticks, edges[-1] + 1.5 * width], [*(f"{t:g}" for t in ticks), "never"])
-        panels[-1].set_xlim(-width / 2, edges[-1] + (3 if never else 0.5) * width)
+            ticks = [t for t in panels[-1].get_xticks() if 0 <= t <= 0.9 * edges[-1]]  # none where it would touch the word
+            panels[-1].set_xticks([*ticks, edges[-1] + 2 * width], [*(f"{t:g}" for t in ticks), "never"])
+        panels[-1].set_xlim(-width / 2, edges[-1] + (4 if never else 0.5) * width)
         handles = [mpl.patches.Patch(color=colour, label=label) for colour, label in ((SUCCESS, "successes"), (FAILURE, "failures"))]
         figure.legend(handles=handles, loc="outside upper right", ncols=2)
     return figure
 
 
-def _histogram(axes: Axes, condition: Values, edges: np.typing.NDArray[np.float64], never: bool) -> None:
+def _histogram(axes: Axes, condition: Values, edges: NDArray[np.float64]) -> None:
     width, bottom = edges[1] - edges[0], np.zeros(len(edges))
     for values, colour in ((condition.successes, SUCCESS), (condition.failures, FAILURE)):
         counts, _ = np.histogram([v for v in values if v is not None], edges)
         heights = np.append(counts, sum(v is None for v in values))  # the last one stands for "never"
-        centres = np.append(edges[:-1] + width / 2, edges[-1] + 1.5 * width)
-        shown = slice(None) if never else slice(-1)
-        axes.bar(centres[shown], heights[shown], 0.92 * width, bottom[shown], color=colour)
+        centres = np.append(edges[:-1] + width / 2, edges[-1] + 2 * width)
+        some = heights > 0  # a bar costs a millisecond, and most have nothing to show
+        axes.bar(centres[some], heights[some], 0.92 * width, bottom[some], color=colour)
         bottom += heights
     axes.set_title(condition.label, fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.grid(axis="x", visible=False)
+    axes.set_axisbelow(True)
     axes.set_ylim(0, max(1.0, 1.05 * float(bottom.max())))
 
 

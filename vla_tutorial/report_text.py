@@ -143,8 +143,8 @@ def comparison_facts(c: Comparison) -> list[tuple[str, str]]:
         ("over tasks (bootstrap)", span(p.over_tasks) if p.over_tasks else f"– (takes {FEWEST_TASKS} tasks, and pairs that disagree)"),
         ("exact McNemar", p_value(p.p_value)),
         ("pairs that disagree", f"{percent(p.flips.rate)} ({p.flips.successes}), 95 % {percents(p.flips.interval)}"),
-        ("smallest difference that these pairs show", "none" if c.smallest is None else f"{size(c.smallest)} (80 % power)"),
-        ("pairs needed for the one measured", "–" if c.needed is None else f"{about(c.needed)} (80 % power)"),
+        ("smallest shown (80 %)", "none" if c.smallest is None else f"{size(c.smallest)}: what these pairs find with 80 % probability"),
+        ("pairs needed (80 %)", "–" if c.needed is None else f"{about(c.needed)}: to find the difference measured"),
     ]
     return facts
 
