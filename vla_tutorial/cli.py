@@ -68,8 +68,6 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 
 
 app.add_typer(training, name="train")
-app.command()(measure_commands.report)
-app.command()(measure_commands.compare)
 
 
 def _progress() -> Progress:
@@ -265,6 +263,10 @@ def _warn_of_other_mujoco() -> None:
         err.print(
             f"[yellow]Warning:[/] MuJoCo {escape(finding.detail)}; the episode's record says so. {escape(finding.remedy)}", highlight=False
         )
+
+
+app.command()(measure_commands.report)
+app.command()(measure_commands.compare)
 
 
 def main() -> None:

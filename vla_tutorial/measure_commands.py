@@ -13,7 +13,6 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.record import write_atomically
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a sweep.", show_default=False)]
 
@@ -25,7 +24,7 @@ def report(
     as_html: Annotated[bool, typer.Option("--html", help="One page with figures that opens without a network.")] = False,
     out_file: Annotated[Path | None, typer.Option("--out", help="File to write; by default report.html, or the terminal.")] = None,
 ) -> None:
-    """Say what sweeps measured: success by condition and task with intervals, the first close, time, and comparisons by pairs (2 s).
+    """Say what sweeps measured: success by condition and task with intervals, the first close, time, and comparisons by pairs (3 s; a page 6 s).
 
     Example: `vla-tutorial report out/mini --html --out report.html`
     """
@@ -59,7 +58,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     out_file: Annotated[Path | None, typer.Option("--out", help="File to write; by default the terminal.")] = None,
 ) -> None:
-    """Compare B with A on the starts that both ran from, and say in a sentence what that shows and what it could have shown (2 s).
+    """Compare B with A on the starts that both ran from, and say in a sentence what that shows and what it could have shown (3 s).
 
     Example: `vla-tutorial compare out/mini out/mini --condition-b no_flip`
     """
@@ -119,5 +118,7 @@ def _show(text: Callable[[int], RenderableType], path: Path | None) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    from vla_tutorial.record import write_atomically  # not above: it imports the simulator's packages, and --help should be quick
+
     write_atomically(path, text)
     Console(stderr=True).print(f"Wrote [bold]{escape(str(path))}[/].", highlight=False, soft_wrap=True)

@@ -155,12 +155,12 @@ def _histograms(runs: Sequence[Run]) -> Iterable[Page]:
     """First close and time of every episode that ended, where any has them."""
     for name, key, xlabel in (
         ("close", "first_close", "control step of the first closing command"),
-        ("time", "seconds", "seconds an episode"),
+        ("time", "seconds", "wall time of an episode (s)"),
     ):
         shown = [_values(run, key) for run in runs]
         if any(v is not None for c in shown for v in (*c.successes, *c.failures)):
             described = f"Histograms of the {xlabel}, successes and failures, one below the other for {', '.join(c.label for c in shown)}."
-            yield {"svg": inline_svg(histogram_figure(shown, xlabel), name, described), "caption": f"Episodes by {xlabel}."}
+            yield {"svg": inline_svg(histogram_figure(shown, xlabel), name, described), "caption": f"Number of episodes by {xlabel}."}
 
 
 def _values(run: Run, key: str) -> Values:
