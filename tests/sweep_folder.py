@@ -61,7 +61,9 @@ def write(folder, lines, **config):
         "command": "vla-tutorial sweep --suite libero_object --policy mini --out out",
         "versions": {"vla-tutorial": "0.1.0", "mujoco": "3.3.2"},
         "machine": {"gpus": [], "cpus": 2, "cpu": "made up"},
-        "date": "2026-11-25T10:00:00+00:00",
+        "wiring": {"unnorm_key": None, "embedded_statistics": False},
+        "serving": {"batches": "what has arrived, at most 32"},
+        "started": "2026-11-25T10:00:00+00:00",
     } | config
     (folder / "sweep.json").write_text(json.dumps(found, indent=1))
     (folder / "episodes.jsonl").write_text("".join(json.dumps(e) + "\n" for e in lines))

