@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
-from vla_tutorial import actions, pixels, plots, prompt
+from vla_tutorial import actions, pixels, plots, prompt, stats
 from vla_tutorial.conditions import find
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.wiring import Wiring
@@ -185,14 +185,13 @@ def interval(successes: int, episodes: int, answer: Sequence[float] | None) -> V
     """The 95 % Wilson interval of a success rate."""
     if answer is None or any(a is None for a in answer):
         return Verdict(False, "there is no answer; replace None by yours.")
-    test = binomtest(successes, episodes)
-    wilson, given = test.proportion_ci(method="wilson"), np.asarray(answer, float)
+    measured, given = stats.rate(successes, episodes), np.asarray(answer, float)
+    wilson = measured.interval
     if given.shape != (2,) or given[0] > given[1]:
         return Verdict(False, "two numbers: the lower and the upper end.")
     if np.allclose(given, wilson, atol=0.003):
         return Verdict(True, "and it never leaves 0 … 1.")
-    p, z = successes / episodes, norm.ppf(0.975)
-    wald = p + np.array([-1, 1]) * z * np.sqrt(p * (1 - p) / episodes)
+    wald = measured.rate + np.array([-1, 1]) * norm.ppf(0.975) * measured.standard_error
     if np.allclose(given, wald, atol=0.003):
         return Verdict(False, "that is ±1.96 standard errors, which fails near 0 and 1. Wilson's interval is another one.")
     if np.allclose(given, 100 * np.asarray(wilson), atol=0.3):
@@ -210,7 +209,7 @@ def episodes_needed(answer: int | None, rate: float = 0.9, error: float = 0.02) 
         return Verdict(True, f"for one standard error of {error:.0%}; a 95 % interval of that half-width needs almost four times as many.")
     if abs(n - norm.ppf(0.975) ** 2 * needed) <= 5:
         return Verdict(False, "that makes the 95 % interval so narrow; the question is about one standard error.")
-    have = np.sqrt(rate * (1 - rate) / n) if n > 0 else np.inf
+    have = stats.standard_error(rate, n) if n > 0 else np.inf
     return Verdict(False, f"with {n:.0f} episodes the standard error is {have:.1%}.")
 
 

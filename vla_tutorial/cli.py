@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import vla_tutorial
+from vla_tutorial import measure_commands
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.training.commands import app as training
 
@@ -254,6 +255,10 @@ def _warn_of_other_mujoco() -> None:
         err.print(
             f"[yellow]Warning:[/] MuJoCo {escape(finding.detail)}; the episode's record says so. {escape(finding.remedy)}", highlight=False
         )
+
+
+app.command()(measure_commands.report)
+app.command()(measure_commands.compare)
 
 
 def main() -> None:

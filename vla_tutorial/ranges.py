@@ -1,6 +1,8 @@
-"""Numbers on the command line: "0-3,7"."""
+"""Lists of numbers in words: "0-3,7"."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from vla_tutorial.errors import TutorialError
 
@@ -20,3 +22,14 @@ def parse_numbers(text: str) -> tuple[int, ...]:
             raise TutorialError(f"The range {part.strip()} in {text!r} runs backwards. Expected the smaller number first: {high}-{low}.")
         found += range(int(low), int(high or low) + 1)
     return tuple(found)
+
+
+def format_numbers(numbers: Iterable[int]) -> str:
+    """(0, 1, 2, 3, 7) → "0-3,7", as `parse_numbers` reads it."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)

@@ -59,10 +59,9 @@ def value(address: str) -> Any:
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, each end in [0, 1] (Wilson 1927)."""
-    from scipy.stats import binomtest
+    from vla_tutorial import stats
 
-    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    return stats.wilson(successes, episodes)
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -36,10 +36,10 @@ def rate(entries: Sequence[Entry]) -> dict[str, Any]:
     found: dict[str, Any] = {"episodes": len(ended), "errors": len(entries) - len(ended), "successes": successes}
     if not ended:
         return {**found, "success_rate": None, "interval": None}
-    from scipy.stats import binomtest  # not above: simulators' processes import this module too, and start faster without
+    from vla_tutorial.stats import wilson  # not above: simulators' processes import this module too, and start faster without scipy
 
-    interval = binomtest(successes, len(ended)).proportion_ci(method="wilson")
-    return {**found, "success_rate": round(successes / len(ended), 4), "interval": [round(interval.low, 4), round(interval.high, 4)]}
+    interval = [round(end, 4) for end in wilson(successes, len(ended))]
+    return {**found, "success_rate": round(successes / len(ended), 4), "interval": interval}
 
 
 def summary(entries: Sequence[Entry]) -> dict[str, Any]:
