@@ -193,7 +193,7 @@
       const most = Math.max(base.high, ...drawn.flatMap((side) => (side.data && !base.stepped ? side.data.series[base.of] : [])));
       const panel = { ...base, high: most }, every = most > 60 ? 20 : 10;
       const title = top + 14, above = top + TITLE, y = (v) => above + (panel.height * (panel.high - Math.min(v, panel.high))) / (panel.high - panel.low);
-      put("text", { x: LEFT, y: title, class: "vla-name" }, panel.title);
+      put("text", { x: LEFT + 8, y: title, class: "vla-name" }, panel.title);
       for (const [value, label] of panel.ticks || Array.from({ length: Math.floor(most / every) + 1 }, (_, n) => [n * every, n * every])) {
         put("line", { x1: LEFT, x2: LEFT + inner, y1: y(value), y2: y(value), class: "vla-grid" });
         put("text", { x: LEFT - 6, y: y(value) + 4, class: "vla-tick", "text-anchor": "end" }, label);
@@ -202,7 +202,7 @@
       top = above + panel.height + GAP;
     }
     for (const side of sides) {
-      put("text", { x: LEFT, y: top + 14, class: "vla-name" }, `action tokens of ${LETTER[side.name]}, purple low, green high`);
+      put("text", { x: LEFT + 8, y: top + 14, class: "vla-name" }, `action tokens of ${LETTER[side.name]}, purple low, green high`);
       top += TITLE;
       put("rect", { x: LEFT, y: top, width: inner, height: 7 * ROW, class: "vla-field" });
       if (side.data) put("image", { href: side.picture ||= raster(side.data.series.tokens), x: LEFT, y: top, width: x(side.data.steps) - LEFT, height: 7 * ROW, preserveAspectRatio: "none", class: "vla-raster" });
