@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from vla_tutorial.actions import embedded_statistics
+from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, decode, embedded_statistics, to_libero
+from vla_tutorial.clips import read
 from vla_tutorial.conditions import apply
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies import load_policy
@@ -37,6 +38,10 @@ from vla_tutorial.wiring import Wiring
 SUITE = "libero_object"
 FLOOR = np.s_[16:32, 192:208]
 """A patch of bare floor in task 0, initial state 0; rows as MuJoCo gives them."""
+
+CLIPS = Path(__file__).parents[1] / "book" / "clips"
+CHATTER = 10
+"""Changes of the gripper's command in an episode above which it is said to chatter; a success has two to four."""
 
 
 def unnorm_key(_: argparse.Namespace) -> dict:
@@ -81,8 +86,14 @@ def physics(_: argparse.Namespace) -> dict:
 
 
 def libero_10(_: argparse.Namespace) -> dict:
-    """What task 2 of libero_10 asks for."""
-    return {"task": 2, "instruction": check_task("libero_10", 2).instruction, "step_limit": step_limit("libero_10")}
+    """What task 2 of libero_10 asks for, and task 0 of libero_object."""
+    first = check_task(SUITE, 0).instruction
+    return {
+        "task": 2,
+        "instruction": check_task("libero_10", 2).instruction,
+        "step_limit": step_limit("libero_10"),
+        "libero_object_0": first,
+    }
 
 
 def records(_: argparse.Namespace) -> dict:
@@ -91,6 +102,91 @@ def records(_: argparse.Namespace) -> dict:
         result = record_episode(load_policy("expert"), simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, 0, 0), Path(folder), video=False)
         size = (Path(folder) / "steps.jsonl").stat().st_size
     return {"steps": result.steps, "kilobytes": round(size / 1000, 1), "bytes_per_step": round(size / result.steps)}
+
+
+def published_steps(_: argparse.Namespace) -> dict:
+    """What a run that works logs: size of the commands and of the motion, the gripper's first command, reward and `done`; the expert, ten tasks."""
+    policy, commands, moved, rewards, first, ends, steps = load_policy("expert"), [], [], set(), set(), [], []
+    for task in track(range(10), "published steps"):
+        with Simulator(SUITE, task, render=False) as simulator:
+            episode = list(rollout(policy, simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, task, 0)))
+        commands += [s.action[:3] for s in episode]
+        moved += list(np.linalg.norm(np.diff([s.observation.eef_pos for s in episode], axis=0), axis=1))
+        rewards |= {s.reward for s in episode}
+        first.add(next(s.step for s in episode if s.action[6]))
+        ends.append([s.step for s in episode if s.done] == [len(episode) - 1])
+        steps.append(len(episode))
+    return {
+        "steps": len(commands),
+        "over_tenth": int((np.abs(commands).max(axis=1) > 0.1).sum()),
+        "median_mm_a_step": round(1000 * float(np.median(moved)), 1),
+        "largest_mm_a_step": round(1000 * float(np.max(moved)), 1),
+        "first_nonzero_gripper_command": sorted(first),
+        "rewards": sorted(rewards),
+        "done_at_the_last_step_alone": all(ends),
+        "episodes": len(steps),
+        "longest": max(steps),
+    }
+
+
+def middle_bins(_: argparse.Namespace) -> dict:
+    """Where the hand goes when every token is the middle bin, number 128, for a whole episode."""
+    token = VOCABULARY - 1 - 128
+    action = to_libero(decode([token] * 7, embedded_statistics()[SUITE]), "binarised")
+    with Simulator(SUITE, 0, render=False) as simulator:
+        start = simulator.reset(0).eef_pos
+        path = np.array([simulator.step(action)[0].eef_pos - start for _ in range(step_limit(SUITE))])
+    names = ("x", "y", "z", "rx", "ry", "rz", "gripper")
+    moved = np.round(100 * path, 1)
+    return {
+        "action": dict(zip(names, action.round(3).tolist(), strict=True)),
+        "cm_after_100_steps": moved[99].tolist(),
+        "cm_at_the_end": moved[-1].tolist(),
+        "steps": len(path),
+    }
+
+
+def gripper_bins(_: argparse.Namespace) -> dict:
+    """Where the gripper's bin lies in the recorded clips of `mini` that chatter: at the threshold of 0.5, or jumping across it."""
+    threshold, steps, near, changes, clips = int(np.searchsorted(BIN_CENTERS, 0.5)), 0, 0, 0, 0
+    for path in sorted(CLIPS.glob("*/*/episode.js")):
+        series = read(path)["series"]
+        bins = 255 - np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)[:, 6].astype(int)
+        flips = int(np.count_nonzero(np.diff(np.sign(series["gripper"]))))
+        if flips > CHATTER:
+            clips, changes, steps = clips + 1, changes + flips, steps + len(bins)
+            near += int(np.count_nonzero(np.abs(bins - threshold) <= 16))
+    return {"threshold_bin": threshold, "clips": clips, "changes": changes, "steps": steps, "within_16_bins": near}
+
+
+def fixed_scene(_: argparse.Namespace) -> dict:
+    """Whether lamps and camera differ between resets or tasks, and how near the basket a target ever stands."""
+    scenes, nearest, changed = [], [], 0.0
+    for task in track(range(10), "fixed scene"):
+        with Simulator(SUITE, task, render=False) as simulator:
+            model, data = simulator.model, simulator.data
+            before = _lamps_and_camera(model)
+            for init in range(len(initial_states(SUITE, task))):
+                simulator.reset(init, settle_steps=0)
+                changed = max(changed, float(np.abs(_lamps_and_camera(model) - before).max()))
+                target, basket = (data.xpos[simulator.bodies[name]] for name in (simulator.targets[0], "basket_1"))
+                nearest.append(float(np.linalg.norm((target - basket)[:2])))
+            inner = float(model.site("basket_1_contain_region").size[:2].max())
+        scenes.append(before)
+    between = max(float(np.abs(s - scenes[0]).max()) for s in scenes)
+    return {
+        "change_over_resets": changed,
+        "change_over_tasks": between,
+        "starts": len(nearest),
+        "nearest_target_cm": round(100 * min(nearest), 1),
+        "basket_reach_cm": round(100 * inner, 1),
+    }
+
+
+def _lamps_and_camera(model) -> np.ndarray:
+    camera = model.camera("agentview").id
+    lamps = [model.light_pos, model.light_dir, model.light_ambient, model.light_diffuse, model.light_specular]
+    return np.concatenate([a.ravel() for a in (*lamps, model.cam_pos[camera], model.cam_quat[camera], model.cam_fovy[camera])])
 
 
 def floor(args: argparse.Namespace) -> dict:
@@ -158,7 +254,22 @@ def _episode(policy, simulator: Simulator, task: int, init: int, condition: str)
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace], dict]] = {
-    f.__name__: f for f in (unnorm_key, libero_10, physics, records, saved_states, floor, mirror, unsettled, inverted)
+    f.__name__: f
+    for f in (
+        unnorm_key,
+        libero_10,
+        physics,
+        records,
+        published_steps,
+        middle_bins,
+        gripper_bins,
+        saved_states,
+        fixed_scene,
+        floor,
+        mirror,
+        unsettled,
+        inverted,
+    )
 }
 
 
