@@ -159,10 +159,11 @@ class Perturber:
 
     def _wanted(self) -> str:
         """Name of the thing that the task speaks of first and that can be moved."""
-        for name in self._inner.parsed_problem["obj_of_interest"]:
+        spoken_of = self._inner.parsed_problem["obj_of_interest"]
+        for name in spoken_of:
             if name in free_positions(self._inner):
                 return str(name)
-        raise TutorialError(f"The task {self._inner.language_instruction!r} speaks of nothing that could lie there twice.")
+        raise TutorialError(f"Of what this task speaks of ({', '.join(spoken_of)}), nothing could lie there twice. Choose another task.")
 
     def _move_distractors(self, state: Floats, swap: bool) -> None:
         spoken_of = self._inner.parsed_problem["obj_of_interest"]
