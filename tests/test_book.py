@@ -101,9 +101,23 @@ def test_incomplete_results_are_called_so(rendered):
 
 
 def test_conditions_page_lists_the_catalogue(rendered):
+    page = rendered["conditions"]
     for condition in book_facts.conditions():
-        assert f"## `{condition['name']}`" in rendered["conditions"]
-        assert condition["teaches"] in rendered["conditions"]
+        assert f"\n(condition-{condition['name']})=\n" in page
+        assert re.search(rf"^### .*`{condition['name']}`", page, re.M)
+        assert condition["teaches"] in page
+        for setting in condition["changes"]:
+            assert f"| `{setting}` |" in page
+        assert all(f"<{address}>" in page for address in condition["seen_in"])
+    claimed = {c["family"]: c["claims"] for c in reversed(book_facts.conditions()) if c["claims"]}
+    assert all(text in page for text in claimed.values())
+
+
+def test_conditions_page_groups_by_boundary(rendered):
+    from vla_tutorial.conditions import BOUNDARIES
+
+    headings = re.findall(r"^## (\w+)$", rendered["conditions"], re.M)
+    assert headings == [name.capitalize() for name in BOUNDARIES]
 
 
 def test_nothing_is_left_to_fill(rendered):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from vla_tutorial import cli
+from vla_tutorial.conditions import BOUNDARIES, families
 
 ROLLOUT = ["rollout", "--suite", "libero_object", "--task", "0", "--init", "0", "--policy", "expert"]
 
@@ -40,6 +41,9 @@ def run(monkeypatch, capsys):
         (["--init", "50"], "expected 0 … 49"),
         (["--condition", "noflip"], "Did you mean 'no_flip'"),
         (["--condition", "no_flip", "--condition", "flip_only"], "both change orientation"),
+        (["--condition", "camera_400"], "expected -90 … 90 degrees"),
+        (["--condition", "light_60"], "light_75, light_50, light_25"),
+        (["--suite", "libero_10", "--condition", "paraphrase_1"], "No paraphrases were written for libero_10"),
         (["--policy", "expart"], "Did you mean 'expert'"),
         (["--unnorm-key", "bridge"], "bridge_orig"),
         (["--max-steps", "0"], "max_steps"),
@@ -83,11 +87,30 @@ def test_other_mujoco_is_said_and_recorded(run, tmp_path, monkeypatch):
     assert "3.3.3" in json.loads((tmp_path / "e/episode.json").read_text())["warnings"][0]
 
 
-def test_conditions_lists_all(run):
+def test_conditions_lists_all_by_boundary(run):
     code, out, _ = run("conditions")
     assert code == 0
-    for words in ("no_flip · pixels", "wrong_prompt · prompt", "wrong_unnorm_key · motion", "'binarised' → 'inverted'"):
+    at = [out.index(f"\n{name} · ") if k else out.index(f"{name} · ") for k, name in enumerate(BOUNDARIES)]
+    assert at == sorted(at)
+    for family in families():
+        assert f"  {family}" in out
+    assert len(out.splitlines()) == len(BOUNDARIES) + len(families())
+
+
+def test_conditions_of_one_boundary_in_full(run):
+    code, out, _ = run("conditions", "--boundary", "motion")
+    assert code == 0
+    for words in (
+        "wrong_unnorm_key",
+        "unnorm_key: 'libero_object' → 'bridge_orig'",
+        "'binarised' → 'inverted'",
+        "the chapter:",
+        "issues/118",
+    ):
         assert words in out
+    assert "no_flip" not in out
+    code, _, err = run("conditions", "--boundary", "moton")
+    assert (code, "Did you mean 'motion'" in err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["doctor", "conditions", "demo", "rollout"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from vla_tutorial import demo
 from vla_tutorial.clips import FILES, PAIRS, Clip, index, plan, read, script, write_index
-from vla_tutorial.conditions import CATALOGUE
+from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
 from vla_tutorial.episode_data import caption, episode_data, series
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.studio import Studio, record_all, weights_hash
@@ -55,13 +55,16 @@ def copy(made, tmp_path):
     return shutil.copytree(made, tmp_path / "clips")
 
 
-def test_plan_holds_every_condition_and_no_contradiction():
+def test_plan_holds_what_wants_a_clip_and_no_contradiction():
+    shown = [c.name for c in CATALOGUE.values() if c.clip]
     clips = plan([0, 3, 0], also=[*PAIRS, ("flip_only", "no_flip"), ("wrong_prompt", "no_flip")])
     names = [clip.conditions for clip in clips if clip.task == 3]
-    assert names == [(), *((name,) for name in CATALOGUE), *PAIRS]
+    assert names == [(), *((name,) for name in shown), *PAIRS]
     assert len(clips) == 2 * len(names)
+    assert len(names) <= 25
+    assert {c.boundary for c in CATALOGUE.values() if c.clip} == BOUNDARIES.keys() - {"chance"}
     assert clips[0].key == "0_0/published"
-    assert clips[len(CATALOGUE) + 1].key == "0_0/no_flip+wrong_prompt"
+    assert clips[len(shown) + 1].key == "0_0/no_flip+wrong_prompt"
 
 
 @pytest.mark.parametrize(("tasks", "init", "also"), [([10], 0, ()), ([0], 50, ()), ([0], 0, [("nonsense",)])])
@@ -88,7 +91,7 @@ def test_folder_is_small_and_complete(made):
 
 def test_index_tells_conditions_and_outcomes(made):
     found = read(made / "manifest.js")
-    assert [c["name"] for c in found["conditions"]] == list(CATALOGUE)
+    assert [c["name"] for c in found["conditions"]] == ["no_flip", "wrong_prompt"], "those that a clip shows, in the catalogue's order"
     assert found["conditions"][0]["settings"] == ["orientation"]
     assert [e["key"] for e in found["episodes"]] == ["0_0/published", "0_0/no_flip", "0_0/no_flip+wrong_prompt"]
     assert "series" not in found["episodes"][0]

@@ -33,7 +33,7 @@ class FakeSimulator:
         picture = np.full((64, 64, 3), self.n, np.uint8)
         return Observation(picture, np.array([0, 0, 0.2]), np.zeros(4), np.zeros(2), np.zeros(7))
 
-    def reset(self, init, settle_steps):
+    def reset(self, init, settle_steps, perturbation):
         self.n = 0
         return self._observation()
 

@@ -9,9 +9,10 @@ from vla_tutorial.wiring import Wiring
 WIRING = Wiring(unnorm_key="libero_object")
 
 
-def test_template_and_lower_case():
-    assert prompt.build(WIRING, "Pick Up X").text == "In: What action should the robot take to pick up x?\nOut:"
-    assert "Pick Up X" in prompt.build(replace(WIRING, lower_case=False), "Pick Up X").text
+@pytest.mark.parametrize(("letter_case", "words"), [("lower", "pick up x"), ("as_given", "Pick Up x"), ("upper", "PICK UP X")])
+def test_template_and_letter_case(letter_case, words):
+    text = prompt.build(replace(WIRING, letter_case=letter_case), "Pick Up x").text
+    assert text == f"In: What action should the robot take to {words}?\nOut:"
 
 
 @pytest.mark.parametrize(

@@ -112,16 +112,20 @@ def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
     return a
 
 
-def to_libero(action: ArrayLike, gripper: GripperMapping = "binarised") -> NDArray[np.float64]:
+def to_libero(action: ArrayLike, gripper: GripperMapping = "binarised", translation_gain: float = 1.0) -> NDArray[np.float64]:
     """Decoded actions (…, 7) → what LIBERO's `env.step` takes: the gripper becomes −1 open, +1 close.
 
     Args:
-        gripper: `binarised` is the published −sign(2g−1); `inverted` forgets the minus sign; `continuous` is −(2g−1), not binarised.
+        gripper: `binarised` is the published −sign(2g−1); `inverted` forgets the minus sign; `continuous` is −(2g−1), not binarised, which
+            LIBERO takes for the same, since robosuite's PandaGripper looks at the sign alone; `unscaled` is −g, where a close (g = 0) has
+            no sign and the fingers stay as they are.
+        translation_gain: factor on the three translations.
     """
     out = check_action(action).copy()
     opening = 2 * out[..., 6] - 1
-    sign = {"binarised": -np.sign(opening), "inverted": np.sign(opening), "continuous": -opening}
-    out[..., 6] = sign[gripper]
+    mapped = {"binarised": -np.sign(opening), "inverted": np.sign(opening), "continuous": -opening, "unscaled": -out[..., 6]}
+    out[..., 6] = mapped[gripper]
+    out[..., :3] *= translation_gain
     return out
 
 

@@ -1,4 +1,4 @@
-"""Clips for the player: one small folder an episode, for the published wiring, every condition and a few pairs, and one index.
+"""Clips for the player: one small folder an episode, for the published wiring, most conditions and a few pairs, and one index.
 
     <out>/manifest.js                     index: conditions, tasks, outcomes
     <out>/<task>_<init>/<name>/           name: published, a condition, or two joined with "+"
@@ -55,7 +55,7 @@ class Clip:
 
 
 def plan(tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PAIRS) -> list[Clip]:
-    """The clips of these tasks: published, every condition of the catalogue, and the combinations `also` where nothing contradicts.
+    """The clips of these tasks: published, every condition that wants a clip, and the combinations `also` where nothing contradicts.
 
     Raises:
         TutorialError: a task, the initial state or a condition does not exist.
@@ -63,7 +63,8 @@ def plan(tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PA
     order = list(CATALOGUE)
     for name in (name for names in also for name in names):
         apply([name], demo.WIRING, demo.SCENE)  # an unknown name is an error; a contradiction below is only left out
-    wanted = [(), *((name,) for name in order), *(tuple(sorted(names, key=order.index)) for names in also)]
+    shown = [name for name, condition in CATALOGUE.items() if condition.clip]
+    wanted = [(), *((name,) for name in shown), *(tuple(sorted(names, key=order.index)) for names in also)]
     found = []
     for task in dict.fromkeys(tasks):
         check_task(SUITE, task, init)
@@ -93,11 +94,16 @@ INDEXED = ("key", "task", "init", "instruction", "conditions", "success", "steps
 
 
 def index(out: Path) -> dict[str, Any]:
-    """What the player must know before anything is chosen: conditions, tasks and the outcome of every clip in `out`."""
+    """What the player must know before anything is chosen: conditions, tasks and the outcome of every clip in `out`.
+
+    Conditions are those that some clip in `out` shows: a switch that no clip answers to would only lead nowhere.
+    """
     found = list(_episodes(out))
+    shown = {name for data in found for name in data["conditions"]}
     conditions = [
         {"name": c.name, "boundary": c.boundary, "teaches": c.teaches, "settings": list(changed_settings(c, demo.WIRING, demo.SCENE))}
         for c in CATALOGUE.values()
+        if c.name in shown
     ]
     policies = sorted({f"{data['policy']['name']} ({data['weights']})" for data in found})
     episodes = [{key: data[key] for key in INDEXED} for data in found]

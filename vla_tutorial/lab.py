@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vla_tutorial.choice import Choice
-from vla_tutorial.conditions import CATALOGUE
+from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import Bench, Run, run
 from vla_tutorial.loop import Step
@@ -90,7 +90,7 @@ class Form:
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
         self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
         self.max_steps = w.BoundedIntText(description="Max steps", min=1, max=1000, value=step_limit("libero_object"))
-        self.conditions = {c.name: _checkbox(c.name, c.boundary, c.teaches) for c in CATALOGUE.values()}
+        self.conditions = {c.name: _checkbox(c.name, c.teaches) for c in CATALOGUE.values()}
         self.suite.observe(self._suite_changed, "value")
 
     def _make_outputs(self) -> None:
@@ -111,7 +111,9 @@ class Form:
 
     def _arrange(self) -> w.VBox:
         scene = w.VBox([self.suite, self.task, self.init, self.policy, self.checkpoint, self.max_steps])
-        broken = w.VBox([w.HTML("<b>Conditions</b> (none: the published protocol)"), *self.conditions.values()])
+        groups = [w.VBox([self.conditions[c.name] for c in CATALOGUE.values() if c.boundary == boundary]) for boundary in BOUNDARIES]
+        shelf = w.Accordion(groups, titles=tuple(BOUNDARIES), selected_index=0)
+        broken = w.VBox([w.HTML("<b>Conditions</b> (none: the published protocol)"), shelf])
         form = w.HBox([scene, broken], layout=w.Layout(flex_flow="row wrap", grid_gap="1rem"))
         buttons = w.HBox([self.start_button, self.stop_button, self.together])
         return w.VBox([form, self.code, buttons, self.progress, self.status, self.pictures, self.result])
@@ -210,8 +212,8 @@ def _wide() -> w.Layout:
     return w.Layout(width="30rem", max_width="100%")
 
 
-def _checkbox(name: str, boundary: str, teaches: str) -> w.Checkbox:
-    return w.Checkbox(description=f"{name} · {boundary}", tooltip=teaches, indent=False)
+def _checkbox(name: str, teaches: str) -> w.Checkbox:
+    return w.Checkbox(description=name, tooltip=teaches, indent=False)
 
 
 def _problem(choice: Choice) -> str:

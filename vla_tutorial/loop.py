@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Step:
     Attributes:
         step: 0 for the first action after settling.
         observation: before the action, as LIBERO returned it.
-        pixels: (224, 224, 3) uint8, what the policy saw.
+        pixels: (224, 224, 3) uint8, what the policy saw; older than `observation` where the wiring delays pictures.
         tokens: (7,) int64, what it answered.
         action: (7,) float64, what LIBERO's `env.step` got: x, y, z, three rotations in [−1, 1], gripper −1 open, +1 close.
         reward: after the action; 1.0 on success.
@@ -42,19 +43,21 @@ class Step:
 def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
     """Run one episode, yielding each step; it ends with success or at the step limit."""
     statistics = statistics_for(policy, wiring)
-    instruction = prompt.build(wiring, scene.instruction or simulator.task.instruction)
+    instruction = prompt.build(wiring, scene.told(simulator.task.instruction))
     limit = wiring.max_steps or step_limit(scene.suite)
     state = PrivilegedState(simulator.model, simulator.data, simulator.bodies, simulator.targets) if policy.privileged else None
-    observation = simulator.reset(scene.init, wiring.settle_steps)
+    observation = simulator.reset(scene.init, wiring.settle_steps, scene.perturbation)
+    frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
-        seen = pixels.prepare(observation.image, wiring)
+        seen = pixels.prepare(frames[0], wiring)
         tokens = policy.predict([PolicyInput(seen, instruction, state)])[0]
-        action = actions.to_libero(actions.decode(tokens, statistics), wiring.gripper)
+        action = actions.to_libero(actions.decode(tokens, statistics), wiring.gripper, wiring.translation_gain)
         after, reward, done = simulator.step(action)
         yield Step(step, observation, seen, tokens, action, reward, done)
         if done:
             return
         observation = after
+        frames.append(observation.image)
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:

@@ -134,7 +134,7 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
 def prepare(image: Uint8, wiring: Wiring) -> Uint8:
     """The simulator's picture (H, W, 3) uint8 → what the policy sees, (224, 224, 3) uint8, row 0 at the top."""
     check_image(image)
-    out = orient(image, wiring.orientation)
+    out = orient(image if wiring.colour_order == "rgb" else image[..., ::-1], wiring.orientation)
     if wiring.jpeg:
         out = jpeg_round_trip(out)
     out = resize_lanczos3(out)

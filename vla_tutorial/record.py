@@ -192,10 +192,11 @@ def header(policy: Policy, wiring: Wiring, scene: Scene, conditions: Sequence[st
         "suite": scene.suite,
         "task": scene.task,
         "init": scene.init,
-        "instruction": scene.instruction or instruction,
+        "instruction": scene.told(instruction),
         "conditions": list(conditions),
         "policy": {"name": policy.name, **policy.provenance},
         "wiring": asdict(wiring),
+        "perturbation": asdict(scene.perturbation),
         "versions": found,
         "warnings": [] if found["mujoco"] == PINNED_MUJOCO else [f"MuJoCo {found['mujoco']} is not the pinned {PINNED_MUJOCO}"],
     }

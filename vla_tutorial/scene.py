@@ -1,8 +1,54 @@
-"""What an episode is about: task, initial state and instruction."""
+"""What an episode is about: task, initial state, instruction, and what is changed about the world or its camera."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vla_tutorial.errors import TutorialError
+
+Distractors = Literal["as_saved", "swapped", "hidden"]
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Changes of the simulated world and its camera; the defaults change nothing. `sim/perturb.py` applies and undoes them.
+
+    Attributes:
+        camera_degrees: the camera is walked around the scene by this angle: a yaw about the vertical line through the point that it looks
+            at, counterclockwise seen from above, −90 … 90. It looks at the same point from the same height and distance; a roll about its
+            own axis would not change what hides what.
+        light: share of the published brightness of every lamp, 0 … 2. Surfaces that shine by themselves and the sky stay.
+        camera_noise: standard deviation in grey levels, 0 … 128, of Gaussian noise in every pixel and channel, drawn anew each step.
+        second_can: a second instance of the object that the task asks for lies in the freest place among the things. Drawn and not
+            simulated: nothing collides with it, so it can mislead a policy and cannot get in its way.
+        distractors: things that the task does not speak of: `as_saved`, `swapped` (each stands where the next one stood) or `hidden` (they
+            stand behind the camera).
+        srgb_textures: pictures on surfaces whose files are tagged sRGB are taken for sRGB, as MuJoCo does from 3.3.3 on.
+        friction: factor on every friction coefficient, 0.1 … 10.
+        nudge: 0 for none; k > 0 turns each arm joint by a random angle of standard deviation 0.01 rad before settling. The draw depends on
+            k and on the initial state.
+    """
+
+    camera_degrees: float = 0.0
+    light: float = 1.0
+    camera_noise: float = 0.0
+    second_can: bool = False
+    distractors: Distractors = "as_saved"
+    srgb_textures: bool = False
+    friction: float = 1.0
+    nudge: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range or makes no sense."""
+        ranges = {"camera_degrees": (-90, 90), "light": (0, 2), "camera_noise": (0, 128), "friction": (0.1, 10), "nudge": (0, 2**31)}
+        for name, (low, high) in ranges.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise TutorialError(f"{name} is {value}; expected {low} … {high}.")
+
+
+UNPERTURBED = Perturbation()
+"""The world as LIBERO made it."""
 
 
 @dataclass(frozen=True)
@@ -13,10 +59,16 @@ class Scene:
         suite: for example "libero_object".
         task: number within the suite.
         init: number of the saved initial state.
-        instruction: what the policy is told; None takes the task's own instruction.
+        instruction: what the policy is told; None takes the task's own instruction, "" tells it nothing.
+        perturbation: what differs from the world as LIBERO made it.
     """
 
     suite: str
     task: int
     init: int
     instruction: str | None = None
+    perturbation: Perturbation = field(default=UNPERTURBED)
+
+    def told(self, own: str) -> str:
+        """What the policy is told, where `own` is the task's own instruction."""
+        return own if self.instruction is None else self.instruction

@@ -14,7 +14,9 @@ OPENVLA_TEMPLATE = "In: What action should the robot take to {instruction}?\nOut
 """The scaffold that OpenVLA was trained with (openvla, `PurePromptBuilder`)."""
 
 Orientation = Literal["rotate_180", "flip_vertical", "raw"]
-GripperMapping = Literal["binarised", "inverted", "continuous"]
+ColourOrder = Literal["rgb", "bgr"]
+LetterCase = Literal["lower", "as_given", "upper"]
+GripperMapping = Literal["binarised", "inverted", "continuous", "unscaled"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,16 @@ class Wiring:
         embedded_statistics: whether statistics shipped with this package may stand in for a key that the policy does not bring.
             False for a checkpoint: its own keys are the ones that it was trained with.
         orientation: what is done to the simulator's picture, which arrives upside down *and* mirrored relative to the training data.
+        colour_order: order of the channels that reach the policy; published: red, green, blue.
+        frame_delay: control steps by which the picture is older than the moment; the first pictures of an episode are its first one.
         jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
         center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was trained with random crops of that size).
         camera_size: width and height of the rendered picture in pixels; published: 256.
         prompt_template: text with `{instruction}` in it.
         empty_token: whether token 29871 ends the prompt.
-        lower_case: whether the instruction is put into lower case.
-        gripper: how the seventh number becomes the simulator's command. `binarised`: −sign(2g−1).
+        letter_case: what is done to the instruction's letters.
+        gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`. `binarised`: −sign(2g−1).
+        translation_gain: factor on the first three numbers of the action, which the controller clips to [−1, 1] afterwards.
         settle_steps: no-op control steps before the policy begins; objects start inside the floor and drop.
         max_steps: control steps after which the episode counts as failed; None takes the suite's published limit.
         mujoco: the simulator version that the protocol stands on.
@@ -41,13 +46,16 @@ class Wiring:
     unnorm_key: str
     embedded_statistics: bool = False
     orientation: Orientation = "rotate_180"
+    colour_order: ColourOrder = "rgb"
+    frame_delay: int = 0
     jpeg: bool = True
     center_crop: bool = True
     camera_size: int = 256
     prompt_template: str = OPENVLA_TEMPLATE
     empty_token: bool = True
-    lower_case: bool = True
+    letter_case: LetterCase = "lower"
     gripper: GripperMapping = "binarised"
+    translation_gain: float = 1.0
     settle_steps: int = 10
     max_steps: int | None = None
     mujoco: str = PINNED_MUJOCO
@@ -57,6 +65,10 @@ class Wiring:
         if "{instruction}" not in self.prompt_template:
             raise TutorialError(
                 f"The prompt template {self.prompt_template!r} has no {{instruction}} in it: nothing would tell the policy what to do."
+            )
+        if self.frame_delay < 0 or not 0 < self.translation_gain < float("inf"):
+            raise TutorialError(
+                f"frame_delay={self.frame_delay}, translation_gain={self.translation_gain}: expected frame_delay ≥ 0 and a positive gain."
             )
         if self.settle_steps < 0 or self.camera_size < 1 or (self.max_steps is not None and self.max_steps < 1):
             raise TutorialError(

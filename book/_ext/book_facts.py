@@ -177,16 +177,31 @@ def results_listed() -> list[dict[str, Any]]:
 
 
 def conditions() -> list[dict[str, Any]]:
-    """Every condition of the catalogue, with the settings that it changes (before, after)."""
+    """Every condition of the catalogue, in its order, with the settings that it changes (before, after) and how `mini` did."""
     from vla_tutorial.conditions import CATALOGUE, changed_settings
     from vla_tutorial.scene import Scene
     from vla_tutorial.wiring import Wiring
 
     wiring, scene = Wiring(unnorm_key="libero_object"), Scene("libero_object", task=0, init=0)
+    kept = ("name", "family", "boundary", "teaches", "claims", "seen_in", "level", "unit")
     return [
-        {"name": c.name, "boundary": c.boundary, "teaches": c.teaches, "changes": changed_settings(c, wiring, scene), "seen": _seen(c.name)}
+        {**{key: getattr(c, key) for key in kept}, "changes": changed_settings(c, wiring, scene), "seen": _seen(c.name)}
         for c in CATALOGUE.values()
     ]
+
+
+def boundaries() -> list[dict[str, Any]]:
+    """Every boundary: name, what it is, and its conditions, those that differ in level or number only grouped together."""
+    from vla_tutorial.conditions import BOUNDARIES
+
+    found = []
+    for name, about in BOUNDARIES.items():
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for condition in conditions():
+            if condition["boundary"] == name:
+                groups.setdefault(condition["family"], []).append(condition)
+        found.append({"name": name, "about": about, "groups": list(groups.values())})
+    return found
 
 
 def _seen(condition: str) -> dict[str, Any] | None:
@@ -234,7 +249,7 @@ def _environment() -> jinja2.Environment:
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, conditions, claims, mysteries, pairs, packages, results,
+        software, results_listed, boundaries, conditions, claims, mysteries, pairs, packages, results,
     )  # fmt: skip
     made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
     made.filters |= {"cell": cell, "anchor": anchor}

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.actions import check_action
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import libero
+from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
 
 CAMERA = "agentview"
@@ -106,6 +108,7 @@ class Simulator:
         goal = self._inner.parsed_problem["goal_state"]
         self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
         self.placement = self.state()
+        self._perturber = Perturber(self._inner, CAMERA)
 
     def _install_camera(self) -> _Camera:
         name = f"{CAMERA}_image"
@@ -114,18 +117,23 @@ class Simulator:
         self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
         return camera
 
-    def reset(self, init: int | NDArray[np.float64] = 0, settle_steps: int = 10) -> Observation:
+    def reset(self, init: int | NDArray[np.float64] = 0, settle_steps: int = 10, perturbation: Perturbation = UNPERTURBED) -> Observation:
         """Restart exactly as a hard reset would, without recompiling the model, and let the objects settle.
 
         Args:
             init: number of a saved initial state, or a flattened MuJoCo state of this task.
             settle_steps: no-op control steps; the published protocol takes 10.
+            perturbation: what differs from LIBERO's world and camera until the next reset.
+
+        Raises:
+            TutorialError: no such initial state, or nothing in this scene that could be perturbed so.
         """
         if isinstance(init, int):
             check_task(self.task.suite, self.task.index, init)
             init = initial_states(self.task.suite, self.task.index)[init]
+        state = self._perturber.start(perturbation, np.array(init, np.float64))
         self._restart()
-        raw = self._set_state(np.array(init, np.float64), picture=settle_steps == 0)
+        raw = self._set_state(state, picture=settle_steps == 0)
         for k in range(settle_steps):
             self._show(k == settle_steps - 1)
             raw, *_ = self._inner.step(NO_OP)
@@ -172,7 +180,7 @@ class Simulator:
 
     def _observation(self, raw: Mapping[str, Any]) -> Observation:
         return Observation(
-            image=raw.get(f"{CAMERA}_image", self._blank),
+            image=self._perturber.picture(raw[f"{CAMERA}_image"]) if self._camera else self._blank,
             eef_pos=raw["robot0_eef_pos"],
             eef_quat=raw["robot0_eef_quat"],
             gripper_qpos=raw["robot0_gripper_qpos"],

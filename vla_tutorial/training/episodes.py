@@ -12,6 +12,7 @@ import numpy as np
 
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies.base import Policy
+from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.gl import renderer_name
 from vla_tutorial.sweep.batching import RemotePolicy
@@ -49,8 +50,8 @@ class _Practice(Wrapper):
         while self._layout.target != simulator.targets[0]:
             self._layout = random_layout(simulator, rng)
 
-    def reset(self, _init: int, _settle_steps: int) -> Any:
-        return self._inner.reset(self._layout.state, self._layout.settle_steps)
+    def reset(self, _init: int, _settle_steps: int, perturbation: Perturbation = UNPERTURBED) -> Any:
+        return self._inner.reset(self._layout.state, self._layout.settle_steps, perturbation)
 
 
 class _Named(Wrapper):
@@ -80,7 +81,7 @@ def run_episode(job: Job, policy: Policy, simulator: Simulator) -> Entry:
     return {
         **job.label(),
         "task_instruction": simulator.task.instruction,
-        "instruction": scene.instruction or simulator.task.instruction,
+        "instruction": scene.told(simulator.task.instruction),
         "success": done,
         "steps": len(hand),
         "first_close": int(closes[0]) if len(closes) else None,

@@ -1,0 +1,75 @@
+"""What a condition is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from vla_tutorial.scene import Scene
+from vla_tutorial.wiring import Wiring
+
+Boundary = Literal["pixels", "prompt", "motion", "simulator", "shift", "language", "chance"]
+"""What a condition touches; `BOUNDARIES` says each in words."""
+
+BOUNDARIES: dict[Boundary, str] = dict(
+    zip(
+        get_args(Boundary),
+        (
+            "From observation to pixels: what happens to the picture before a policy sees it.",
+            "From instruction to prompt: the same sentence in another wrapping.",
+            "From tokens to motion: what the policy's numbers mean to the arm.",
+            "The simulator's protocol and version.",
+            "Distribution shift: the wiring is right and the scene is not what the policy was trained on.",
+            "Language: the wiring is right and the instruction is another sentence.",
+            "Chance: the same episode with physics that differ a little.",
+        ),
+        strict=True,
+    )
+)
+"""Every boundary, in the order of the catalogue: four that code can get wrong, then three kinds of trouble with the script right."""
+
+Change = Callable[[Wiring, Scene], tuple[Wiring, Scene]]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A named change of one setting, or of a few that belong together.
+
+    Attributes:
+        name: what the command line and the records call it; a level or number stands at its end.
+        boundary: what it touches.
+        teaches: one sentence on what goes wrong, for all levels alike.
+        change: (Wiring, Scene) → the changed pair.
+        level: how strong it is, in `unit`, where there are several strengths.
+        unit: the unit of `level`, as it is written behind a number.
+        claims: what section 2.4 says of it, in our words; "" where it says nothing.
+        seen_in: addresses of reports of real code that went wrong so.
+        clip: whether the player has recorded episodes of it.
+    """
+
+    name: str
+    boundary: Boundary
+    teaches: str
+    change: Change
+    level: float | None = None
+    unit: str = ""
+    claims: str = ""
+    seen_in: tuple[str, ...] = ()
+    clip: bool = True
+
+    @property
+    def family(self) -> str:
+        """The name without the level or number: "camera" for "camera_15"."""
+        return re.sub(r"_-?\d+(\.\d+)?$", "", self.name)
+
+
+def wiring_change(**changes: Any) -> Change:
+    """Settings of the wiring, replaced."""
+    return lambda wiring, scene: (replace(wiring, **changes), scene)
+
+
+def perturbation_change(**changes: Any) -> Change:
+    """Settings of the scene's perturbation, replaced."""
+    return lambda wiring, scene: (wiring, replace(scene, perturbation=replace(scene.perturbation, **changes)))

@@ -1,0 +1,86 @@
+"""Other sentences for the same task, a sentence for another one, and none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from vla_tutorial.conditions.condition import Change, Condition
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.scene import Scene
+from vla_tutorial.wiring import Wiring
+
+UNRELATED = "turn on the stove"
+"""An instruction of libero_goal, for which none of libero_object's scenes has the thing."""
+
+
+@cache
+def _data() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(resources.files("vla_tutorial").joinpath("data/paraphrases.json").read_text(encoding="utf-8"))
+    return found
+
+
+def kinds() -> tuple[str, ...]:
+    """What each paraphrase changes, from number 1 on; the same for all tasks."""
+    return tuple(_data()["kinds"])
+
+
+def paraphrases(suite: str, task: int) -> tuple[str, ...]:
+    """The paraphrases of a task's instruction, from number 1 on.
+
+    Raises:
+        TutorialError: none were written for this task.
+    """
+    suites, tasks = _data()["suites"], _data()["tasks"]
+    if suite not in suites or not 0 <= task < len(tasks):
+        raise TutorialError(
+            f"No paraphrases were written for {suite} task {task}; expected tasks 0 … {len(tasks) - 1} of {', '.join(suites)}."
+        )
+    return tuple(tasks[task]["paraphrases"])
+
+
+def paraphrase(number: int) -> Condition:
+    """The instruction in other words, 1 … 8.
+
+    Raises:
+        TutorialError: there is no paraphrase of this number.
+    """
+    count = len(kinds())
+    if number not in range(1, count + 1):
+        raise TutorialError(f"There is no paraphrase {number}; expected 1 … {count}.")
+    return Condition(
+        f"paraphrase_{number}",
+        "language",
+        f"The instruction in other words: {kinds()[number - 1]}.",
+        lambda wiring, scene: (wiring, replace(scene, instruction=paraphrases(scene.suite, scene.task)[number - 1])),
+        claims="“Put the soup can in the bin” costs 10 to 30 percentage points on task 0." if number == 1 else "",
+        clip=number == 1,
+    )
+
+
+def _saying(sentence: str) -> Change:
+    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+        return wiring, replace(scene, instruction=sentence)
+
+    return change
+
+
+LANGUAGE = (
+    *(paraphrase(number) for number in range(1, len(kinds()) + 1)),
+    Condition(
+        "unrelated_instruction",
+        "language",
+        f"“{UNRELATED}” where there is no stove. A policy that does the usual task all the same does not listen.",
+        _saying(UNRELATED),
+    ),
+    Condition(
+        "no_instruction",
+        "language",
+        "The scaffold with nothing in it: what the policy does from the picture alone.",
+        _saying(""),
+        clip=False,
+    ),
+)
