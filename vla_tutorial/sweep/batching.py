@@ -53,15 +53,28 @@ def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> 
                 open_connections.remove(connection)
             if sum(len(items) for _, items in asked) >= most:
                 break
-        _answer(policy, asked)
+        answer(policy, asked)
 
 
-def _answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]]) -> None:
+def answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]], together: bool = True) -> None:
+    """Predict what was asked and send everyone the own tokens.
+
+    Args:
+        together: in one batch; otherwise one picture at a time, so that no answer depends on who asked beside, and each goes out at once.
+    """
     if not asked:
+        return
+    if not together:
+        for connection, items in asked:
+            _send(connection, np.concatenate([policy.predict([item]) for item in items]))
         return
     tokens = policy.predict([item for _, items in asked for item in items])
     start = 0
     for connection, items in asked:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited; `wait` reports it next
-            connection.send(tokens[start : start + len(items)])
+        _send(connection, tokens[start : start + len(items)])
         start += len(items)
+
+
+def _send(connection: Connection, tokens: NDArray[np.int64]) -> None:
+    with contextlib.suppress(OSError):  # it died while it waited, which whoever reads from it learns too
+        connection.send(tokens)
