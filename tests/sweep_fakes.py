@@ -34,7 +34,7 @@ class Fake:
         if self.misdeed[0] == "build":
             time.sleep(3600)
 
-    def reset(self, init, settle_steps):
+    def reset(self, init, settle_steps, *perturbation):
         self.init, self.steps, self.hand = init, 0, np.array([0.1 * init, 0.1 * self.task.index, 0.3])
         return self._see()
 

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vla_tutorial.record import first_close as first_close
+
 Lines = Sequence[Mapping[str, Any]]
 """The lines of a `steps.jsonl`."""
 
@@ -21,11 +23,6 @@ def style() -> Any:
     """Context manager that switches the project's plotting style on."""
     with resources.as_file(resources.files("vla_tutorial").joinpath("data/vla.mplstyle")) as path:
         return mpl.rc_context(fname=path)
-
-
-def first_close(lines: Lines) -> int | None:
-    """Step of the first closing gripper command (LIBERO: > 0), or None."""
-    return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
 
 
 def motion(lines: Lines) -> NDArray[np.float64]:

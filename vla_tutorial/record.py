@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,6 @@ import imageio.v2 as imageio
 from PIL import Image
 
 import vla_tutorial
-from vla_tutorial import plots
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.pixels import orient
@@ -66,6 +65,11 @@ def line(step: Step) -> dict[str, Any]:
         "eef_pos": [round(float(x), 5) for x in step.observation.eef_pos],
         "gripper_qpos": [round(float(x), 5) for x in step.observation.gripper_qpos],
     }
+
+
+def first_close(lines: Sequence[Mapping[str, Any]]) -> int | None:
+    """Step of the first closing gripper command (LIBERO: > 0), or None."""
+    return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class Recorder:
 
     def result(self) -> Result:
         """The outcome so far."""
-        return Result(self.success, len(self.lines), round(time.perf_counter() - self._started, 3), plots.first_close(self.lines))
+        return Result(self.success, len(self.lines), round(time.perf_counter() - self._started, 3), first_close(self.lines))
 
     def _write_episode(self) -> None:
         entry = {"format": FORMAT, **asdict(self.result()), **self.header}
@@ -163,6 +167,8 @@ class Recorder:
                 part.replace(self.folder / "episode.mp4")
         self._write_episode()
         if self.lines and self.pictures:
+            from vla_tutorial import plots  # not above: Matplotlib is most of the time that a simulator's process takes to start
+
             plots.save(plots.episode_figure(self.lines, title=_title(self.header, self.success)), self.folder / "gripper.png")
 
 

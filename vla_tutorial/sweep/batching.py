@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -34,6 +35,33 @@ class RemotePolicy:
     def close(self) -> None:
         """Hang up."""
         self.connection.close()
+
+
+class PolicyError(Exception):
+    """The policy's own error, told apart from the simulator's: it would come again with every episode."""
+
+
+class Blamed:
+    """A policy whose errors say that they are its own; whatever carries it may lose its connection, which is nobody's."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def predict(self, batch: Any) -> Any:
+        """The policy's answer.
+
+        Raises:
+            PolicyError: it raised something; the text says what and where.
+        """
+        try:
+            return self._policy.predict(batch)
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as e:
+            raise PolicyError(traceback.format_exc(limit=-3)) from e
 
 
 def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> None:

@@ -28,17 +28,17 @@ from ray.exceptions import RayError
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.sweep.batching import PolicyError
 from vla_tutorial.sweep.local import MOST, ONE_THREAD, serve_settings
 from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Lost, Message, Order, Ready
 from vla_tutorial.sweep.plan import Sweep
 from vla_tutorial.sweep.serving import load
-from vla_tutorial.sweep.worker import Bench, PolicyError
+from vla_tutorial.sweep.worker import Bench
 
 BEAT = 2.0
 """Seconds between two questions whether a worker goes on."""
 
 
-@ray.remote(max_restarts=-1, max_task_retries=-1)
 class _Served:
     """A policy that answers whoever has asked. If its node dies Ray starts it on another one and asks again."""
 
@@ -100,7 +100,6 @@ class _RayPolicy:
         pass
 
 
-@ray.remote(num_cpus=1, concurrency_groups={"life": 1})
 class _Simulating:
     """A worker: `worker.Bench`, a record that is sent back, and a second thread that says whether it goes on."""
 
@@ -153,7 +152,8 @@ class RayCrew:
         replicas = min(gpus, workers) or 1
         _check_room(workers, 0 if gpus else 1)
         place = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
-        self._served = [_Served.options(**place).remote(sweep) for _ in range(replicas)]
+        served = ray.remote(max_restarts=-1, max_task_retries=-1, **place)(_Served)
+        self._served = [served.remote(sweep) for _ in range(replicas)]
         try:
             self.acting, self.weights, self.serving = ray.get([served.describe.remote() for served in self._served])[0]
         except RayError as e:
@@ -172,8 +172,8 @@ class RayCrew:
         number = self._count
         self._count += 1
         given = {key: os.environ[key] for key in ("VLA_TUTORIAL_SIMULATOR", "MUJOCO_GL") if key in os.environ}
-        options = {"runtime_env": {"env_vars": ONE_THREAD | given}}
-        actor = _Simulating.options(**options).remote(self.acting, self._served[number % len(self._served)])
+        worker = ray.remote(num_cpus=1, concurrency_groups={"life": 1}, runtime_env={"env_vars": ONE_THREAD | given})(_Simulating)
+        actor = worker.remote(self.acting, self._served[number % len(self._served)])
         self._actors[number] = actor
         self._running[actor.ready.remote()] = number
         return number

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.sweep.batching import PolicyError
 from vla_tutorial.sweep.journal import DiskFull, Entry, Journal, explained
 from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Lost, Message, Order, Ready
 from vla_tutorial.sweep.plan import Job, Sweep
@@ -139,6 +140,10 @@ class Drive:
                     self._hear(worker, message)
                 self._look_for_silence()
                 watch(self.tally)
+        except PolicyError as e:
+            raise TutorialError(
+                f"The policy raised an error, so the sweep stopped. Mend it and give the same command again: it goes on from here.\n{e}"
+            ) from e
         finally:
             self._crew.close()
             shutil.rmtree(self._parts, ignore_errors=True)

@@ -11,13 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.sweep import child
-from vla_tutorial.sweep.batching import answer
+from vla_tutorial.sweep.batching import Blamed, answer
 from vla_tutorial.sweep.messages import Acting, Lost, Message, Order
 
 MOST = 32
@@ -50,7 +51,7 @@ class LocalCrew:
         Args:
             workers: how many there will be at a time.
         """
-        self.acting, self._policy, self._several = Acting.of(policy), policy, workers > 1
+        self.acting, self._policy, self._several = Acting.of(policy), Blamed(policy), workers > 1
         self._workers = dict[int, _Worker]()
         self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._count = 0
@@ -166,6 +167,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
     """Processes started meanwhile (and their encoders) never get Ctrl-C, which a terminal sends to all; this one gets it afterwards."""
+    resource_tracker.ensure_running()  # when `multiprocessing` starts it, it unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -17,6 +17,7 @@ from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import Result, record_episode
 from vla_tutorial.sim import Simulator
+from vla_tutorial.sweep.batching import Blamed, PolicyError
 from vla_tutorial.sweep.journal import is_full
 from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Message, Order
 from vla_tutorial.sweep.plan import names
@@ -26,33 +27,6 @@ SIMULATOR = "VLA_TUTORIAL_SIMULATOR"
 
 BEAT = 1.0
 """Seconds between two signs of life."""
-
-
-class PolicyError(Exception):
-    """The policy's own error, told apart from the simulator's: it would come again with every episode."""
-
-
-class Blamed:
-    """A policy whose errors say that they are its own; whatever carries it may lose its connection, which is nobody's."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
-
-    def predict(self, batch: Any) -> Any:
-        """The policy's answer.
-
-        Raises:
-            PolicyError: it raised something; the text says what and where.
-        """
-        try:
-            return self._policy.predict(batch)
-        except (EOFError, ConnectionError):
-            raise
-        except Exception as e:
-            raise PolicyError(traceback.format_exc(limit=-3)) from e
 
 
 def build(suite: str, task: int, camera_size: int) -> Simulator:
