@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 import traceback
@@ -148,24 +149,30 @@ class RayCrew:
             TutorialError: no cluster answers, it has too few CPUs, or the policy cannot be loaded there.
         """
         self._connected = _connect()
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        replicas = min(gpus, workers) or 1
-        _check_room(workers, 0 if gpus else 1)
-        place = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
-        served = ray.remote(max_restarts=-1, max_task_retries=-1, **place)(_Served)
-        self._served = [served.remote(sweep) for _ in range(replicas)]
+        self._served: list[Any] = []
         try:
-            self.acting, self.weights, self.serving = ray.get([served.describe.remote() for served in self._served])[0]
-        except RayError as e:
+            self._serve(sweep, workers)
+        except BaseException:
             self._disconnect()
-            cause = getattr(e, "cause", None)
-            raise TutorialError(
-                str(cause) if isinstance(cause, TutorialError) else f"The policy could not be loaded on the cluster: {e}"
-            ) from e
+            raise
         self._actors = dict[int, Any]()
         self._running, self._lives = dict[Any, int](), dict[Any, int]()
         self._ready, self._signs = set[int](), dict[int, int]()
         self._count, self._asked = 0, time.monotonic()
+
+    def _serve(self, sweep: Sweep, workers: int) -> None:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        _check_room(workers, 0 if gpus else 1)
+        place = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
+        served = ray.remote(max_restarts=-1, max_task_retries=-1, **place)(_Served)
+        self._served = [served.remote(sweep) for _ in range(min(gpus, workers) or 1)]
+        try:
+            self.acting, self.weights, self.serving = ray.get([served.describe.remote() for served in self._served])[0]
+        except RayError as e:
+            cause = getattr(e, "cause", None)
+            raise TutorialError(
+                str(cause) if isinstance(cause, TutorialError) else f"The policy could not be loaded on the cluster: {e}"
+            ) from e
 
     def hire(self) -> int:
         """Start an actor wherever the cluster has a CPU."""
@@ -236,12 +243,20 @@ def _connect() -> bool:
         return False
     address = os.environ.get("RAY_ADDRESS", "auto")
     try:
+        _knock(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as e:  # ConnectionError, ValueError or RuntimeError, by what is wrong
+    except Exception as e:  # OSError, ValueError or RuntimeError, by what is wrong
         raise TutorialError(
             f"No Ray cluster answers at {address!r} ({e}). Start one with `ray start --head`, or set RAY_ADDRESS to host:port of its head."
         ) from e
     return True
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at host:port: `ray.init` would end this process."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _check_room(workers: int, policies: int) -> None:

@@ -183,7 +183,7 @@ def words(tally: Tally) -> str:
     successes, ended = tally.outcomes["success"], tally.outcomes["success"] + tally.outcomes["failure"]
     parts = [f"{successes} of {ended} succeeded ({successes / ended:.0%})" if ended else "no episode has ended yet"]
     if errors := tally.outcomes["error"]:
-        parts.append(f"{errors} errors")
+        parts.append(f"errors: {errors}")
     if tally.seconds > 0 and tally.steps:
         parts.append(f"{tally.steps / tally.seconds:.1f} steps/s")
     if tally.here:
@@ -195,7 +195,7 @@ def words(tally: Tally) -> str:
 def _conclude(tally: Tally, out_dir: Path) -> None:
     successes, failures, errors = (tally.outcomes[key] for key in ("success", "failure", "error"))
     share = f" ({successes / (successes + failures):.1%} of those that ended)" if successes + failures else ""
-    apart = f"; {errors} errors, which count as neither" if errors else "; no errors"
+    apart = f"; errors, which count as neither: {errors}" if errors else "; no errors"
     out.print(
         f"{tally.done} of {tally.total} episodes: {successes} successes, {failures} failures{share}{apart}.",
         highlight=False,
