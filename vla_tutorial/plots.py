@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vla_tutorial.record import first_close as first_close
+
 Lines = Sequence[Mapping[str, Any]]
 """The lines of a `steps.jsonl`."""
 
@@ -31,11 +33,6 @@ def use_style() -> None:
     """Draw all later figures of this process in the project's style; for notebooks."""
     with resources.as_file(_STYLE) as path:
         mpl.style.use(path)
-
-
-def first_close(lines: Lines) -> int | None:
-    """Step of the first closing gripper command (LIBERO: > 0), or None."""
-    return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
 
 
 def motion(lines: Lines) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,6 @@ import imageio.v2 as imageio
 from PIL import Image
 
 import vla_tutorial
-from vla_tutorial import plots
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.pixels import orient
@@ -68,6 +67,11 @@ def line(step: Step) -> dict[str, Any]:
     }
 
 
+def first_close(lines: Sequence[Mapping[str, Any]]) -> int | None:
+    """Step of the first closing gripper command (LIBERO: > 0), or None."""
+    return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
+
+
 @dataclass(frozen=True)
 class Result:
     """How an episode ended.
@@ -104,12 +108,13 @@ def write_atomically(path: Path, text: str) -> None:
 class Recorder:
     """Writes one episode's folder: steps.jsonl, episode.json, agentview.png, episode.mp4, gripper.png."""
 
-    def __init__(self, folder: Path, header: dict[str, Any], video: bool = True, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, header: dict[str, Any], video: bool = True, overwrite: bool = False, *, pictures: bool = True) -> None:
         """Create the folder and a valid, incomplete `episode.json`.
 
         Args:
             header: what `episode.json` says beside the outcome.
             video: write episode.mp4 as well.
+            pictures: write agentview.png and gripper.png as well.
 
         Raises:
             TutorialError: the folder holds an episode already, or cannot be written.
@@ -118,7 +123,7 @@ class Recorder:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png"):
             (folder / name).unlink(missing_ok=True)
-        self.folder, self.header, self.video = folder, header, video
+        self.folder, self.header, self.video, self.pictures = folder, header, video, pictures
         self.lines: list[dict[str, Any]] = []
         self.success: bool | None = None
         self._started = time.perf_counter()
@@ -132,7 +137,7 @@ class Recorder:
         self._steps.write(json.dumps(entry) + "\n")
         self._steps.flush()
         self.lines.append(entry)
-        if step.step == 0:
+        if step.step == 0 and self.pictures:
             Image.fromarray(step.pixels).save(self.folder / "agentview.png")
         if self._mp4:
             self._mp4.append_data(orient(step.observation.image, "rotate_180"))
@@ -143,7 +148,7 @@ class Recorder:
 
     def result(self) -> Result:
         """The outcome so far."""
-        return Result(self.success, len(self.lines), round(time.perf_counter() - self._started, 3), plots.first_close(self.lines))
+        return Result(self.success, len(self.lines), round(time.perf_counter() - self._started, 3), first_close(self.lines))
 
     def _write_episode(self) -> None:
         entry = {"format": FORMAT, **asdict(self.result()), **self.header}
@@ -161,7 +166,9 @@ class Recorder:
             if part.exists():
                 part.replace(self.folder / "episode.mp4")
         self._write_episode()
-        if self.lines:
+        if self.lines and self.pictures:
+            from vla_tutorial import plots  # not above: Matplotlib is most of the time that a simulator's process takes to start
+
             plots.save(plots.episode_figure(self.lines, title=_title(self.header, self.success)), self.folder / "gripper.png")
 
 
@@ -211,6 +218,7 @@ def record_episode(
     conditions: Sequence[str] = (),
     *,
     video: bool = True,
+    pictures: bool = True,
     overwrite: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Result:
@@ -218,12 +226,15 @@ def record_episode(
 
     Args:
         conditions: names of the conditions that made `wiring` and `scene`; they are recorded, not applied.
+        video, pictures: as `Recorder` takes them.
         on_step: called after each step is recorded, for progress and live views.
 
     Raises:
         TutorialError: the folder cannot take an episode. KeyboardInterrupt passes after the partial episode is kept.
     """
-    with Recorder(folder, header(policy, wiring, scene, conditions, simulator.task.instruction), video, overwrite) as recorder:
+    with Recorder(
+        folder, header(policy, wiring, scene, conditions, simulator.task.instruction), video, overwrite, pictures=pictures
+    ) as recorder:
         done = False
         for step in rollout(policy, simulator, wiring, scene):
             recorder.write(step)

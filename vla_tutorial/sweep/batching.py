@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -36,6 +37,33 @@ class RemotePolicy:
         self.connection.close()
 
 
+class PolicyError(Exception):
+    """The policy's own error, told apart from the simulator's: it would come again with every episode."""
+
+
+class Blamed:
+    """A policy whose errors say that they are its own; whatever carries it may lose its connection, which is nobody's."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def predict(self, batch: Any) -> Any:
+        """The policy's answer.
+
+        Raises:
+            PolicyError: it raised something; the text says what and where.
+        """
+        try:
+            return self._policy.predict(batch)
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as e:
+            raise PolicyError(traceback.format_exc(limit=-3)) from e
+
+
 def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> None:
     """Answer requests until every connection is closed. A batch is whatever has arrived; nobody waits for the slowest simulator.
 
@@ -53,15 +81,28 @@ def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> 
                 open_connections.remove(connection)
             if sum(len(items) for _, items in asked) >= most:
                 break
-        _answer(policy, asked)
+        answer(policy, asked)
 
 
-def _answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]]) -> None:
+def answer(policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]], together: bool = True) -> None:
+    """Predict what was asked and send everyone the own tokens.
+
+    Args:
+        together: in one batch; otherwise one picture at a time, so that no answer depends on who asked beside, and each goes out at once.
+    """
     if not asked:
+        return
+    if not together:
+        for connection, items in asked:
+            _send(connection, np.concatenate([policy.predict([item]) for item in items]))
         return
     tokens = policy.predict([item for _, items in asked for item in items])
     start = 0
     for connection, items in asked:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited; `wait` reports it next
-            connection.send(tokens[start : start + len(items)])
+        _send(connection, tokens[start : start + len(items)])
         start += len(items)
+
+
+def _send(connection: Connection, tokens: NDArray[np.int64]) -> None:
+    with contextlib.suppress(OSError):  # it died while it waited, which whoever reads from it learns too
+        connection.send(tokens)

@@ -1,0 +1,40 @@
+"""The first moments of a simulator's process, before anything heavy is imported: it must never outlive its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>."""
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends (Linux); elsewhere the end of the pipe has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that call
+        os._exit(1)
+
+
+def main(connection: Connection, parent: int, niceness: int) -> None:
+    """A worker's life at the end of a pipe: hear who acts, then take orders until None or the end of the pipe."""
+    die_with(parent)
+    os.nice(niceness)
+    from vla_tutorial.sweep.batching import RemotePolicy
+    from vla_tutorial.sweep.messages import Acting, Ready
+    from vla_tutorial.sweep.worker import Bench
+
+    def asking(acting: Acting) -> RemotePolicy:
+        return RemotePolicy(connection, acting.name, acting.statistics, acting.provenance)
+
+    with contextlib.suppress(EOFError, ConnectionError):  # the main process has gone
+        bench = Bench(connection.recv(), asking, connection.send)
+        connection.send(Ready())
+        while (order := connection.recv()) is not None:
+            connection.send(bench.run(order))
+        bench.close()
