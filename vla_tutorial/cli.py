@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import vla_tutorial
+from vla_tutorial.diagnose_commands import diagnose
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.training.commands import app as training
 
@@ -67,6 +68,7 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 
 
 app.add_typer(training, name="train")
+app.command()(diagnose)
 
 
 def _progress() -> Progress:

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import imageio.v2 as imageio
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import vla_tutorial
@@ -26,8 +28,8 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 
-FORMAT = 1
-"""Version of the episode folder's format."""
+FORMAT = 2
+"""Version of the episode folder's format. 2 adds `img_channels` and `img_sharpness` to each step; what format 1 had is unchanged."""
 
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
@@ -47,24 +49,40 @@ def _version(package: str) -> str:
         return "unknown"  # its code was copied here without its metadata, as on a machine that reaches no package index
 
 
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """Mean difference of neighbouring pixels (grey levels, rows plus columns) of (H, W, 3): falls with blur, rises with noise."""
+    x = image.astype(np.int16)
+    return float(np.abs(np.diff(x, axis=0)).mean() + np.abs(np.diff(x, axis=1)).mean())
+
+
 def line(step: Step) -> dict[str, Any]:
     """One line of `steps.jsonl`.
 
     Keys: step · img_mean (0–255, of the picture that the policy saw) · img_quarters (means of its top-left, top-right, bottom-left and
-    bottom-right quarter) · action (7, as LIBERO got it) · reward (after the action) · tokens (7) · eef_pos (m, world frame) and
+    bottom-right quarter) · img_channels (means of red, green and blue, which leave a trace when colours are exchanged or no JPEG was made) ·
+    img_sharpness (see `sharpness`) · action (7, as LIBERO got it) · reward (after the action) · tokens (7) · eef_pos (m, world frame) and
     gripper_qpos (m), both before the action. Numbers are rounded to what they mean: 1e-6 in actions, 10 µm in positions.
     """
-    rows, columns = (n // 2 for n in step.pixels.shape[:2])
-    quarters = [step.pixels[a, b].mean() for a in (slice(rows), slice(rows, None)) for b in (slice(columns), slice(columns, None))]
     return {
         "step": step.step,
-        "img_mean": round(float(step.pixels.mean()), 2),
-        "img_quarters": [round(float(q), 2) for q in quarters],
+        **picture_fields(step.pixels),
         "action": [round(float(a), 6) for a in step.action],
         "reward": step.reward,
         "tokens": [int(t) for t in step.tokens],
         "eef_pos": [round(float(x), 5) for x in step.observation.eef_pos],
         "gripper_qpos": [round(float(x), 5) for x in step.observation.gripper_qpos],
+    }
+
+
+def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
+    """The fields of a line that describe the picture (H, W, 3)."""
+    rows, columns = (n // 2 for n in image.shape[:2])
+    quarters = [image[a, b].mean() for a in (slice(rows), slice(rows, None)) for b in (slice(columns), slice(columns, None))]
+    return {
+        "img_mean": round(float(image.mean()), 2),
+        "img_quarters": [round(float(q), 2) for q in quarters],
+        "img_channels": [round(float(c), 2) for c in image.mean(axis=(0, 1))],
+        "img_sharpness": round(sharpness(image), 2),
     }
 
 
