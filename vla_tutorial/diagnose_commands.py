@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from vla_tutorial.errors import TutorialError
 
@@ -56,10 +55,8 @@ def _print_json(value: Any) -> None:
 def _print_episode(found: Diagnosis, reference: Reference) -> None:
     from vla_tutorial.diagnose.show import table
 
-    grid = Table("signature", "here", "published", box=None, pad_edge=False)
-    for row in table(found.signatures, reference):
-        grid.add_row(*map(escape, row))
-    out.print(grid)
+    for name, value, published in [("signature", "here", "published"), *table(found.signatures, reference)]:
+        out.print(escape(f"{name:<38} {value:<26} {published}".rstrip()), highlight=False, soft_wrap=True)
     colour = {"nothing wrong": "green", "policy": "yellow"}.get(found.verdict, "red")
     out.print(f"\nSuspected: [bold {colour}]{found.verdict}[/]", highlight=False)
     for sentence in found.evidence:
@@ -73,11 +70,13 @@ def _print_sweep(sweep: SweepDiagnosis) -> None:
     from vla_tutorial.diagnose.show import VERDICTS
 
     failed = sweep.counts(failed_only=True)
-    grid = Table("condition", "episodes", "failed", *VERDICTS, box=None, pad_edge=False)
+    columns = ("episodes", "failed", *VERDICTS)
+    wide = max(map(len, ("condition", *sweep.counts())))
+    out.print("  ".join([f"{'condition':<{wide}}", *columns]), soft_wrap=True)
     for condition, counts in sweep.counts().items():
-        shown = [str(counts[v]) if counts[v] else "·" for v in VERDICTS]
-        grid.add_row(escape(condition), str(counts.total()), str(failed[condition].total() if condition in failed else 0), *shown)
-    out.print(grid)
+        numbers = (counts.total(), failed[condition].total() if condition in failed else 0, *(counts[v] for v in VERDICTS))
+        cells = [f"{n or '·':>{len(column)}}" for n, column in zip(numbers, columns, strict=True)]
+        out.print("  ".join([f"{escape(condition):<{wide}}", *cells]), highlight=False, soft_wrap=True)
     if sweep.errors:
         out.print(f"{sweep.errors} episodes could not be run and are not counted.", highlight=False)
     for entry, why in sweep.unreadable:

@@ -167,7 +167,7 @@ def unsettled(s: Signatures, reference: Reference) -> Iterator[Finding]:
     if not low - FINGERS_MM <= s.fingers <= high + FINGERS_MM:
         yield Finding(
             "simulator",
-            f"At the first step the fingers are {s.fingers:.0f} mm apart; after the published settling they are {high:.0f} mm apart: the policy began too early.",
+            f"At the first step the fingers are {s.fingers:.0f} mm apart; after the published settling they are {high:.0f}: the policy began too early.",
             "Look at Wiring.settle_steps: ten no-op steps let the objects drop and the fingers open.",
         )
 

@@ -19,22 +19,22 @@ Row = tuple[str, str, str]
 
 def table(s: Signatures, reference: Reference) -> list[Row]:
     """The signatures in the order of the boundaries."""
-    off = "not known for this policy" if s.first_off is None else f"{s.first_off:.1f} bins from a good episode's"
+    off = "not known" if s.first_off is None else f"{s.first_off:.1f} bins off"
     return [
         *_picture_rows(s.picture, reference),
-        ("first answer", off, "0"),
-        ("gripper tokens neither open nor close", f"{s.undecided:.0%} ({s.early_undecided:.0%} at the start)", "0%"),
-        ("motion tokens at the middle bin · at the ends", f"{s.centred:.0%} · {s.saturated:.0%}", ""),
-        ("motion is what the tokens mean under", s.mapping.key or "no known statistics", reference.key),
-        ("size of the motion against that", f"× {s.mapping.scale:.3g}", "× 1"),
-        ("gripper command against its token", s.mapping.gripper or "no known mapping", "binarised"),
-        ("hand moves, for each unit commanded", f"{s.response:.1f} mm a step", ""),
+        ("first answer", off, "0 to 2"),
+        ("gripper tokens undecided", f"{s.undecided:.0%} (at first {s.early_undecided:.0%})", "0%"),
+        ("motion tokens in the middle · at ends", f"{s.centred:.0%} · {s.saturated:.0%}", ""),
+        ("motion fits the tokens under", s.mapping.key or "no known statistics", reference.key),
+        ("size of the motion", f"× {s.mapping.scale:.3g}", "× 1"),
+        ("gripper mapping", s.mapping.gripper or "no known mapping", "binarised"),
+        ("hand moves per unit commanded", f"{s.response:.1f} mm a step", ""),
         ("hand gets from its start", f"{100 * s.travel:.0f} cm", ""),
-        ("steps that command next to no motion", f"{s.still:.0%}", ""),
+        ("steps without motion", f"{s.still:.0%}", ""),
         ("jaggedness", f"{s.jaggedness:.2f}", ""),
         ("fingers at the first step", f"{s.fingers:.0f} mm", f"{reference.fingers[1]:.0f} mm"),
         ("first close", "never" if s.first_close is None else f"step {s.first_close}", ""),
-        ("closes · changes of the gripper", f"{s.closes} · {s.chatter:.1f} in 100 steps", ""),
+        ("closes · changes", f"{s.closes} · {s.chatter:.1f} in 100 steps", ""),
         *_progress_rows(s),
         ("end", f"{'success' if s.success else 'no success'} after {s.steps} steps", ""),
     ]
@@ -49,7 +49,7 @@ def _picture_rows(p: Picture, reference: Reference) -> list[Row]:
 
     return [
         ("first picture is turned", p.turned, "as published"),
-        ("its quarters, off by (grey levels)", f"{p.misfit:.1f}", ""),
+        ("quarters of it, off by", f"{p.misfit:.1f} grey levels", "0"),
         ("brightness (0–255)", f"{p.brightness:.1f}", between(reference.brightness)),
         ("red − blue", level(p.red_minus_blue), between(reference.red_minus_blue)),
         ("red + blue − 2 green", level(p.chroma), between(reference.chroma)),
@@ -96,7 +96,7 @@ class Unlabelled:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{name:<46} {value:<34} {known}".rstrip() for name, value, known in [("signature", "here", "published"), *self.rows()]
+            f"{name:<38} {value:<26} {known}".rstrip() for name, value, known in [("signature", "here", "published"), *self.rows()]
         )
 
     def _repr_html_(self) -> str:
