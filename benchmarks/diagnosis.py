@@ -6,7 +6,8 @@
     python benchmarks/diagnosis.py confusion out/diagnosis/test --out results/diagnosis_mini.json        (seconds)
 
 Thresholds were set on initial states 0–24 only; judge on 25–49. `confusion` reads any sweep folder, `record` writes one (what it finds there
-it keeps, so it goes on where it was stopped). A verdict is made from `steps.jsonl` alone; the condition's name serves only to mark it.
+it keeps, so it goes on where it was stopped). A verdict is made from `steps.jsonl` alone; the condition's name serves only to mark it. The
+result also says what verdicts are worth without the known-good first answers, and with only the fields that folders of format 1 have.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,15 +28,15 @@ from rich.progress import track
 from vla_tutorial import pixels, prompt
 from vla_tutorial.conditions import CATALOGUE, apply
 from vla_tutorial.diagnose import NOTHING_WRONG, diagnose
-from vla_tutorial.diagnose.log import read_log
-from vla_tutorial.diagnose.reference import load_reference
+from vla_tutorial.diagnose.log import Log, read_log
+from vla_tutorial.diagnose.reference import Reference, load_reference
 from vla_tutorial.diagnose.signatures import Signatures, compute
 from vla_tutorial.diagnose.sweep import PUBLISHED, Entry, boundaries, read_entries
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import load_policy
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.ranges import parse_numbers
-from vla_tutorial.record import record_episode, versions, write_atomically
+from vla_tutorial.record import picture_fields, record_episode, versions, write_atomically
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.training.results import layout, machine
@@ -75,8 +77,6 @@ def _first_steps(policy, wiring: Wiring, task: int, args: argparse.Namespace) ->
 
 
 def _first_step(image, tokens, gripper_qpos) -> dict:
-    from vla_tutorial.record import picture_fields
-
     fields = picture_fields(image)
     red, green, blue = fields["img_channels"]
     return {
@@ -133,26 +133,28 @@ def confusion(args: argparse.Namespace) -> None:
     if not chosen:
         raise TutorialError(f"No finished episode on initial states {args.inits} in {', '.join(map(str, args.sweeps))}.")
     known = load_reference(args.suite, args.policy)
-    judged = [(e, diagnose(read_log(f / e.folder), known)) for f, e in track(chosen, "reading")]
-    rows = [(e, d.verdict, d.signatures) for e, d in judged]
+    logs = [(e, read_log(f / e.folder)) for f, e in track(chosen, "reading")]
+    rows = _judge(logs, known)
+    poorer = {
+        "without_first_answers": _judge(logs, replace(known, first_bins=None)),
+        "format_1_fields": _judge([(e, replace(log, channels=None, sharpness=None)) for e, log in logs], known),
+    }
     head = {"command": _command(), "machine": machine([]), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     about = f"Verdicts from steps.jsonl alone, on initial states {args.inits}; the policy is {args.policy}."
     names = list(dict.fromkeys(e.condition for e, _, _ in rows))
     table = {name: _condition([r for r in rows if r[0].condition == name]) for name in sorted(names, key=_order)}
-    result = {
-        **head,
-        "about": about,
-        "episodes": len(rows),
-        "bars": BARS,
-        **_shares(rows),
-        "first_close_alone": _first_close(rows),
-        "conditions": table,
-    }
+    good = [e.first_close for _, e in entries if e.success and e.condition == PUBLISHED and e.first_close is not None]
+    result = {**head, "about": about, "episodes": len(rows), "bars": BARS, **_shares(rows), "first_close_alone": _first_close(rows, good)}
+    result |= {"with_less": {name: _shares(found) for name, found in poorer.items()}, "conditions": table}
     write_atomically(args.out, layout(result) + "\n")
     print(json.dumps({k: result[k] for k in ("silent_failures", "boundary_conditions", "false_alarms", "first_close_alone")}, indent=1))
 
 
 Row = tuple[Entry, str, Signatures]
+
+
+def _judge(logs: Sequence[tuple[Entry, Log]], known: Reference) -> list[Row]:
+    return [(e, d.verdict, d.signatures) for e, d in ((e, diagnose(log, known)) for e, log in logs)]
 
 
 def _order(name: str) -> int:
@@ -200,10 +202,13 @@ def _share(right: Sequence[bool]) -> dict:
     return {"share": round(sum(right) / len(right), 4), "of": len(right), "interval": [round(interval.low, 4), round(interval.high, 4)]}
 
 
-def _first_close(rows: Sequence[Row]) -> dict:
-    """How many failures the step of the first close alone catches: outside the band, or never. It names no boundary."""
-    clean = [r[2].first_close for r in rows if r[0].success and r[0].condition == PUBLISHED and r[2].first_close is not None]
-    bands = {"chapter": CHAPTER_BAND, **({"own": (int(min(clean)), int(np.percentile(clean, 95)))} if clean else {})}
+def _first_close(rows: Sequence[Row], good: Sequence[int]) -> dict:
+    """How many failures the step of the first close alone catches: outside the band, or never. It names no boundary.
+
+    `good`: first closes of every clean success in the sweeps, whose middle 95 % are the policy's own band.
+    """
+    own = tuple(np.percentile(good, [2.5, 97.5]).round().astype(int).tolist()) if good else None
+    bands = {"chapter": CHAPTER_BAND, **({"own": own} if own else {})}
     found = {"claim": "§2.4: catches roughly 80 % of the failure modes"}
     for name, (low, high) in bands.items():
         outside = [(r, r[2].first_close is None or not low <= r[2].first_close <= high) for r in rows]

@@ -20,6 +20,7 @@ class Entry:
     Attributes:
         folder: the episode's, below the sweep's.
         outcome: "success", "failure" or "error".
+        first_close: step of the first closing command, or None.
     """
 
     suite: str
@@ -28,6 +29,7 @@ class Entry:
     condition: str
     outcome: str
     folder: str
+    first_close: int | None = None
 
     @property
     def success(self) -> bool:
@@ -54,7 +56,7 @@ def _lines(path: Path) -> Iterator[Entry]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            yield Entry(*(line[key] for key in ("suite", "task", "init", "condition", "outcome", "folder")))
+            yield Entry(*(line[key] for key in ("suite", "task", "init", "condition", "outcome", "folder")), line.get("first_close"))
         except (json.JSONDecodeError, KeyError, TypeError) as e:
             raise TutorialError(
                 f"{path}, line {number} is not an episode's line ({type(e).__name__}: {e}). It was cut or edited; remove it."
