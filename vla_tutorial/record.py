@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -259,10 +260,17 @@ def read_steps(folder: Path) -> list[dict[str, Any]]:
     path = folder / "steps.jsonl"
     if not path.is_file():
         raise TutorialError(f"{folder} holds no steps.jsonl; expected an episode folder as `vla-tutorial rollout` writes it.")
-    entries = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entries.append(json.loads(text))
-        except json.JSONDecodeError as e:
-            raise TutorialError(f"{path}, line {number} is not JSON ({e.msg}). The file was cut or edited; run the episode again.") from e
-    return entries
+    texts = path.read_text(encoding="utf-8").splitlines()
+    with contextlib.suppress(json.JSONDecodeError):  # all at once: sweeps have hundreds of logs; below finds the line that is wrong
+        entries: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+        if len(entries) == len(texts):
+            return entries
+    return [_parse(text, f"{path}, line {number}") for number, text in enumerate(texts, 1)]
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise TutorialError(f"{where} is not JSON ({e.msg}). The file was cut or edited; run the episode again.") from e
+    return entry

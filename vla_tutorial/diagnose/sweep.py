@@ -56,7 +56,8 @@ def _lines(path: Path) -> Iterator[Entry]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            yield Entry(*(line[key] for key in ("suite", "task", "init", "condition", "outcome", "folder")), line.get("first_close"))
+            kept = {key: line[key] for key in ("suite", "task", "init", "condition", "outcome", "folder")}
+            yield Entry(**kept, first_close=line.get("first_close"))
         except (json.JSONDecodeError, KeyError, TypeError) as e:
             raise TutorialError(
                 f"{path}, line {number} is not an episode's line ({type(e).__name__}: {e}). It was cut or edited; remove it."
