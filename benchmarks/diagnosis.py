@@ -28,9 +28,10 @@ from rich.progress import track
 from vla_tutorial import pixels, prompt
 from vla_tutorial.conditions import CATALOGUE, apply
 from vla_tutorial.diagnose import NOTHING_WRONG, diagnose
+from vla_tutorial.diagnose.compute import compute
 from vla_tutorial.diagnose.log import Log, read_log
 from vla_tutorial.diagnose.reference import Reference, load_reference
-from vla_tutorial.diagnose.signatures import Signatures, compute
+from vla_tutorial.diagnose.signatures import Signatures
 from vla_tutorial.diagnose.sweep import PUBLISHED, Entry, boundaries, read_entries
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import load_policy
@@ -118,7 +119,7 @@ def _record(policy, simulator: Simulator, scene: Scene, name: str, args: argpars
     wiring, changed = apply(conditions, Wiring(unnorm_key=args.suite, max_steps=args.max_steps), scene)
     folder = Path("episodes") / name / f"{scene.task}_{scene.init}"
     result = record_episode(policy, simulator, wiring, changed, args.out / folder, conditions, video=False, overwrite=True)
-    closes = compute(read_log(args.out / folder), load_reference(args.suite, args.policy)).closes
+    closes = compute(read_log(args.out / folder), load_reference(args.suite, args.policy)).gripper.closes
     line = {"suite": scene.suite, "task": scene.task, "init": scene.init, "condition": name, "success": result.success}
     line |= {"outcome": "success" if result.success else "failure", "steps": result.steps, "first_close": result.first_close}
     line |= {"closes": closes, "seconds": result.seconds, "attempt": 1, "folder": str(folder), "error": None}
@@ -172,8 +173,8 @@ def _condition(rows: Sequence[Row]) -> dict:
         "verdicts_of_failed": dict(Counter(r[1] for r in failed).most_common()),
         "verdicts_of_successes": dict(Counter(r[1] for r in rows if r[0].success).most_common()),
         "medians": {
-            k: _median([getattr(r[2], k) for r in rows])
-            for k in ("first_close", "chatter", "jaggedness", "response", "travel", "still", "saturated")
+            k: _median([getattr(part, k) for r in rows for part in (r[2], r[2].gripper) if hasattr(part, k)])
+            for k in ("first_close", "chatter", "undecided", "jaggedness", "response", "travel", "still", "centred", "saturated")
         },
     }
 
@@ -211,7 +212,7 @@ def _first_close(rows: Sequence[Row], good: Sequence[int]) -> dict:
     bands = {"chapter": CHAPTER_BAND, **({"own": own} if own else {})}
     found = {"claim": "§2.4: catches roughly 80 % of the failure modes"}
     for name, (low, high) in bands.items():
-        outside = [(r, r[2].first_close is None or not low <= r[2].first_close <= high) for r in rows]
+        outside = [(r, r[2].gripper.first_close is None or not low <= r[2].gripper.first_close <= high) for r in rows]
         found[f"{name}_band"] = {
             "steps": [low, high],
             "failures_caught": _share([out for r, out in outside if not r[0].success and r[0].condition != PUBLISHED]),

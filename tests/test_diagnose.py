@@ -65,7 +65,7 @@ def test_clean_success():
     found = diagnose(parse(episode()))
     assert (found.verdict, found.notes) == ("nothing wrong", ())
     s = found.signatures
-    assert (s.first_close, s.closes, s.mapping.key, s.mapping.gripper, s.mapping.scale) == (
+    assert (s.gripper.first_close, s.gripper.closes, s.mapping.key, s.mapping.gripper, s.mapping.scale) == (
         40,
         1,
         "libero_object",
@@ -73,7 +73,7 @@ def test_clean_success():
         pytest.approx(1),
     )
     assert (s.progress.reached, s.progress.grasped, s.progress.lifted) == (25, 44, 55)
-    assert s.response > 0 and s.undecided == 0
+    assert s.response > 0 and s.gripper.undecided == 0
 
 
 def test_failure_with_everything_right_is_the_policy():

@@ -1,7 +1,7 @@
 """Which boundary broke? Answered from `steps.jsonl` alone: nobody tells it the condition, and it never reads the wiring.
 
 log = read_log(folder)          log.py          columns, every line checked
-compute(log, reference)         signatures.py   numbers
+compute(log, reference)         compute.py      numbers (signatures.py says which)
 findings(signatures, …)         rules.py        what is off, in sentences
 diagnose(log)                   here            the verdict
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from vla_tutorial.conditions import Boundary
+from vla_tutorial.diagnose.compute import compute
 from vla_tutorial.diagnose.log import Log, read_log
 from vla_tutorial.diagnose.reference import Reference, load_reference
 from vla_tutorial.diagnose.rules import Finding, findings
-from vla_tutorial.diagnose.signatures import Signatures, compute
+from vla_tutorial.diagnose.signatures import Signatures
 from vla_tutorial.diagnose.sweep import Entry, read_entries
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim.protocol import STEP_LIMITS

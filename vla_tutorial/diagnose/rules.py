@@ -143,7 +143,7 @@ def gripper_mapping(s: Signatures, reference: Reference) -> Iterator[Finding]:
         None: "no mapping of the tokens that this package knows",
     }
     if s.mapping.gripper != "binarised":
-        closed = "never closed" if s.first_close is None else f"was first told to close at step {s.first_close}"
+        closed = "never closed" if s.gripper.first_close is None else f"was first told to close at step {s.gripper.first_close}"
         yield Finding(
             "motion",
             f"The logged gripper command is {what[s.mapping.gripper]}; the gripper {closed}.",
@@ -166,10 +166,10 @@ def rendering(s: Signatures, reference: Reference) -> Iterator[Finding]:
 def unsettled(s: Signatures, reference: Reference) -> Iterator[Finding]:
     """Rests on gripper_qpos of the first step: settling opens the fingers, and an unsettled scene begins with them half closed."""
     low, high = reference.fingers
-    if not low - FINGERS_MM <= s.fingers <= high + FINGERS_MM:
+    if not low - FINGERS_MM <= s.gripper.fingers <= high + FINGERS_MM:
         yield Finding(
             "simulator",
-            f"At the first step the fingers are {s.fingers:.0f} mm apart; after the published settling they are {high:.0f}: the policy began too early.",
+            f"At the first step the fingers are {s.gripper.fingers:.0f} mm apart; after settling they are {high:.0f}: the policy began too early.",
             "Look at Wiring.settle_steps: ten no-op steps let the objects drop and the fingers open.",
         )
 
@@ -179,12 +179,12 @@ def answers(s: Signatures, reference: Reference) -> Iterator[Finding]:
     signs = []
     if s.first_off is not None and s.first_off > FIRST_OFF:
         signs.append(f"the first answer is {s.first_off:.0f} bins (mean of six) from any first answer of a good {reference.policy} episode")
-    if s.early_undecided > UNDECIDED:
+    if s.gripper.early_undecided > UNDECIDED:
         signs.append(
-            f"{s.early_undecided:.0%} of the first {EARLY} gripper tokens are neither open nor close, which training data never hold"
+            f"{s.gripper.early_undecided:.0%} of the first {EARLY} gripper tokens are neither open nor close, which training data never hold"
         )
-    if s.first_close is not None and s.first_close < EARLIEST_CLOSE:
-        signs.append(f"the gripper closes at step {s.first_close}, before the hand can be anywhere near an object")
+    if s.gripper.first_close is not None and s.gripper.first_close < EARLIEST_CLOSE:
+        signs.append(f"the gripper closes at step {s.gripper.first_close}, before the hand can be anywhere near an object")
     if signs:
         yield Finding(
             "prompt",

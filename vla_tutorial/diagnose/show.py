@@ -23,7 +23,7 @@ def table(s: Signatures, reference: Reference) -> list[Row]:
     return [
         *_picture_rows(s.picture, reference),
         ("first answer", off, "0 to 2"),
-        ("gripper tokens undecided", f"{s.undecided:.0%} (at first {s.early_undecided:.0%})", "0%"),
+        ("gripper tokens undecided", f"{s.gripper.undecided:.0%} (at first {s.gripper.early_undecided:.0%})", "0%"),
         ("motion tokens in the middle · at ends", f"{s.centred:.0%} · {s.saturated:.0%}", ""),
         ("motion fits the tokens under", s.mapping.key or "no known statistics", reference.key),
         ("size of the motion", f"× {s.mapping.scale:.3g}", "× 1"),
@@ -32,9 +32,9 @@ def table(s: Signatures, reference: Reference) -> list[Row]:
         ("hand gets from its start", f"{100 * s.travel:.0f} cm", ""),
         ("steps without motion", f"{s.still:.0%}", ""),
         ("jaggedness", f"{s.jaggedness:.2f}", ""),
-        ("fingers at the first step", f"{s.fingers:.0f} mm", f"{reference.fingers[1]:.0f} mm"),
-        ("first close", "never" if s.first_close is None else f"step {s.first_close}", ""),
-        ("closes · changes", f"{s.closes} · {s.chatter:.1f} in 100 steps", ""),
+        ("fingers at the first step", f"{s.gripper.fingers:.0f} mm", f"{reference.fingers[1]:.0f} mm"),
+        ("first close", "never" if s.gripper.first_close is None else f"step {s.gripper.first_close}", ""),
+        ("closes · changes", f"{s.gripper.closes} · {s.gripper.chatter:.1f} in 100 steps", ""),
         *_progress_rows(s),
         ("end", f"{'success' if s.success else 'no success'} after {s.steps} steps", ""),
     ]
