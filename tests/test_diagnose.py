@@ -72,8 +72,18 @@ def test_clean_success():
         "binarised",
         pytest.approx(1),
     )
-    assert (s.progress.reached, s.progress.grasped, s.progress.lifted) == (25, 44, 55)
+    assert (s.progress.reached, s.progress.grasped, s.progress.lifted, s.progress.released) == (25, 44, 55, None)
     assert s.response > 0 and s.gripper.undecided == 0
+
+
+def test_progress_stops_where_the_episode_did():
+    grips = np.where((np.arange(60) >= 40) & (np.arange(60) < 57), CLOSE, OPEN)
+    assert diagnose(parse(episode(grips=grips))).signatures.progress.released == 57
+    empty = [{**e, "gripper_qpos": [0.0005, -0.0005]} if e["step"] > 43 else e for e in episode()]
+    p = diagnose(parse(empty)).signatures.progress
+    assert (p.reached, p.grasped, p.lifted, p.released) == (25, None, None, None)  # closed on nothing
+    high = [{**e, "eef_pos": [*e["eef_pos"][:2], 0.3]} for e in episode()]
+    assert diagnose(parse(high)).signatures.progress.reached is None
 
 
 def test_failure_with_everything_right_is_the_policy():
@@ -151,7 +161,7 @@ def test_gripper_mapping(mapping, words):
 
 def test_unknown_gripper_mapping():
     lines = [{**e, "action": [*e["action"][:6], -0.5]} for e in episode()]
-    assert "no mapping" in diagnose(parse(lines)).evidence[0]
+    assert "no known mapping" in diagnose(parse(lines)).evidence[0]
 
 
 @pytest.mark.parametrize(("millimetres", "expected"), [(-1, "simulator"), (1, "nothing wrong")])

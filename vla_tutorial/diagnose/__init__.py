@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vla_tutorial.conditions import Boundary
 from vla_tutorial.diagnose.compute import compute
 from vla_tutorial.diagnose.log import Log, read_log
 from vla_tutorial.diagnose.reference import Reference, load_reference
-from vla_tutorial.diagnose.rules import Finding, findings
+from vla_tutorial.diagnose.rules import Boundary, Finding, findings
 from vla_tutorial.diagnose.signatures import Signatures
 from vla_tutorial.diagnose.sweep import Entry, read_entries
 from vla_tutorial.errors import TutorialError

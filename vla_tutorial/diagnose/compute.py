@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -120,7 +122,7 @@ def _mapping(log: Log, expected: str) -> Mapping:
     fits = {key: float(np.abs(d[:, :6] - log.actions[:, :6]).max()) for key, d in decoded.items()}
     best = min((expected, *fits), key=lambda key: fits[key])
     meant = decoded[expected]
-    mappings: tuple[GripperMapping, ...] = ("binarised", "inverted", "continuous")
+    mappings: tuple[GripperMapping, ...] = get_args(GripperMapping)  # the published one first
     commands = {m: actions.to_libero(meant, m)[:, 6] for m in mappings}
     gripper = next((m for m in mappings if np.abs(commands[m] - log.actions[:, 6]).max() < EXACT), None)
     return Mapping(
@@ -139,7 +141,7 @@ def _progress(log: Log) -> Progress:
     grasped = _first(held)
     grasp_height = height[grasped] if grasped is not None else np.inf
     lifted = _first(held & (height > grasp_height + LIFT_M) & (np.arange(len(log)) > (grasped or 0)))
-    released = None if lifted is None else _first((log.fingers > OPEN_MM) & (np.arange(len(log)) > lifted))
+    released = None if lifted is None else _first(~closing & (np.arange(len(log)) > lifted))
     return Progress(_first(height < REACH_M), grasped, lifted, released)
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from vla_tutorial.conditions import Boundary
 from vla_tutorial.diagnose.reference import Reference
 from vla_tutorial.diagnose.signatures import EARLY, Signatures
+
+Boundary = Literal["pixels", "prompt", "motion", "simulator"]
+"""What a finding may name: where code can be wrong. Shifts of the scene and of the language are no faults of the code."""
 
 Rule = Callable[[Signatures, Reference], Iterator["Finding"]]
 
@@ -137,16 +140,17 @@ def motion_scale(s: Signatures, reference: Reference) -> Iterator[Finding]:
 
 def gripper_mapping(s: Signatures, reference: Reference) -> Iterator[Finding]:
     """Rests on the seventh token and the seventh number of every step."""
-    what = {
+    words = {
         "inverted": "the sign of what the tokens say: open means close",
         "continuous": "the token's number, not its sign: it was not binarised",
-        None: "no mapping of the tokens that this package knows",
     }
-    if s.mapping.gripper != "binarised":
+    mapping = s.mapping.gripper
+    if mapping != "binarised":
+        how = words.get(mapping, f"what the mapping {mapping!r} makes of the tokens") if mapping else "no known mapping of the tokens"
         closed = "never closed" if s.gripper.first_close is None else f"was first told to close at step {s.gripper.first_close}"
         yield Finding(
             "motion",
-            f"The logged gripper command is {what[s.mapping.gripper]}; the gripper {closed}.",
+            f"The logged gripper command is {how}; the gripper {closed}.",
             "Look at Wiring.gripper: LIBERO wants −sign(2g−1), −1 open and +1 close.",
         )
 

@@ -22,7 +22,7 @@ def table(s: Signatures, reference: Reference) -> list[Row]:
     off = "not known" if s.first_off is None else f"{s.first_off:.1f} bins off"
     return [
         *_picture_rows(s.picture, reference),
-        ("first answer", off, "0 to 2"),
+        ("first answer", off, "under 4"),
         ("gripper tokens undecided", f"{s.gripper.undecided:.0%} (at first {s.gripper.early_undecided:.0%})", "0%"),
         ("motion tokens in the middle · at ends", f"{s.centred:.0%} · {s.saturated:.0%}", ""),
         ("motion fits the tokens under", s.mapping.key or "no known statistics", reference.key),

@@ -98,7 +98,7 @@ class Progress:
         reached: the hand is as low as an object's top (`REACH_M`).
         grasped: told to close, and something holds the fingers apart.
         lifted: `LIFT_M` above where it grasped, fingers still held apart.
-        released: open again after that.
+        released: told to open again after that.
     """
 
     reached: int | None

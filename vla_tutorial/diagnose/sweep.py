@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from vla_tutorial.conditions import CATALOGUE
+from vla_tutorial.diagnose.rules import Boundary
 from vla_tutorial.errors import TutorialError
 
 PUBLISHED = "published"
@@ -65,5 +67,7 @@ def _lines(path: Path) -> Iterator[Entry]:
 
 
 def boundaries(condition: str) -> set[str]:
-    """The boundaries that a condition touches ("a+b" touches those of both); empty for "published" and for names not in the catalogue."""
-    return {CATALOGUE[name].boundary for name in condition.split("+") if name in CATALOGUE}
+    """The boundaries that a condition breaks ("a+b" breaks those of both); empty for "published", for names not in the catalogue, and for
+    conditions that are no fault of the code."""
+    touched: set[str] = {CATALOGUE[name].boundary for name in condition.split("+") if name in CATALOGUE}
+    return touched & set(get_args(Boundary))
