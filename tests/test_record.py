@@ -38,7 +38,20 @@ def test_folder_holds_everything(episode, read_json):
     assert result.success is False
     lines = record.read_steps(folder)
     assert [line["step"] for line in lines] == list(range(12))
-    assert {"img_mean", "action", "reward", "tokens", "eef_pos", "gripper_qpos", "img_quarters"} <= set(lines[0])
+    assert {"img_mean", "action", "reward", "tokens", "eef_pos", "gripper_qpos", "img_quarters", "img_channels", "img_sharpness"} <= set(
+        lines[0]
+    )
+
+
+def test_picture_fields():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2, 2:, 0] = 240  # red, top right
+    fields = record.picture_fields(image)
+    assert fields["img_quarters"] == [0, 80, 0, 0] and fields["img_channels"] == [60, 0, 0] and fields["img_mean"] == 20
+    assert fields["img_sharpness"] == pytest.approx(
+        2 * 2 * 240 / 36, abs=0.01
+    )  # two edges of two pixels, in one channel, of 12 pairs each way
+    assert record.sharpness(image[:2, 2:]) == 0
 
 
 def test_video_and_pictures_open(episode):
@@ -144,6 +157,12 @@ def test_folder_below_a_file(tmp_path):
 
 def test_damaged_log_names_the_line(tmp_path):
     (tmp_path / "steps.jsonl").write_text(json.dumps({"step": 0}) + '\n{"step": 1, "act')
+    with pytest.raises(TutorialError, match="line 2"):
+        record.read_steps(tmp_path)
+
+
+def test_two_entries_on_one_line_are_named(tmp_path):
+    (tmp_path / "steps.jsonl").write_text('{"step": 0}\n{"step": 1}, {"step": 2}\n')
     with pytest.raises(TutorialError, match="line 2"):
         record.read_steps(tmp_path)
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 import vla_tutorial
 from vla_tutorial import measure_commands
+from vla_tutorial.diagnose_commands import diagnose
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sweep.commands import sweep
 from vla_tutorial.training.commands import app as training
@@ -71,6 +72,7 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 
 app.add_typer(training, name="train")
 app.command()(sweep)
+app.command()(diagnose)
 
 
 def _progress() -> Progress:

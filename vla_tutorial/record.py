@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import imageio.v2 as imageio
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import vla_tutorial
@@ -25,8 +28,8 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 
-FORMAT = 1
-"""Version of the episode folder's format."""
+FORMAT = 2
+"""Version of the episode folder's format. 2 adds `img_channels` and `img_sharpness` to each step; what format 1 had is unchanged."""
 
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
@@ -46,19 +49,23 @@ def _version(package: str) -> str:
         return "unknown"  # its code was copied here without its metadata, as on a machine that reaches no package index
 
 
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """Mean difference of neighbouring pixels (grey levels, rows plus columns) of (H, W, 3): falls with blur, rises with noise."""
+    x = image.astype(np.int16)
+    return float(np.abs(np.diff(x, axis=0)).mean() + np.abs(np.diff(x, axis=1)).mean())
+
+
 def line(step: Step) -> dict[str, Any]:
     """One line of `steps.jsonl`.
 
     Keys: step · img_mean (0–255, of the picture that the policy saw) · img_quarters (means of its top-left, top-right, bottom-left and
-    bottom-right quarter) · action (7, as LIBERO got it) · reward (after the action) · tokens (7) · eef_pos (m, world frame) and
+    bottom-right quarter) · img_channels (means of red, green and blue, which leave a trace when colours are exchanged or no JPEG was made) ·
+    img_sharpness (see `sharpness`) · action (7, as LIBERO got it) · reward (after the action) · tokens (7) · eef_pos (m, world frame) and
     gripper_qpos (m), both before the action. Numbers are rounded to what they mean: 1e-6 in actions, 10 µm in positions.
     """
-    rows, columns = (n // 2 for n in step.pixels.shape[:2])
-    quarters = [step.pixels[a, b].mean() for a in (slice(rows), slice(rows, None)) for b in (slice(columns), slice(columns, None))]
     return {
         "step": step.step,
-        "img_mean": round(float(step.pixels.mean()), 2),
-        "img_quarters": [round(float(q), 2) for q in quarters],
+        **picture_fields(step.pixels),
         "action": [round(float(a), 6) for a in step.action],
         "reward": step.reward,
         "tokens": [int(t) for t in step.tokens],
@@ -70,6 +77,18 @@ def line(step: Step) -> dict[str, Any]:
 def first_close(lines: Sequence[Mapping[str, Any]]) -> int | None:
     """Step of the first closing gripper command (LIBERO: > 0), or None."""
     return next((int(entry["step"]) for entry in lines if entry["action"][6] > 0), None)
+
+
+def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
+    """The fields of a line that describe the picture (H, W, 3)."""
+    rows, columns = (n // 2 for n in image.shape[:2])
+    quarters = [image[a, b].mean() for a in (slice(rows), slice(rows, None)) for b in (slice(columns), slice(columns, None))]
+    return {
+        "img_mean": round(float(image.mean()), 2),
+        "img_quarters": [round(float(q), 2) for q in quarters],
+        "img_channels": [round(float(c), 2) for c in image.mean(axis=(0, 1))],
+        "img_sharpness": round(sharpness(image), 2),
+    }
 
 
 @dataclass(frozen=True)
@@ -253,10 +272,17 @@ def read_steps(folder: Path) -> list[dict[str, Any]]:
     path = folder / "steps.jsonl"
     if not path.is_file():
         raise TutorialError(f"{folder} holds no steps.jsonl; expected an episode folder as `vla-tutorial rollout` writes it.")
-    entries = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entries.append(json.loads(text))
-        except json.JSONDecodeError as e:
-            raise TutorialError(f"{path}, line {number} is not JSON ({e.msg}). The file was cut or edited; run the episode again.") from e
-    return entries
+    texts = path.read_text(encoding="utf-8").splitlines()
+    with contextlib.suppress(json.JSONDecodeError):  # all at once: sweeps have hundreds of logs; below finds the line that is wrong
+        entries: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+        if len(entries) == len(texts):
+            return entries
+    return [_parse(text, f"{path}, line {number}") for number, text in enumerate(texts, 1)]
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise TutorialError(f"{where} is not JSON ({e.msg}). The file was cut or edited; run the episode again.") from e
+    return entry
