@@ -86,7 +86,7 @@ class Sweep:
         Raises:
             TutorialError: a condition is unknown, or two contradict each other.
         """
-        from vla_tutorial.cli import base_suite  # not above: the command line imports this package
+        from vla_tutorial.sim import base_suite  # not above: the command line imports this package
 
         key = self.unnorm_key or base_suite(self.suite)
         wiring = Wiring(key, embedded_statistics=self.embedded_statistics, max_steps=self.max_steps)
