@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.scene import Scene
+from vla_tutorial.sim import base_suite
 from vla_tutorial.wiring import Wiring
 
 PUBLISHED = "published"
@@ -86,8 +87,6 @@ class Sweep:
         Raises:
             TutorialError: a condition is unknown, or two contradict each other.
         """
-        from vla_tutorial.sim import base_suite  # not above: the command line imports this package
-
         key = self.unnorm_key or base_suite(self.suite)
         wiring = Wiring(key, embedded_statistics=self.embedded_statistics, max_steps=self.max_steps)
         return apply(names(job.condition), wiring, Scene(self.suite, job.task, job.init))
