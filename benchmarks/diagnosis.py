@@ -107,10 +107,9 @@ def record(args: argparse.Namespace) -> None:
     done = {(e.task, e.init, e.condition) for e in read_entries(args.out)} if (args.out / "episodes.jsonl").exists() else set()
     args.out.mkdir(parents=True, exist_ok=True)
     policy, todo = load_policy(args.policy, device="cpu"), sorted(set(plan) - done)
-    progress = track(todo, "episodes")
-    for task in sorted({task for task, _, _ in todo}):
+    for task, group in itertools.groupby(track(todo, "episodes"), key=lambda planned: planned[0]):
         with Simulator(args.suite, task) as simulator:
-            for _, init, name in itertools.islice(progress, sum(t == task for t, _, _ in todo)):
+            for _, init, name in group:
                 _record(policy, simulator, Scene(args.suite, task, init), name, args)
 
 
