@@ -13,6 +13,7 @@ result also says what verdicts are worth without the known-good first answers, a
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shlex
 import sys
@@ -105,13 +106,11 @@ def record(args: argparse.Namespace) -> None:
     ]
     done = {(e.task, e.init, e.condition) for e in read_entries(args.out)} if (args.out / "episodes.jsonl").exists() else set()
     args.out.mkdir(parents=True, exist_ok=True)
-    policy, simulator = load_policy(args.policy, device="cpu"), None
-    for task, init, name in track(sorted(set(plan) - done), "episodes"):
-        if simulator is None or simulator.task.index != task:
-            if simulator:
-                simulator.close()
-            simulator = Simulator(args.suite, task)
-        _record(policy, simulator, Scene(args.suite, task, init), name, args)
+    policy, todo = load_policy(args.policy, device="cpu"), sorted(set(plan) - done)
+    for task, group in itertools.groupby(track(todo, "episodes"), key=lambda planned: planned[0]):
+        with Simulator(args.suite, task) as simulator:
+            for _, init, name in group:
+                _record(policy, simulator, Scene(args.suite, task, init), name, args)
 
 
 def _record(policy, simulator: Simulator, scene: Scene, name: str, args: argparse.Namespace) -> None:

@@ -193,7 +193,8 @@ def answers(s: Signatures, reference: Reference) -> Iterator[Finding]:
         yield Finding(
             "prompt",
             f"Picture, motion and scene check out, and yet {'; '.join(signs)}.",
-            "Print the prompt with repr() and its token ids: In:/Out: scaffold, lower case, no period, and the empty token (29871) at the end.",
+            "Print the prompt with repr() and its token ids: In:/Out: scaffold, lower case, no period, and the empty token (29871) at the end. "
+            "If it is right to the last id, open agentview.png: is there something new in the scene, too small to show in a quarter's mean?",
         )
 
 
