@@ -37,11 +37,11 @@ class Choice:
         Raises:
             TutorialError: the task does not exist, or two conditions contradict each other.
         """
-        from vla_tutorial.cli import base_suite
+        from vla_tutorial.cli import native_key
 
         wiring, scene = apply(
             self.conditions,
-            Wiring(unnorm_key=base_suite(self.suite), max_steps=self.max_steps),
+            Wiring(unnorm_key=native_key(self.policy, self.suite), max_steps=self.max_steps),
             Scene(self.suite, self.task, self.init),
         )
         check_task(self.suite, self.task, self.init)

@@ -176,7 +176,9 @@ def rollout(
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="Where a model runs, for example cuda:0 or cpu; by default the first GPU.")] = None,
-    unnorm_key: Annotated[str | None, typer.Option(help="Whose action statistics to use; by default those of the suite.")] = None,
+    unnorm_key: Annotated[
+        str | None, typer.Option(help="Whose action statistics to use; by default those that the policy was made for.")
+    ] = None,
     embedded_statistics: Annotated[
         bool, typer.Option(help="Allow statistics that this package ships in place of the checkpoint's own.")
     ] = False,
@@ -197,7 +199,7 @@ def rollout(
 
     names = condition or []
     check_task(suite, task, init)
-    wiring = Wiring(unnorm_key=unnorm_key or base_suite(suite), embedded_statistics=embedded_statistics, max_steps=max_steps)
+    wiring = Wiring(unnorm_key=unnorm_key or native_key(policy, suite), embedded_statistics=embedded_statistics, max_steps=max_steps)
     wiring, scene = apply(names, wiring, Scene(suite, task, init))
     limit = wiring.max_steps or step_limit(suite)
     check_folder(out_dir, overwrite)
@@ -274,6 +276,14 @@ def base_suite(suite: str) -> str:
     from vla_tutorial.sim.protocol import STEP_LIMITS
 
     return max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite)
+
+
+def native_key(policy: str, suite: str) -> str:
+    """Whose action statistics a policy's tokens are meant for, unless somebody says otherwise.
+
+    The expert and `mini` speak libero_object's, whatever the suite; a published checkpoint carries those of the suite that it was trained on.
+    """
+    return "libero_object" if policy in ("expert", "mini") else base_suite(suite)
 
 
 def _sentence(success: bool | None, steps: int, first_close: int | None) -> str:
