@@ -66,16 +66,30 @@ class Perturber:
         Raises:
             TutorialError: the scene has nothing that could be changed so.
         """
-        if self.now != UNPERTURBED:
-            self._undo()
+        self.undo()
         self.now, self._seed, self._frame = perturbation, zlib.crc32(state.tobytes()), 0
         if perturbation == UNPERTURBED:
             return state
         try:
             return self._apply(perturbation, state.copy())
         except TutorialError:
-            self._undo()
+            self.undo()
             raise
+
+    def undo(self) -> None:
+        """Make the model what it was when this was built, to the bit."""
+        if self.now == UNPERTURBED:
+            return
+        for name, value in self._kept.items():
+            getattr(self._model, name)[:] = value
+        for name, value in self._headlight.items():
+            getattr(self._model.vis.headlight, name)[:] = value
+        for texture, pixels in self._textures.items():
+            self._write_texture(texture, pixels)
+        self._textures.clear()
+        if self._ghost:
+            self._ghost.remove()
+        self._ghost, self.now = None, UNPERTURBED
 
     def picture(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The camera's next picture (H, W, 3), with noise where that is on."""
@@ -106,18 +120,6 @@ class Perturber:
         if p.second_can:
             self._ghost = Ghost(self._inner, self._wanted())
         return state
-
-    def _undo(self) -> None:
-        for name, value in self._kept.items():
-            getattr(self._model, name)[:] = value
-        for name, value in self._headlight.items():
-            getattr(self._model.vis.headlight, name)[:] = value
-        for texture, pixels in self._textures.items():
-            self._write_texture(texture, pixels)
-        self._textures.clear()
-        if self._ghost:
-            self._ghost.remove()
-        self._ghost, self.now = None, UNPERTURBED
 
     def _looked_at(self) -> Floats:
         """(3,) where the camera's axis meets the height of the lowest thing, in metres."""
