@@ -73,6 +73,13 @@ def test_repeats(sim):
         assert np.array_equal(first, again)
 
 
+def test_closing_while_one_is_on_is_fine():
+    other = Simulator("libero_object", 1, camera_size=32)
+    other.reset(0, 0, ALL)
+    other.close()
+    other.close()
+
+
 def _look(sim, settle_steps=1, init=0, **changes):
     return sim.reset(init, settle_steps, Perturbation(**changes)).image.astype(int)
 

@@ -12,6 +12,14 @@ from vla_tutorial.sim import base_suite, check_task, step_limit
 from vla_tutorial.wiring import Wiring
 
 
+def native_key(policy: str, suite: str) -> str:
+    """Whose action statistics a policy's tokens are meant for, unless somebody says otherwise.
+
+    The expert and `mini` speak libero_object's, whatever the suite; a published checkpoint carries those of the suite that it was trained on.
+    """
+    return "libero_object" if policy in ("expert", "mini") else base_suite(suite)
+
+
 @dataclass(frozen=True)
 class Choice:
     """Everything that a form (or a line of code) says about an episode.
@@ -39,7 +47,7 @@ class Choice:
         """
         wiring, scene = apply(
             self.conditions,
-            Wiring(unnorm_key=base_suite(self.suite), max_steps=self.max_steps),
+            Wiring(unnorm_key=native_key(self.policy, self.suite), max_steps=self.max_steps),
             Scene(self.suite, self.task, self.init),
         )
         check_task(self.suite, self.task, self.init)

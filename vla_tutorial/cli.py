@@ -181,7 +181,9 @@ def rollout(
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="Where a model runs, for example cuda:0 or cpu; by default the first GPU.")] = None,
-    unnorm_key: Annotated[str | None, typer.Option(help="Whose action statistics to use; by default those of the suite.")] = None,
+    unnorm_key: Annotated[
+        str | None, typer.Option(help="Whose action statistics to use; by default those that the policy was made for.")
+    ] = None,
     embedded_statistics: Annotated[
         bool, typer.Option(help="Allow statistics that this package ships in place of the checkpoint's own.")
     ] = False,
@@ -192,17 +194,18 @@ def rollout(
 
     Example: `vla-tutorial rollout --suite libero_object --task 0 --init 0 --condition no_flip --out out/no_flip`
     """
+    from vla_tutorial.choice import native_key
     from vla_tutorial.conditions import apply
     from vla_tutorial.loop import statistics_for
     from vla_tutorial.policies import load_policy
     from vla_tutorial.record import check_folder, record_episode
     from vla_tutorial.scene import Scene
-    from vla_tutorial.sim import Simulator, base_suite, check_task, step_limit
+    from vla_tutorial.sim import Simulator, check_task, step_limit
     from vla_tutorial.wiring import Wiring
 
     names = condition or []
     check_task(suite, task, init)
-    wiring = Wiring(unnorm_key=unnorm_key or base_suite(suite), embedded_statistics=embedded_statistics, max_steps=max_steps)
+    wiring = Wiring(unnorm_key=unnorm_key or native_key(policy, suite), embedded_statistics=embedded_statistics, max_steps=max_steps)
     wiring, scene = apply(names, wiring, Scene(suite, task, init))
     limit = wiring.max_steps or step_limit(suite)
     check_folder(out_dir, overwrite)

@@ -230,6 +230,8 @@ class Simulator:
     def close(self) -> None:
         """Free the GL context. Safe to call twice."""
         if self._env is not None:
+            self._perturber.undo()
+            del self._perturber  # it knows the environment, whose memory is to be free now
             self._env.close()
             self._env = self._inner = None
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
 
+from vla_tutorial.choice import native_key
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim import base_suite
 from vla_tutorial.wiring import Wiring
 
 PUBLISHED = "published"
@@ -87,7 +87,7 @@ class Sweep:
         Raises:
             TutorialError: a condition is unknown, or two contradict each other.
         """
-        key = self.unnorm_key or base_suite(self.suite)
+        key = self.unnorm_key or native_key(self.policy, self.suite)
         wiring = Wiring(key, embedded_statistics=self.embedded_statistics, max_steps=self.max_steps)
         return apply(names(job.condition), wiring, Scene(self.suite, job.task, job.init))
 
