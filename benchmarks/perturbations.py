@@ -1,7 +1,7 @@
 """How near `mujoco_drift` comes to the pictures of MuJoCo 3.3.3, and what perturbations of the scene cost.
 
     python -m pip install --no-deps --target /tmp/mujoco-3.3.3 mujoco==3.3.3
-    python benchmarks/perturbations.py --other-mujoco /tmp/mujoco-3.3.3 --out results/perturbations.json     (6 minutes on two cores)
+    python benchmarks/perturbations.py --other-mujoco /tmp/mujoco-3.3.3 --out results/perturbations.json     (6 minutes of CPU time)
 
 Drift: the first picture of each task of libero_object (initial state 0) under the pinned MuJoCo, under the pinned one with `mujoco_drift`, and
 under the other version, from a process that imports that one. Cost: control steps of one scene with and without each perturbation, in turn.
