@@ -38,7 +38,7 @@ def warm_up(policy: ModelPolicy, jobs: Sequence[Job]) -> None:
     prompts = {}
     for job in jobs:
         wiring, scene = job.settings()
-        text = prompt.build(wiring, scene.instruction or check_task(job.suite, job.task).instruction)
+        text = prompt.build(wiring, scene.told(check_task(job.suite, job.task).instruction))
         prompts[-(-len(policy.ids(text)) // TEXT_STEP)] = text
     for text in prompts.values():
         for rows in ROWS:
