@@ -99,7 +99,7 @@ def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
     """A small sweep with the real driver; `python tests/sweep_fakes.py OUT`."""
     from vla_tutorial.errors import TutorialError
     from vla_tutorial.sweep.commands import _ctrl_c
-    from vla_tutorial.sweep.drive import Patience
+    from vla_tutorial.sweep.crew import Patience
     from vla_tutorial.sweep.local import LocalCrew
     from vla_tutorial.sweep.plan import Sweep
     from vla_tutorial.sweep.run import run
