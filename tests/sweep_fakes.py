@@ -75,6 +75,13 @@ class Fake:
         pass
 
 
+def blind(suite, task, camera_size):
+    """Real LIBERO without its camera."""
+    from vla_tutorial.sim import Simulator
+
+    return Simulator(suite, task, camera_size, render=False)
+
+
 class Follow:
     """Answers with tokens that depend on the picture alone."""
 
