@@ -5,6 +5,7 @@ episode, once for each mark that is missing in FOLDER (or always, without a fold
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -28,7 +29,7 @@ class Fake:
     bodies, targets = {}, ()
 
     def __init__(self, suite, task, camera_size):
-        assert "torch" not in sys.modules
+        assert multiprocessing.parent_process() is None or "torch" not in sys.modules
         self.task = SimpleNamespace(suite=suite, index=task, instruction=f"do task {task}")
         self.misdeed = (*os.environ.get("SWEEP_FAKE", "").split(), "", "", "")[:3]
         if self.misdeed[0] == "build":
@@ -74,6 +75,13 @@ class Fake:
         pass
 
 
+def blind(suite, task, camera_size):
+    """Real LIBERO without its camera."""
+    from vla_tutorial.sim import Simulator
+
+    return Simulator(suite, task, camera_size, render=False)
+
+
 class Follow:
     """Answers with tokens that depend on the picture alone."""
 
@@ -98,7 +106,7 @@ def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
     """A small sweep with the real driver; `python tests/sweep_fakes.py OUT`."""
     from vla_tutorial.errors import TutorialError
     from vla_tutorial.sweep.commands import _ctrl_c
-    from vla_tutorial.sweep.drive import Patience
+    from vla_tutorial.sweep.crew import Patience
     from vla_tutorial.sweep.local import LocalCrew
     from vla_tutorial.sweep.plan import Sweep
     from vla_tutorial.sweep.run import run

@@ -231,7 +231,7 @@ def test_real_libero_survives_kills_of_both_kinds(tmp_path):
     def sweep(folder, workers):
         return {
             "script": ("-m", "vla_tutorial.cli", "sweep", *PLAN, "--workers", str(workers), "--out", str(folder)),
-            "VLA_TUTORIAL_SIMULATOR": "",
+            "VLA_TUTORIAL_SIMULATOR": "sweep_fakes:blind",
         }
 
     finished(**sweep(tmp_path / "calm", 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vla_tutorial.sweep.commands import words
-from vla_tutorial.sweep.drive import Tally
+from vla_tutorial.sweep.crew import Tally
 from vla_tutorial.sweep.local import LocalCrew
 from vla_tutorial.sweep.messages import Acting, Order
 from vla_tutorial.sweep.plan import Sweep

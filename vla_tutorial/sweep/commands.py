@@ -20,7 +20,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.drive import Crew, Tally
+    from vla_tutorial.sweep.crew import Crew, Tally
     from vla_tutorial.sweep.plan import Sweep
 
 err = Console(stderr=True)

@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sweep.batching import PolicyError
+from vla_tutorial.sweep.crew import PATIENCE, Crew, Patience, Tally
 from vla_tutorial.sweep.journal import DiskFull, Entry, Journal, explained
-from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Lost, Message, Order, Ready
+from vla_tutorial.sweep.messages import Alive, Ended, Failed, Lost, Message, Order, Ready
 from vla_tutorial.sweep.plan import Job, Sweep
 
 ATTEMPTS = 2
@@ -24,59 +24,6 @@ BAD_STARTS, BAD_EPISODES = 3, 10
 
 TICK = 0.5
 """Seconds after which `drive` looks around even if nobody has said anything."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds without a sign of life after which a worker counts as hanging.
-
-    Attributes:
-        step: within an episode.
-        build: while it starts or builds a simulator, which takes 2–15 s on an idle machine.
-    """
-
-    step: float = 120.0
-    build: float = 300.0
-
-
-PATIENCE = Patience()
-
-
-class Crew(Protocol):
-    """An engine: workers that live somewhere, and a policy that is asked there. `LocalCrew` says what each method does."""
-
-    acting: Acting
-    serving: dict[str, Any]
-
-    def hire(self) -> int: ...  # noqa: D102
-    def send(self, worker: int, order: Order | None) -> None: ...  # noqa: D102
-    def poll(self, seconds: float) -> list[tuple[int, Message]]: ...  # noqa: D102
-    def kill(self, worker: int) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How a sweep stands.
-
-    Attributes:
-        total: episodes of the plan.
-        outcomes: episodes that have ended, by "success", "failure" and "error".
-        here: episodes that have ended since this process began.
-        steps: control steps since this process began.
-        seconds: wall time since this process began.
-    """
-
-    total: int
-    outcomes: Counter[str]
-    here: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-
-    @property
-    def done(self) -> int:
-        """Episodes that have ended."""
-        return self.outcomes.total()
 
 
 @dataclass

@@ -9,6 +9,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -43,6 +44,7 @@ class LocalCrew:
     Attributes:
         acting: what workers and records have to know of the policy.
         serving: how the policy is asked, for `sweep.json`.
+        waited: seconds that simulators have waited for answers, all together.
     """
 
     def __init__(self, policy: Policy, workers: int) -> None:
@@ -53,8 +55,8 @@ class LocalCrew:
         """
         self.acting, self._policy, self._several = Acting.of(policy), Blamed(policy), workers > 1
         self._workers = dict[int, _Worker]()
-        self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._count = 0
+        self._inbox: queue.SimpleQueue[tuple[int, float, Any]] = queue.SimpleQueue()
+        self._count, self.waited = 0, 0.0
         self.serving, self._together = serve_settings(self.acting, _threads(workers))
 
     def hire(self) -> int:
@@ -77,9 +79,10 @@ class LocalCrew:
     def _read(self, number: int, connection: Connection) -> None:
         try:
             while True:
-                self._inbox.put((number, connection.recv()))
+                message = connection.recv()
+                self._inbox.put((number, time.perf_counter(), message))
         except Exception as e:  # its end, or half a message
-            self._inbox.put((number, Lost(type(e).__name__)))
+            self._inbox.put((number, time.perf_counter(), Lost(type(e).__name__)))
 
     def send(self, worker: int, order: Order | None) -> None:
         """Give an order; None sends the worker home."""
@@ -90,17 +93,20 @@ class LocalCrew:
         """What workers have said, after at most so many seconds; questions to the policy are answered on the way."""
         told: list[tuple[int, Message]] = []
         asked: list[tuple[Connection, list[PolicyInput]]] = []
+        since: list[float] = []
         with contextlib.suppress(queue.Empty):
-            number, message = self._inbox.get(timeout=seconds)
+            number, when, message = self._inbox.get(timeout=seconds)
             while True:
                 if isinstance(message, list):
                     asked.append((self._workers[number].connection, [PolicyInput(*item) for item in message]))
+                    since.append(when)
                 else:
                     told.append((number, self._obituary(number) if isinstance(message, Lost) else message))
                 if len(asked) == MOST:
                     break
-                number, message = self._inbox.get_nowait()
+                number, when, message = self._inbox.get_nowait()
         answer(self._policy, asked, self._together)
+        self.waited += sum(time.perf_counter() - when for when in since)
         return told
 
     def _obituary(self, number: int) -> Lost:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_tutorial.record import versions
-from vla_tutorial.sweep.drive import PATIENCE, Crew, Drive, Patience, Tally
+from vla_tutorial.sweep.crew import PATIENCE, Crew, Patience, Tally
+from vla_tutorial.sweep.drive import Drive
 from vla_tutorial.sweep.journal import Journal
 from vla_tutorial.sweep.plan import Sweep
 
