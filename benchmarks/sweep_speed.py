@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import shutil
 import statistics
@@ -27,6 +26,7 @@ import time
 from pathlib import Path
 
 import psutil
+import torch
 
 from vla_tutorial.policies import load_policy
 from vla_tutorial.ranges import parse_numbers
@@ -35,6 +35,7 @@ from vla_tutorial.sim import Simulator
 from vla_tutorial.sweep.local import LocalCrew
 from vla_tutorial.sweep.plan import Sweep
 from vla_tutorial.sweep.run import run
+from vla_tutorial.training.results import machine
 
 
 class Watch:
@@ -152,7 +153,7 @@ def main() -> None:
     found = {
         "command": shlex.join(["python", *sys.argv]),
         "about": "random weights of openvla-7b's shapes; no published checkpoint was run" if a.random_openvla else name,
-        "machine": {"cpus": os.cpu_count(), "machine": platform.machine(), "load_before": os.getloadavg()},
+        "machine": {**machine([torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]), "load_before": os.getloadavg()},
         "note": a.note,
         "versions": versions(),
         "policy": {k: v for k, v in policy.provenance.items() if k != "checkpoint"},

@@ -144,7 +144,7 @@ def machine(name: str) -> str:
     if "device" in made:
         return str(made["device"])
     gpus = made["gpus"]
-    names = f"{len(gpus)} × {gpus[0]}" if len(set(gpus)) == 1 and len(gpus) > 1 else ", ".join(gpus)
+    names = f"{len(gpus)} × {gpus[0]}" if len(set(gpus)) == 1 and len(gpus) > 1 else ", ".join(gpus) or "no GPU"
     return f"{names}; {made['cpus']} × {made['cpu']}"
 
 
