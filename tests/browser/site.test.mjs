@@ -41,6 +41,7 @@ for (const [name, start] of [["disk", disk], ["server", serve]]) describe(`from 
     await ready(player, "left");
     await ready(player, "right");
     for (const box of await player.locator("input[data-side=right]:checked").all()) await box.uncheck();
+    await player.locator(".vla-switches details").evaluateAll((all) => all.forEach((more) => { more.open = true; }));
     for (const condition of await player.locator("input[data-side=right]").evaluateAll((all) => all.map((box) => box.dataset.condition))) {
       await ready(player, "right");
       const before = await seen(player, "right"), box = player.locator(`input[data-side=right][data-condition=${condition}]`), started = Date.now();

@@ -11,7 +11,8 @@
 (() => {
   "use strict";
   const FPS = 20, FIRST_BIN = 31744, PUBLISHED = "published", SIDES = ["left", "right"], LETTER = { left: "A", right: "B" };
-  const BOUNDARIES = { pixels: "observation → pixels", prompt: "instruction → prompt", motion: "tokens → motion", simulator: "simulator" };
+  const BOUNDARIES = { pixels: "observation → pixels", prompt: "instruction → prompt", motion: "tokens → motion", simulator: "simulator", shift: "distribution shift", language: "language", chance: "chance" };
+  const SHOWN = 2; // conditions of a boundary that stand open; the others fold away
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
   const PLAY = "M3 1.5v13l11-6.5z", PAUSE = "M3 2h3.6v12H3zM9.4 2H13v12H9.4z";
   let ids = 0;
@@ -280,7 +281,7 @@
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", "Player of recorded episodes");
     // JupyterLab would take the arrows, the space and letters for itself; it asks the focused element before the ones around it
-    for (const node of [root, ...root.querySelectorAll("input, select, button, [tabindex]")]) node.setAttribute("data-lm-suppress-shortcuts", "true");
+    for (const node of [root, ...root.querySelectorAll("input, select, button, summary, [tabindex]")]) node.setAttribute("data-lm-suppress-shortcuts", "true");
     label();
 
     function makeSide(name) {
@@ -307,13 +308,21 @@
 
     function switches() {
       const found = [...new Set(index.conditions.map((c) => c.boundary))];
-      return h("div", { class: "vla-switches" }, ...found.map((boundary) => h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
-        h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())),
-        ...index.conditions.filter((c) => c.boundary === boundary).map((c) => h("div", { class: "vla-row", title: c.teaches },
-          ...sides.map((side) => h("input", {
-            type: "checkbox", class: `vla-${side.name}`, "data-side": side.name, "data-condition": c.name, "aria-label": `${LETTER[side.name]}: ${c.name}`,
-            onchange: (e) => flip(side, c, e.target.checked),
-          })), h("span", {}, ...c.name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")])))))));
+      return h("div", { class: "vla-switches" }, ...found.map((boundary) => {
+        const rows = index.conditions.filter((c) => c.boundary === boundary), few = rows.slice(0, SHOWN), more = rows.slice(SHOWN);
+        const open = more.some((c) => sides.some((side) => side.names.has(c.name)));
+        return h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
+          h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())), ...few.map(switchRow),
+          more.length ? h("details", { open }, h("summary", {}, `${more.length} more`), ...more.map(switchRow)) : null);
+      }));
+    }
+
+    function switchRow(c) {
+      return h("div", { class: "vla-row", title: c.teaches },
+        ...sides.map((side) => h("input", {
+          type: "checkbox", class: `vla-${side.name}`, "data-side": side.name, "data-condition": c.name, "aria-label": `${LETTER[side.name]}: ${c.name}`,
+          onchange: (e) => flip(side, c, e.target.checked),
+        })), h("span", {}, ...c.name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")])));
     }
 
     function picker() {
@@ -510,7 +519,7 @@
       const by = e.shiftKey ? 20 : 1, step = stepNow();
       const moves = { ArrowRight: step + by, ArrowUp: step + by, ArrowLeft: step - by, ArrowDown: step - by, PageUp: step + 20, PageDown: step - 20, Home: 0, End: length() - 1 };
       if (e.key in moves) toStep(moves[e.key]);
-      else if (e.key === " " && !["BUTTON", "INPUT"].includes(e.target.tagName)) { if (playing) pause(); else play(); }
+      else if (e.key === " " && !["BUTTON", "INPUT", "SUMMARY"].includes(e.target.tagName)) { if (playing) pause(); else play(); }
       else return;
       e.preventDefault();
       e.stopPropagation();
