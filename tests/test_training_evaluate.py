@@ -249,7 +249,7 @@ def checkpoint(tmp_path_factory):
 
 def test_a_small_run(checkpoint, tmp_path, read_json, capsys):
     plans = [word for name in ("official", "named", "wrong_unnorm_key", "practice") for word in ("--plan", name)]
-    options = ["--workers", "1", "--device", "cpu", "--tasks", "0", "--inits", "0", "--max-steps", "3", "--seconds", "100"]
+    options = ["--workers", "1", "--device", "cpu", "--tasks", "0", "--inits", "0", "--max-steps", "3", "--seconds", "900"]
     result = CliRunner().invoke(
         app, ["train", "evaluate", "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out"), *plans, *options]
     )
