@@ -144,7 +144,7 @@
   const PANELS = [
     { of: "gripper", title: "gripper command", height: 38, low: -1.3, high: 1.3, ticks: [[-1, "open"], [1, "close"]], stepped: true },
     { of: "height", title: "end-effector height, cm", height: 84, low: 0, high: 34 },
-    { of: "motion", title: "commanded motion |action|, 1 = full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
+    { of: "motion", title: "commanded |action|, 1 = full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
   ];
   const LEFT = 42, RIGHT = 52, LANE = 20, TITLE = 19, GAP = 7, ROW = 7, AXIS = 34;
   const plotHeight = (sides) => 6 + sides * (LANE + TITLE + 7 * ROW + GAP) + PANELS.reduce((sum, p) => sum + TITLE + p.height + GAP, 0) + AXIS;
@@ -203,7 +203,7 @@
       top = above + panel.height + GAP;
     }
     for (const side of sides) {
-      put("text", { x: LEFT + 8, y: top + 14, class: "vla-name" }, `action tokens of ${LETTER[side.name]}, purple low, green high`);
+      put("text", { x: LEFT + 8, y: top + 14, class: "vla-name" }, `tokens of ${LETTER[side.name]}, purple low, green high`);
       top += TITLE;
       put("rect", { x: LEFT, y: top, width: inner, height: 7 * ROW, class: "vla-field" });
       if (side.data) put("image", { href: side.picture ||= raster(side.data.series.tokens), x: LEFT, y: top, width: x(side.data.steps) - LEFT, height: 7 * ROW, preserveAspectRatio: "none", class: "vla-raster" });
