@@ -104,8 +104,8 @@ def plain(policy, plan: Sweep) -> dict[str, float]:
     return {"steps": int(steps), "seconds": round(seconds, 2), "building_s": round(built, 1), "actions_per_s": round(steps / seconds, 2)}
 
 
-def sweep(policy, plan: Sweep, workers: int) -> dict[str, object]:
-    """One sweep with so many workers."""
+def sweep(policy, plan: Sweep, workers: int, keep: Path | None) -> dict[str, object]:
+    """One sweep with so many workers; `keep`: where its folder stays."""
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
         begin = time.perf_counter()
@@ -113,6 +113,8 @@ def sweep(policy, plan: Sweep, workers: int) -> dict[str, object]:
         run(plan, folder / "s", crew, workers)
         wall = time.perf_counter() - begin
     in_episodes, steps = busy_seconds(folder / "s")
+    if keep:
+        shutil.copytree(folder / "s", keep / f"workers_{workers}")
     shutil.rmtree(folder)
     span = watch.last - watch.first or wall  # of a policy that runs in the workers nothing is seen here
     return {
@@ -137,9 +139,10 @@ def main() -> None:
     parser.add_argument("--suite", default="libero_object")
     parser.add_argument("--tasks", type=parse_numbers, default=(0, 1))
     parser.add_argument("--inits", type=parse_numbers, default=(0, 1))
-    parser.add_argument("--max-steps", type=int, default=60)
+    parser.add_argument("--max-steps", type=int, help="0: the suite's own", default=60)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--no-plain", action="store_true", help="leave out the rollouts one after the other")
+    parser.add_argument("--keep", type=Path, help="folder for the sweeps' folders (workers_16 …), for `vla-tutorial compare`")
     parser.add_argument("--note", help="what else the machine was doing")
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
@@ -148,7 +151,7 @@ def main() -> None:
         from openvla_episode import complete
 
         complete(a.random_openvla)
-    plan = Sweep(a.suite, a.tasks, a.inits, policy=name, max_steps=a.max_steps)
+    plan = Sweep(a.suite, a.tasks, a.inits, policy=name, max_steps=a.max_steps or None)
     policy = load_policy(name, str(a.random_openvla) if a.random_openvla else None, **({"device": a.device} if a.device else {}))
     found = {
         "command": shlex.join(["python", *sys.argv]),
@@ -163,7 +166,7 @@ def main() -> None:
         found["plain"] = plain(policy, plan)
         print(json.dumps(found["plain"]), flush=True)
     for workers in a.workers:
-        found[f"workers {workers}"] = sweep(policy, plan, workers)
+        found[f"workers {workers}"] = sweep(policy, plan, workers, a.keep)
         print(workers, json.dumps(found[f"workers {workers}"]), flush=True)
     found["machine"]["load_after"] = os.getloadavg()
     if a.out:

@@ -439,10 +439,10 @@ def run_of_dagger(demonstrations: Path, tmp_path_factory: pytest.TempPathFactory
     """A small run with a simulator in a process: its folder, what came out, and files that it left in shared memory."""
     out, memory = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("memory")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"ENOUGH": 13, "REFRESH": 2, "LOG": 5, "SAVE": 1.0}.items():
+        for name, value in {"REFRESH": 2, "LOG": 5, "SAVE": 1.0}.items():
             patch.setattr(dagger, name, value)
         patch.setattr(crew_module, "shared_folder", lambda: memory)
-        fitting = dagger.train(settings(out, demonstrations, drive=True, seconds=4.0))
+        fitting = dagger.train(settings(out, demonstrations, drive=True, enough=13, seconds=4.0))
     return out, fitting, list(memory.iterdir())
 
 

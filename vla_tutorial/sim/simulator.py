@@ -15,9 +15,13 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.perturb import Perturber
+from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
 
 CAMERA = "agentview"
+SENSORS = (f"{CAMERA}_image", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
+"""What `Observation` holds, by robosuite's names."""
+
 NO_OP = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold the arm, gripper open: what the published protocol sends while objects settle."""
 
@@ -103,6 +107,8 @@ class Simulator:
         self._inner = self._env.env
         self._blank = np.zeros((camera_size, camera_size, 3), np.uint8)
         self._camera = self._install_camera() if render else None
+        self._drop_unread_sensors()
+        self._physics = Physics(self._inner.sim)
         self.model, self.data = self._inner.sim.model._model, self._inner.sim.data._data
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
         goal = self._inner.parsed_problem["goal_state"]
@@ -116,6 +122,11 @@ class Simulator:
         camera = _Camera(self._inner._observables[name]._sensor, context.make_current, self._blank)
         self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
         return camera
+
+    def _drop_unread_sensors(self) -> None:
+        """Some 30 sensors that `Observation` does not carry are polled in each physics step, a tenth of a control step."""
+        for name in set(self._inner._observables) - set(SENSORS):
+            del self._inner._observables[name]
 
     def reset(self, init: int | NDArray[np.float64] = 0, settle_steps: int = 10, perturbation: Perturbation = UNPERTURBED) -> Observation:
         """Restart exactly as a hard reset would, without recompiling the model, and let the objects settle.
@@ -136,7 +147,8 @@ class Simulator:
         raw = self._set_state(state, picture=settle_steps == 0)
         for k in range(settle_steps):
             self._show(k == settle_steps - 1)
-            raw, *_ = self._inner.step(NO_OP)
+            with self._physics.once():
+                raw, *_ = self._inner.step(NO_OP)
         self._show(True)
         return self._observation(raw)
 
@@ -175,7 +187,9 @@ class Simulator:
         Raises:
             TutorialError: NaN, infinity or a wrong length.
         """
-        raw, reward, done, _ = self._inner.step(check_action(action))
+        checked = check_action(action)
+        with self._physics.once():
+            raw, reward, done, _ = self._inner.step(checked)
         return self._observation(raw), float(reward), bool(done)
 
     def _observation(self, raw: Mapping[str, Any]) -> Observation:

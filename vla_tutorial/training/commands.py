@@ -87,6 +87,7 @@ def dagger(
     workers: Annotated[int, typer.Option(help="Simulators, a process of 1 GB each; some 3 a CPU core.")] = 40,
     capacity: Annotated[int, typer.Option(help="Pictures that the GPU holds, 151 KB each.")] = 350_000,
     keep: Annotated[float, typer.Option(help="Share of the driven steps that are kept.")] = 1.0,
+    enough: Annotated[int, typer.Option(help="Pictures with which fitting begins.")] = 4000,
     device: Device = "cuda",
     answer_device: Annotated[str | None, typer.Option(help="A second GPU for the simulators' questions.")] = None,
     render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
@@ -95,6 +96,8 @@ def dagger(
     """Fit while simulators drive with the present policy and the expert labels every state (DAgger), from nothing or from a checkpoint.
 
     Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. Every few minutes the checkpoint so far is written.
+
+    From a checkpoint that can already drive, no demonstrations are needed: `--start`, and `--enough` for the simulators' first minute.
 
     Example: `vla-tutorial train dagger --demos demos --out run --seconds 1200`
     """
@@ -114,6 +117,7 @@ def dagger(
         workers=workers,
         capacity=capacity,
         keep=keep,
+        enough=enough,
         device=device,
         answer_device=answer_device,
         render_gpu=render_gpu,

@@ -31,9 +31,6 @@ from vla_tutorial.training.samples import Samples
 REFRESH, LOG, SAVE = 100, 100, 240.0
 """Steps between refreshing the answering copy and between log lines; seconds between checkpoints."""
 
-ENOUGH = 4000
-"""Pictures to begin with."""
-
 STATE = "state.pt"
 """What resuming needs, as tensors; opened with `weights_only`, so that nothing in it can run."""
 
@@ -53,6 +50,7 @@ class Settings:
         workers: simulators, each a process of about 1 GB.
         capacity: pictures that fit on the device, 151 KB each.
         keep: share of the driven steps that are kept.
+        enough: pictures with which fitting begins.
         device, answer_device: where to fit, and where simulators are answered (None: the same).
         render_gpu: number of the GPU that renders; None lets EGL choose.
         config: the model's sizes.
@@ -68,6 +66,7 @@ class Settings:
     workers: int = 40
     capacity: int = 550_000
     keep: float = 1.0
+    enough: int = 4000
     device: str = "cuda"
     answer_device: str | None = None
     render_gpu: int | None = None
@@ -104,7 +103,7 @@ def train(s: Settings, resume: bool = False) -> Fitting:
         fitting.warm_up(samples)
         say(f"ready to fit; {samples.count} pictures so far", started)
         if answers:
-            _wait(crew, lambda: samples.count >= min(ENOUGH, s.capacity))
+            _wait(crew, lambda: samples.count >= min(s.enough, s.capacity))
             _drive(fitting, samples, answers, crew, s, tokenizer, started)
         else:
             _wait(crew, lambda: crew.rendering == 0)
@@ -151,6 +150,7 @@ def _wait(crew: Crew, ready: object) -> None:
 
 def _drive(fitting: Fitting, samples: Samples, answers: Answers, crew: Crew, s: Settings, tokenizer: Tokenizer, started: float) -> None:
     """Fit by the clock while simulators add what they see."""
+    say(f"fitting begins with {samples.count} pictures", started)
     begin = saved = time.perf_counter()
     generator = torch.Generator(device=fitting.device).manual_seed(s.seed)
     while (progress := (time.perf_counter() - begin) / s.seconds) < 1:
