@@ -7,7 +7,8 @@ import numpy as np
 
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import Prompt
-from vla_tutorial.sweep.batching import RemotePolicy, serve
+from vla_tutorial.sweep.batching import RemotePolicy, received, serve
+from vla_tutorial.sweep.slot import SHAPE, Slot
 
 
 class Brightness:
@@ -39,3 +40,27 @@ def test_everyone_gets_the_own_answer():
     assert answers == {k: [k * 10 + i for i in range(5)] for k in range(4)}
     assert sum(policy.batches) == 20
     assert max(policy.batches) <= 4
+
+
+def _draw(slot, connection):
+    """The other process: ask about one picture, about two, and about one of another size."""
+    remote = RemotePolicy(connection, "brightness", {}, {}, slot)
+    pictures = [np.full(SHAPE, k, np.uint8) for k in (7, 8)]
+    remote.predict([PolicyInput(pictures[0], Prompt("x"))])
+    remote.predict([PolicyInput(p, Prompt("x")) for p in pictures])
+    remote.predict([PolicyInput(np.full((2, 2, 3), 9, np.uint8), Prompt("x"))])
+
+
+def test_a_single_picture_stays_in_memory_that_both_processes_see():
+    slot, (here, there) = Slot(), mp.Pipe()
+    process = mp.get_context("spawn").Process(target=_draw, args=(slot, there))
+    process.start()
+    seen, sent = [], []
+    for _ in range(3):
+        message = here.recv()
+        sent.append([pixels is not None for pixels, _ in message])
+        seen.append([int(item.pixels[0, 0, 0]) for item in received(message, slot)])
+        here.send(np.zeros((len(message), 7), np.int64))
+    process.join()
+    assert seen == [[7], [7, 8], [9]]
+    assert sent == [[False], [True, True], [True]]

@@ -186,3 +186,23 @@ def test_two_in_one_process_do_not_disturb_each_other(simulator):
         assert np.array_equal(simulator.reset(2).image, before)
         assert np.array_equal(other.reset(2).image, small)
     assert np.array_equal(simulator.reset(2).image, before)
+
+
+def test_lean_physics_change_no_bit(wild_actions):
+    """State, torques and accelerations against robosuite's own methods, which the lean ones hide."""
+    actions = np.repeat(wild_actions, 5, axis=0)  # far enough for contacts
+    runs = []
+    for lean in (True, False):
+        with Simulator("libero_object", 0, render=False) as simulator:
+            simulator.reset(0)
+            inner = simulator._inner
+            for thing, names in {
+                inner: ["_pre_action"],
+                inner.sim: ["forward", "step"],
+                (arm := inner.robots[0]): ["control"],
+                arm.controller: ["update"],
+            }.items():
+                for name in names if not lean else ():
+                    del vars(thing)[name]
+            runs.append([np.r_[simulator.state(), simulator.data.ctrl, simulator.data.qacc] for a in actions if simulator.step(a)])
+    assert np.array_equal(*runs)

@@ -15,6 +15,7 @@ from vla_tutorial.loop import statistics_for
 from vla_tutorial.ranges import parse_numbers
 from vla_tutorial.training import desk, episodes
 from vla_tutorial.training.desk import Desk, share
+from vla_tutorial.training.evaluate import left
 from vla_tutorial.training.plans import PLANS, Job, others, plan_jobs
 from vla_tutorial.training.results import Report, layout, rate, summary
 
@@ -124,6 +125,22 @@ def test_result_files_are_json_with_a_row_a_line(tmp_path, read_json):
     assert '\n  {"task": 0, "init": 1, "success": true' in (tmp_path / "out/mini_libero_object.json").read_text()
     with pytest.raises(TutorialError, match=r"already holds episodes\.jsonl"):
         Report(tmp_path / "out", {})
+
+
+def test_a_resumed_run_keeps_what_has_ended_and_plans_the_rest(tmp_path):
+    report = Report(tmp_path, {"official": 4})
+    for e in (entry(0, 0), entry(0, 1, False), error(init=2)):
+        report.add(e)
+    with (tmp_path / "episodes.jsonl").open("a") as file:
+        file.write('{"plan": "offi')  # killed while it wrote
+    again = Report(tmp_path, {"official": 4}, resume=True)
+    assert again.entries == [entry(0, 0), entry(0, 1, False)]
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 2
+    jobs = [Job("libero_object", 0, (0, 1, 2)), Job("libero_object", 1, (0,))]
+    assert [(job.task, job.inits) for job in left(jobs, again.entries)] == [(0, (2,)), (1, (0,))]
+    (tmp_path / "episodes.jsonl").write_text("{}\n")
+    with pytest.raises(TutorialError, match="line 1 is not an episode"):
+        Report(tmp_path, {"official": 4}, resume=True)
 
 
 def test_an_unfinished_run_says_so(tmp_path, read_json):

@@ -51,8 +51,8 @@ def _version(package: str) -> str:
 
 def sharpness(image: NDArray[np.uint8]) -> float:
     """Mean difference of neighbouring pixels (grey levels, rows plus columns) of (H, W, 3): falls with blur, rises with noise."""
-    x = image.astype(np.int16)
-    return float(np.abs(np.diff(x, axis=0)).mean() + np.abs(np.diff(x, axis=1)).mean())
+    neighbours = ((image[1:], image[:-1]), (image[:, 1:], image[:, :-1]))
+    return float(sum((np.maximum(a, b) - np.minimum(a, b)).mean() for a, b in neighbours))
 
 
 def line(step: Step) -> dict[str, Any]:
@@ -82,11 +82,13 @@ def first_close(lines: Sequence[Mapping[str, Any]]) -> int | None:
 def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
     """The fields of a line that describe the picture (H, W, 3)."""
     rows, columns = (n // 2 for n in image.shape[:2])
-    quarters = [image[a, b].mean() for a in (slice(rows), slice(rows, None)) for b in (slice(columns), slice(columns, None))]
+    halves = np.add.reduceat(image, [0, rows], axis=0, dtype=np.uint32)  # whole numbers: the order of adding changes nothing
+    parts = np.add.reduceat(halves, [0, columns], axis=1, dtype=np.float64)
+    area = np.outer([rows, len(image) - rows], [columns, image.shape[1] - columns])
     return {
-        "img_mean": round(float(image.mean()), 2),
-        "img_quarters": [round(float(q), 2) for q in quarters],
-        "img_channels": [round(float(c), 2) for c in image.mean(axis=(0, 1))],
+        "img_mean": round(float(parts.sum() / image.size), 2),
+        "img_quarters": [round(float(q), 2) for q in (parts.sum(-1) / (3 * area)).ravel()],
+        "img_channels": [round(float(c), 2) for c in 3 * parts.sum((0, 1)) / image.size],
         "img_sharpness": round(sharpness(image), 2),
     }
 

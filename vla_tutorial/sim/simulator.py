@@ -108,7 +108,7 @@ class Simulator:
         self._blank = np.zeros((camera_size, camera_size, 3), np.uint8)
         self._camera = self._install_camera() if render else None
         self._drop_unread_sensors()
-        self._physics = Physics(self._inner.sim)
+        self._physics = Physics(self._inner)
         self.model, self.data = self._inner.sim.model._model, self._inner.sim.data._data
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
         goal = self._inner.parsed_problem["goal_state"]
@@ -158,6 +158,7 @@ class Simulator:
         inner.sim.reset()
         robot = inner.robots[0]
         robot.reset(deterministic=False)
+        self._physics.adopt()
         robot.gripper.current_action = np.zeros(robot.gripper.dof)
         inner.timestep, inner.cur_time, inner.done = 0, 0.0, False
         inner._obs_cache = {}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.policies.base import Policy, PolicyInput
+from vla_tutorial.sweep.slot import Slot
 
 
 class RemotePolicy:
@@ -21,20 +22,39 @@ class RemotePolicy:
     privileged = False
 
     def __init__(
-        self, connection: Connection, name: str, statistics: Mapping[str, ActionStatistics], provenance: Mapping[str, Any]
+        self,
+        connection: Connection,
+        name: str,
+        statistics: Mapping[str, ActionStatistics],
+        provenance: Mapping[str, Any],
+        slot: Slot | None = None,
     ) -> None:
-        """Remember where to ask; the rest is the served policy's own."""
+        """Remember where to ask; the rest is the served policy's own.
+
+        Args:
+            slot: where a single picture is put instead of being sent; the other side knows it too.
+        """
         self.connection, self.name, self.statistics, self.provenance = connection, name, statistics, provenance
+        self._slot = slot
 
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
         """Send the batch, wait for its tokens (N, D)."""
-        self.connection.send([(item.pixels, item.prompt) for item in batch])
+        if self._slot and len(batch) == 1 and batch[0].pixels.shape == self._slot.picture.shape:
+            self._slot.picture[:] = batch[0].pixels
+            self.connection.send([(None, batch[0].prompt)])
+        else:
+            self.connection.send([(item.pixels, item.prompt) for item in batch])
         tokens: NDArray[np.int64] = self.connection.recv()
         return tokens
 
     def close(self) -> None:
         """Hang up."""
         self.connection.close()
+
+
+def received(message: Sequence[Any], slot: Slot | None) -> list[PolicyInput]:
+    """What `RemotePolicy.predict` sent. A picture in the slot stays there: whoever put it there waits for the answer."""
+    return [PolicyInput(slot.picture if pixels is None and slot else pixels, prompt) for pixels, prompt in message]
 
 
 class PolicyError(Exception):

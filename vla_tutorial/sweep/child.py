@@ -8,6 +8,10 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_tutorial.sweep.slot import Slot
 
 PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>."""
@@ -21,8 +25,13 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def main(connection: Connection, parent: int, niceness: int) -> None:
-    """A worker's life at the end of a pipe: hear who acts, then take orders until None or the end of the pipe."""
+def main(connection: Connection, slot: Slot | None, parent: int, niceness: int) -> None:
+    """A worker's life at the end of a pipe: hear who acts, then take orders until None or the end of the pipe.
+
+    Args:
+        slot: for the pictures that the policy is asked about.
+        parent: the main process's number.
+    """
     die_with(parent)
     os.nice(niceness)
     from vla_tutorial.sweep.batching import RemotePolicy
@@ -30,7 +39,7 @@ def main(connection: Connection, parent: int, niceness: int) -> None:
     from vla_tutorial.sweep.worker import Bench
 
     def asking(acting: Acting) -> RemotePolicy:
-        return RemotePolicy(connection, acting.name, acting.statistics, acting.provenance)
+        return RemotePolicy(connection, acting.name, acting.statistics, acting.provenance, slot)
 
     with contextlib.suppress(EOFError, ConnectionError):  # the main process has gone
         bench = Bench(connection.recv(), asking, connection.send)

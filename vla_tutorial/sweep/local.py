@@ -19,8 +19,9 @@ from typing import Any
 
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.sweep import child
-from vla_tutorial.sweep.batching import Blamed, answer
+from vla_tutorial.sweep.batching import Blamed, answer, received
 from vla_tutorial.sweep.messages import Acting, Lost, Message, Order
+from vla_tutorial.sweep.slot import Slot, reserve
 
 MOST = 32
 """The largest batch: the engine's largest graph."""
@@ -36,6 +37,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 class _Worker:
     process: SpawnProcess
     connection: Connection
+    slot: Slot | None
 
 
 class LocalCrew:
@@ -64,13 +66,14 @@ class LocalCrew:
         number, context = self._count, mp.get_context("spawn")
         self._count += 1
         here, there = context.Pipe()
+        slot = reserve()
         process = context.Process(
-            target=child.main, args=(there, os.getpid(), NICENESS if self._several else 0), daemon=True, name=f"simulator {number}"
+            target=child.main, args=(there, slot, os.getpid(), NICENESS if self._several else 0), daemon=True, name=f"simulator {number}"
         )
         with _environment(ONE_THREAD), _no_interrupt():
             process.start()
         there.close()  # only the worker holds this end now, so that its death is the end of the connection
-        self._workers[number] = _Worker(process, here)
+        self._workers[number] = _Worker(process, here, slot)
         with contextlib.suppress(OSError):  # it died at once: the reader reports that
             here.send(self.acting)
         threading.Thread(target=self._read, args=(number, here), daemon=True).start()
@@ -98,7 +101,8 @@ class LocalCrew:
             number, when, message = self._inbox.get(timeout=seconds)
             while True:
                 if isinstance(message, list):
-                    asked.append((self._workers[number].connection, [PolicyInput(*item) for item in message]))
+                    worker = self._workers[number]
+                    asked.append((worker.connection, received(message, worker.slot)))
                     since.append(when)
                 else:
                     told.append((number, self._obituary(number) if isinstance(message, Lost) else message))

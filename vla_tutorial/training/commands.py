@@ -142,6 +142,7 @@ def evaluate(
     max_steps: Annotated[int | None, typer.Option(help="In place of the published limit, for small runs.")] = None,
     render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
     engine: Annotated[bool, typer.Option(help="The fast path; --no-engine runs the eager reference.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the episodes in --out, of the same checkpoint.")] = False,
 ) -> None:
     """Closed-loop success with intervals, in files like those under results/.
 
@@ -166,6 +167,7 @@ def evaluate(
             max_steps=max_steps,
             render_gpu=render_gpu,
             engine=engine,
+            resume=resume,
             command=shlex.join(["vla-tutorial", *sys.argv[1:]]),
         )
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.pixels import SIZE
+from vla_tutorial.sweep.slot import shared_folder
 from vla_tutorial.training.answers import Answers
 from vla_tutorial.training.drive import Work, work
 from vla_tutorial.training.labels import Labels
@@ -32,11 +33,6 @@ BLOCK = 48
 
 RECENT = 200
 """Episodes over which success is reported."""
-
-
-def shared_folder() -> str:
-    """Where files are memory: /dev/shm, or the temporary folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
 
 
 def assign(files: Sequence[Path], workers: int, tasks: Sequence[int], out: Path | None, drive: bool, seed: int) -> list[Work]:

@@ -21,7 +21,7 @@ from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.sim import check_task, step_limit
 from vla_tutorial.training.desk import Desk
 from vla_tutorial.training.plans import SUITE, TASKS, Job, count_episodes, plan_jobs
-from vla_tutorial.training.results import Report, machine
+from vla_tutorial.training.results import Entry, Report, machine
 from vla_tutorial.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -43,6 +43,16 @@ def warm_up(policy: ModelPolicy, jobs: Sequence[Job]) -> None:
     for text in prompts.values():
         for rows in ROWS:
             policy.predict([PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows)
+
+
+def left(jobs: Sequence[Job], entries: Sequence[Entry]) -> list[Job]:
+    """The jobs without the episodes that have ended."""
+    done = {(e["plan"], e["suite"], e["task"], e["named"], e["init"]) for e in entries}
+    found = []
+    for job in jobs:
+        inits = tuple(i for i in job.inits if (job.plan, job.suite, job.task, job.named, i) not in done)
+        found += [replace(job, inits=inits)] if inits else []
+    return found
 
 
 @contextlib.contextmanager
@@ -70,6 +80,7 @@ def run(
     max_steps: int | None = None,
     render_gpu: int | None = None,
     engine: bool = True,
+    resume: bool = False,
     command: str = "",
 ) -> Report:
     """Everything: simulators, policy, episodes, result files in `out`.
@@ -82,6 +93,7 @@ def run(
         max_steps: None takes the published limit.
         render_gpu: number of the GPU that renders; None leaves it to EGL.
         engine: False runs the eager reference.
+        resume: go on with the episodes in `out`, which must be of the same checkpoint.
         command: what the result files say made them.
 
     Raises:
@@ -93,8 +105,8 @@ def run(
         environment["MUJOCO_EGL_DEVICE_ID"] = str(render_gpu)
     with _environment(environment):
         jobs = [replace(job, max_steps=max_steps) for job in plan_jobs(plans, tasks, inits)]
-        report = Report(out, count_episodes(jobs))
-        desk = Desk(jobs, workers, report.add, report.tick, started + seconds)
+        report = Report(out, count_episodes(jobs), resume)
+        desk = Desk(left(jobs, report.entries), workers, report.add, report.tick, started + seconds)
     desk.start()
     try:
         policy = _load(checkpoint, device, engine)

@@ -101,6 +101,23 @@ def machine(gpus: Sequence[str]) -> dict[str, Any]:
     return {"gpus": list(gpus), "cpus": os.cpu_count(), "cpu": model or platform.machine()}
 
 
+def read_entries(path: Path) -> list[Entry]:
+    """The episodes in an `episodes.jsonl` that came to an end; a last line without its end, which a kill leaves, is dropped.
+
+    Raises:
+        TutorialError: another line is broken; its number is named.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    found = []
+    for number, text in enumerate(lines, 1):
+        try:
+            entry = json.loads(text)
+            found += [entry] if "error" not in entry and entry["plan"] else []
+        except (ValueError, KeyError, TypeError) as e:
+            raise TutorialError(f"{path}, line {number} is not an episode ({e!r}). Remove the line and resume.") from e
+    return found
+
+
 class Report:
     """Keeps every finished episode: at once in `episodes.jsonl`, every `SAVE` seconds and at the end in the result files.
 
@@ -109,22 +126,27 @@ class Report:
         facts: what the files say beside the figures: command, machine, and `protocol`, to which the renderer is added.
     """
 
-    def __init__(self, out: Path, planned: Mapping[str, int]) -> None:
+    def __init__(self, out: Path, planned: Mapping[str, int], resume: bool = False) -> None:
         """Create the folder.
 
         Args:
             planned: number of episodes by plan.
+            resume: go on with the episodes that the folder holds; those that ended in an error are left out, and can be run again.
 
         Raises:
-            TutorialError: the folder holds episodes already.
+            TutorialError: the folder holds episodes already and is not to be resumed, or a line of them is broken.
         """
         self.out, self.planned, self.entries = out, dict(planned), list[Entry]()
         self.facts: dict[str, Any] = {"protocol": {}}
         self._lines = out / "episodes.jsonl"
-        if self._lines.exists():
-            raise TutorialError(f"{out} already holds episodes.jsonl. Choose another folder with --out, or delete that file.")
+        if self._lines.exists() and not resume:
+            raise TutorialError(
+                f"{out} already holds episodes.jsonl. Choose another folder with --out, go on with --resume, or delete that file."
+            )
         out.mkdir(parents=True, exist_ok=True)
-        self._lines.touch()
+        self.entries += read_entries(self._lines) if self._lines.exists() else []
+        self._had = len(self.entries)
+        write_atomically(self._lines, "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in self.entries))
         self._started = self._printed = self._saved = time.monotonic()
         self._answered = 0
 
@@ -174,6 +196,7 @@ class Report:
             "versions": versions(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._started, 1),
+            **({"episodes_of_earlier_runs": self._had} if self._had else {}),
             "protocol": {**self.facts["protocol"], **own, "renderer": sorted({e["renderer"] for e in mine if "renderer" in e})},
             "complete": len(mine) == sum(self.planned[plan] for plan in plans),
         }
