@@ -7,33 +7,35 @@
 
 Thresholds were set on initial states 0–24 only; judge on 25–49. `confusion` reads any sweep folder, `record` writes one (what it finds there
 it keeps, so it goes on where it was stopped). A verdict is made from `steps.jsonl` alone; the condition's name serves only to mark it. The
-result also says what verdicts are worth without the known-good first answers, and with only the fields that folders of format 1 have.
+result also says what verdicts are worth without the known-good first answers, and with only the fields that folders of format 1 have. Verdicts are
+kept in the sweep's `verdicts.jsonl`, so that a sweep's logs (a megabyte for ten episodes) need not be.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
 from vla_tutorial import pixels, prompt
-from vla_tutorial.conditions import CATALOGUE, apply
+from vla_tutorial.conditions import CATALOGUE, PUBLISHED, apply
 from vla_tutorial.diagnose import NOTHING_WRONG, diagnose
 from vla_tutorial.diagnose.compute import compute
 from vla_tutorial.diagnose.log import Log, read_log
 from vla_tutorial.diagnose.reference import Reference, load_reference
-from vla_tutorial.diagnose.signatures import Signatures
-from vla_tutorial.diagnose.sweep import PUBLISHED, Entry, boundaries, read_entries
+from vla_tutorial.diagnose.sweep import Entry, boundaries, read_entries
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import load_policy
 from vla_tutorial.policies.base import PolicyInput
@@ -132,29 +134,68 @@ def confusion(args: argparse.Namespace) -> None:
     chosen = [(f, e) for f, e in entries if e.outcome != "error" and e.init in parse_numbers(args.inits)]
     if not chosen:
         raise TutorialError(f"No finished episode on initial states {args.inits} in {', '.join(map(str, args.sweeps))}.")
-    known = load_reference(args.suite, args.policy)
-    logs = [(e, read_log(f / e.folder)) for f, e in track(chosen, "reading")]
-    rows = _judge(logs, known)
-    poorer = {
-        "without_first_answers": _judge(logs, replace(known, first_bins=None)),
-        "format_1_fields": _judge([(e, replace(log, channels=None, sharpness=None)) for e, log in logs], known),
-    }
+    rows = [row for folder in args.sweeps for row in _judged(folder, [e for f, e in chosen if f == folder], args)]
     head = {"command": _command(), "machine": machine([]), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
     about = f"Verdicts from steps.jsonl alone, on initial states {args.inits}; the policy is {args.policy}."
-    names = list(dict.fromkeys(e.condition for e, _, _ in rows))
-    table = {name: _condition([r for r in rows if r[0].condition == name]) for name in sorted(names, key=_order)}
+    names = list(dict.fromkeys(row.entry.condition for row in rows))
+    table = {name: _condition([r for r in rows if r.entry.condition == name]) for name in sorted(names, key=_order)}
     good = [e.first_close for _, e in entries if e.success and e.condition == PUBLISHED and e.first_close is not None]
     result = {**head, "about": about, "episodes": len(rows), "bars": BARS, **_shares(rows), "first_close_alone": _first_close(rows, good)}
-    result |= {"with_less": {name: _shares(found) for name, found in poorer.items()}, "conditions": table}
+    less = {name: [replace(row, verdict=row.with_less[name]) for row in rows] for name in rows[0].with_less}
+    result |= {"with_less": {name: _shares(found) for name, found in less.items()}, "conditions": table}
     write_atomically(args.out, layout(result) + "\n")
     print(json.dumps({k: result[k] for k in ("silent_failures", "boundary_conditions", "false_alarms", "first_close_alone")}, indent=1))
 
 
-Row = tuple[Entry, str, Signatures]
+@dataclass(frozen=True)
+class Row:
+    """What a log said, and whose it was.
+
+    Attributes:
+        with_less: the verdict without the known-good first answers, and with the fields of format 1 alone.
+        numbers: signatures, for the medians.
+    """
+
+    entry: Entry
+    verdict: str
+    with_less: dict[str, str]
+    numbers: dict[str, float | None]
 
 
-def _judge(logs: Sequence[tuple[Entry, Log]], known: Reference) -> list[Row]:
-    return [(e, d.verdict, d.signatures) for e, d in ((e, diagnose(log, known)) for e, log in logs)]
+NUMBERS = ("first_close", "chatter", "undecided", "jaggedness", "response", "travel", "still", "centred", "saturated")
+VERDICTS = "verdicts.jsonl"
+"""Beside a sweep's episodes.jsonl: what its logs said, so that they need not be kept."""
+
+
+def _judged(sweep: Path, entries: Sequence[Entry], args: argparse.Namespace) -> list[Row]:
+    """Rows of a sweep: those in its `verdicts.jsonl`, and the others from their logs, which are added to it."""
+    path, known, rules = sweep / VERDICTS, load_reference(args.suite, args.policy), _rules()
+    lines = [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
+    kept = {line["folder"]: line for line in lines if line["rules"] == rules}
+    for e in track([e for e in entries if e.folder not in kept], "reading"):
+        kept[e.folder] = {"folder": e.folder, "rules": rules, **_verdicts(read_log(sweep / e.folder), known)}
+    write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept.values()))
+    return [Row(e, *(kept[e.folder][key] for key in ("verdict", "with_less", "numbers"))) for e in entries]
+
+
+def _rules() -> str:
+    """A hash of what makes a verdict: the package's rules and reference. Verdicts by others are made anew, which takes the logs."""
+    package = resources.files("vla_tutorial")
+    files = [f"diagnose/{name}.py" for name in ("__init__", "compute", "log", "reference", "rules", "signatures")]
+    files.append("data/published_signatures.json")
+    return hashlib.sha256(b"".join(package.joinpath(f).read_bytes() for f in files)).hexdigest()[:16]
+
+
+def _verdicts(log: Log, known: Reference) -> dict:
+    found = diagnose(log, known)
+    less = {
+        "without_first_answers": diagnose(log, replace(known, first_bins=None)),
+        "format_1_fields": diagnose(replace(log, channels=None, sharpness=None), known),
+    }
+    parts = (found.signatures, found.signatures.gripper)
+    numbers = {k: getattr(part, k) for k in NUMBERS for part in parts if hasattr(part, k)}
+    numbers = {k: None if v is None else round(float(v), 4) for k, v in numbers.items()}
+    return {"verdict": found.verdict, "with_less": {k: d.verdict for k, d in less.items()}, "numbers": numbers}
 
 
 def _order(name: str) -> int:
@@ -162,19 +203,16 @@ def _order(name: str) -> int:
 
 
 def _condition(rows: Sequence[Row]) -> dict:
-    failed = [r for r in rows if not r[0].success]
-    truth = sorted(boundaries(rows[0][0].condition))
+    failed = [r for r in rows if not r.entry.success]
+    truth = sorted(boundaries(rows[0].entry.condition))
     return {
         "boundary": "+".join(truth) or None,
         "episodes": len(rows),
         "failed": len(failed),
-        "right_of_failed": sum(r[1] in truth for r in failed) if truth else None,
-        "verdicts_of_failed": dict(Counter(r[1] for r in failed).most_common()),
-        "verdicts_of_successes": dict(Counter(r[1] for r in rows if r[0].success).most_common()),
-        "medians": {
-            k: _median([getattr(part, k) for r in rows for part in (r[2], r[2].gripper) if hasattr(part, k)])
-            for k in ("first_close", "chatter", "undecided", "jaggedness", "response", "travel", "still", "centred", "saturated")
-        },
+        "right_of_failed": sum(r.verdict in truth for r in failed) if truth else None,
+        "verdicts_of_failed": dict(Counter(r.verdict for r in failed).most_common()),
+        "verdicts_of_successes": dict(Counter(r.verdict for r in rows if r.entry.success).most_common()),
+        "medians": {k: _median([r.numbers[k] for r in rows]) for k in NUMBERS},
     }
 
 
@@ -184,12 +222,12 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _shares(rows: Sequence[Row]) -> dict:
-    failed = [r for r in rows if not r[0].success and boundaries(r[0].condition)]
-    clean = [r for r in rows if r[0].success and r[0].condition == PUBLISHED]
+    failed = [r for r in rows if not r.entry.success and boundaries(r.entry.condition)]
+    clean = [r for r in rows if r.entry.success and r.entry.condition == PUBLISHED]
     return {
-        "silent_failures": _share([r[1] in boundaries(r[0].condition) for r in failed if r[0].condition in SILENT]),
-        "boundary_conditions": _share([r[1] in boundaries(r[0].condition) for r in failed]),
-        "false_alarms": _share([r[1] != NOTHING_WRONG for r in clean]),
+        "silent_failures": _share([r.verdict in boundaries(r.entry.condition) for r in failed if r.entry.condition in SILENT]),
+        "boundary_conditions": _share([r.verdict in boundaries(r.entry.condition) for r in failed]),
+        "false_alarms": _share([r.verdict != NOTHING_WRONG for r in clean]),
     }
 
 
@@ -211,11 +249,11 @@ def _first_close(rows: Sequence[Row], good: Sequence[int]) -> dict:
     bands = {"chapter": CHAPTER_BAND, **({"own": own} if own else {})}
     found = {"claim": "§2.4: catches roughly 80 % of the failure modes"}
     for name, (low, high) in bands.items():
-        outside = [(r, r[2].gripper.first_close is None or not low <= r[2].gripper.first_close <= high) for r in rows]
+        outside = [(r.entry, (step := r.numbers["first_close"]) is None or not low <= step <= high) for r in rows]
         found[f"{name}_band"] = {
             "steps": [low, high],
-            "failures_caught": _share([out for r, out in outside if not r[0].success and r[0].condition != PUBLISHED]),
-            "false_alarms": _share([out for r, out in outside if r[0].success and r[0].condition == PUBLISHED]),
+            "failures_caught": _share([out for e, out in outside if not e.success and e.condition != PUBLISHED]),
+            "false_alarms": _share([out for e, out in outside if e.success and e.condition == PUBLISHED]),
         }
     return found
 

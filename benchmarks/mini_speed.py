@@ -1,7 +1,7 @@
 """How long `mini` takes for an action, and how much memory it needs beside the simulator.
 
     python benchmarks/mini_speed.py --out results/mini_speed_cpu.json                                     (half a minute on two cores)
-    python benchmarks/mini_speed.py --device cuda --batches 1 16 32 --out results/mini_speed_h200.json
+    python benchmarks/mini_speed.py --device cuda --batches 1 16 32 --out results/mini_speed_h100.json
 
 The whole `predict` is timed, from pictures and prompts to tokens; figures are medians. The bound beside them is the arithmetic alone at the rate of
 one large matrix product on the same device, dtype and threads.

@@ -35,6 +35,7 @@ from vla_tutorial.sim import Simulator
 from vla_tutorial.sweep.local import LocalCrew
 from vla_tutorial.sweep.plan import Sweep
 from vla_tutorial.sweep.run import run
+from vla_tutorial.sweep.serving import prompts, warm_up
 from vla_tutorial.training.results import machine
 
 
@@ -109,7 +110,7 @@ def sweep(policy, plan: Sweep, workers: int, keep: Path | None) -> dict[str, obj
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
         begin = time.perf_counter()
-        crew = LocalCrew(watch, workers)
+        crew = LocalCrew(watch, workers, lambda: warm_up(policy, prompts(plan)))
         run(plan, folder / "s", crew, workers)
         wall = time.perf_counter() - begin
     in_episodes, steps = busy_seconds(folder / "s")

@@ -13,7 +13,7 @@ BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 import book_facts  # noqa: E402
 
-from vla_tutorial.episodes import PUBLISHED  # noqa: E402
+from vla_tutorial.conditions import PUBLISHED  # noqa: E402
 
 REQUIRED = {"id", "title", "where", "claim", "test", "command", "result", "verdict", "sources"}
 

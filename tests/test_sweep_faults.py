@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vla_tutorial.sweep.plan import PUBLISHED
+from vla_tutorial.conditions import PUBLISHED
 
 TESTS = Path(__file__).parent
 MAIN_KILLS, WORKER_KILLS = 10, 8

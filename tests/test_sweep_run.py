@@ -14,7 +14,7 @@ from vla_tutorial.sweep.local import LocalCrew
 from vla_tutorial.sweep.messages import Acting, Order
 from vla_tutorial.sweep.plan import Sweep
 from vla_tutorial.sweep.run import run
-from vla_tutorial.sweep.serving import load
+from vla_tutorial.sweep.serving import load, prompts
 from vla_tutorial.sweep.worker import Bench
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +123,23 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
         stories.append((rows, [(folder / e["folder"] / "steps.jsonl").read_bytes() for e in rows]))
     assert stories[0] == stories[1]
     assert {e["outcome"] for e in stories[0][0]} == {"failure"}
+
+
+def test_every_prompt_is_known_before_the_first_question():
+    plan = Sweep("libero_object", (0, 3), (0, 1), ("published", "no_flip", "wrong_prompt"))
+    asked = prompts(plan)
+    assert len(asked) == 4, "two sentences in two wrappings; a turned picture asks the same"
+    assert all("alphabet soup" in p.text or "bbq sauce" in p.text for p in asked)
+
+
+def test_the_policy_warms_up_once_while_simulators_start(tmp_path, monkeypatch):
+    from sweep_fakes import Follow
+
+    monkeypatch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
+    policy, told = Follow(), []
+    plan = Sweep("libero_object", (0,), (0, 1), policy="follow", max_steps=5)
+    run(plan, tmp_path / "s", LocalCrew(policy, 1, lambda: told.append(policy.answered)), 1)
+    assert told == [0]
 
 
 def test_only_failures_keep_their_video(tmp_path, monkeypatch):

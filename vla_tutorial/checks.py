@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from vla_tutorial import actions, pixels, plots, prompt, stats
-from vla_tutorial.conditions import find
+from vla_tutorial.conditions import PUBLISHED, find
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.wiring import Wiring
-
-PUBLISHED = "published"
 
 MYSTERIES = {"A": "wrong_unnorm_key", "B": "no_flip", "C": PUBLISHED, "D": "wrong_prompt", "E": "gripper_inverted"}
 """Letter → what is on in the recorded episode that the class sees without its name."""

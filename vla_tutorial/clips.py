@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_tutorial import demo
-from vla_tutorial.conditions import CATALOGUE, apply, changed_settings
+from vla_tutorial.conditions import CATALOGUE, PUBLISHED, apply, changed_settings
 from vla_tutorial.episode_data import FORMAT
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.record import write_atomically
@@ -30,7 +30,6 @@ from vla_tutorial.wiring import Wiring
 
 SUITE = "libero_object"
 FILES = ("episode.js", "episode.mp4", "poster.webp", "end.webp")
-PUBLISHED = "published"
 
 PAIRS = (("no_flip", "wrong_prompt"), ("no_flip", "wrong_unnorm_key"), ("wrong_unnorm_key", "gripper_inverted"))
 """Two faults at once: neither hides the other here, and the plot tells which boundary to look at first."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vla_tutorial.episodes import PUBLISHED, Episode, Sweep
+from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.paired import Paired, Start, paired
 from vla_tutorial.power import ALPHA, pairs_needed, smallest_paired

@@ -9,13 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError, unknown
 
 FORMAT = 1
-"""Version of the sweep's folder that is read here."""
-
-PUBLISHED = "published"
-"""Name of the condition that changes nothing."""
+"""Version of the sweep's folder."""
 
 Outcome = Literal["success", "failure", "error"]
 

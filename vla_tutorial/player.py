@@ -29,8 +29,8 @@ from typing import Any
 
 from PIL import Image
 
-from vla_tutorial.clips import PUBLISHED, read
-from vla_tutorial.conditions import CATALOGUE, find
+from vla_tutorial.clips import read
+from vla_tutorial.conditions import CATALOGUE, PUBLISHED, find
 from vla_tutorial.episode_data import episode_data
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.player_widget import Media, has_anywidget, live_widget

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vla_tutorial.compare import Comparison, Run, compare
-from vla_tutorial.episodes import PUBLISHED, Episode, Sweep
+from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.paired import holm
 from vla_tutorial.stats import Rate, SuiteMean, rate, suite_mean

@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 
 from vla_tutorial.compare import Run, sentence
-from vla_tutorial.episodes import PUBLISHED, Sweep
+from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.episodes import Sweep
 from vla_tutorial.measure_plots import Row, Values, forest_figure, histogram_figure, inline_svg
 from vla_tutorial.report import Closing, ConditionReport, Report, Spread, SweepReport, runs
 from vla_tutorial.stats import FEWEST_TASKS, Rate

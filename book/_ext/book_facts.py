@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -18,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
+SWEEPS = RESULTS / "sweeps"
 CLAIMS = ROOT / "book" / "claims.yml"
 
 VERDICTS = {
@@ -29,7 +31,7 @@ VERDICTS = {
 """Every verdict of the claims page, with what it means."""
 
 EARLY = 30
-"""A first close before this control step is early: 95 % of mini's successful episodes close at step 38 or later."""
+"""A first close before this control step is early: 95 % of mini's successful episodes close at step 39 or later."""
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -146,7 +148,10 @@ def clip(key: str) -> dict[str, Any]:
 def machine(name: str) -> str:
     """What a result file was measured on."""
     found = results(name)
-    made = found.get("machine", found.get("device", ""))
+    return _machine(found.get("machine", found.get("device", "")))
+
+
+def _machine(made: Any) -> str:
     if isinstance(made, str):
         return made
     if "device" in made:
@@ -159,7 +164,10 @@ def machine(name: str) -> str:
 def software(name: str) -> str:
     """The versions that a result file records."""
     found = results(name)
-    listed = found.get("versions") or {k: v for k, v in found["machine"].items() if k not in ("device", "date")}
+    return _software(found.get("versions") or {k: v for k, v in found["machine"].items() if k not in ("device", "date")})
+
+
+def _software(listed: Mapping[str, str]) -> str:
     return ", ".join(f"{k} {v}" for k, v in listed.items() if v != "unknown")
 
 
@@ -168,6 +176,8 @@ def results_listed() -> list[dict[str, Any]]:
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
         found, name = results(path.stem), path.stem
+        if "sweeps" in found:  # a report on sweeps, which are listed themselves
+            continue
         made = found.get("date") or (found["machine"].get("date") if isinstance(found.get("machine"), dict) else None)
         rows.append(
             {
@@ -181,7 +191,25 @@ def results_listed() -> list[dict[str, Any]]:
                 "complete": found.get("complete", True),
             }
         )
-    return rows
+    return rows + [_sweep_listed(path.parent) for path in sorted(SWEEPS.glob("*/sweep.json"))]
+
+
+def _sweep_listed(folder: Path) -> dict[str, Any]:
+    from vla_tutorial.episodes import read_sweep
+
+    sweep = read_sweep(folder)
+    config = sweep.config
+    planned = len(config["tasks"]) * len(config["inits"]) * len(config["conditions"])
+    return {
+        "name": f"sweeps/{folder.name}",
+        "command": config["command"],
+        "about": f"{len(sweep.episodes)} of {planned} planned episodes",
+        "machine": _machine(config["machine"]),
+        "software": _software(config["versions"]),
+        "date": config["started"],
+        "seconds": None,
+        "complete": len(sweep.episodes) == planned,
+    }
 
 
 def conditions() -> list[dict[str, Any]]:
@@ -212,12 +240,34 @@ def boundaries() -> list[dict[str, Any]]:
     return found
 
 
+@cache
+def swept() -> dict[str, dict[str, Any]]:
+    """The sweep over conditions: condition → success, first close and what pairs with the published run say, where every pair is there."""
+    from vla_tutorial.episodes import read_sweep
+    from vla_tutorial.paired import paired
+
+    sweep = read_sweep(SWEEPS / "conditions")
+    ended = {name: [e for e in sweep.of(name) if e.success is not None] for name in sweep.conditions}
+    outcomes = {name: {(e.task, e.init): bool(e.success) for e in found} for name, found in ended.items()}
+    base = outcomes["published"]
+    return {name: _swept(ended[name], paired(base, outcomes[name])) for name in ended if outcomes[name].keys() == base.keys()}
+
+
+def _swept(episodes: Sequence[Any], pairs: Any) -> dict[str, Any]:
+    steps = sorted(e.first_close for e in episodes if e.first_close is not None)
+    close = {"min": steps[0], "median": statistics.median(steps), "max": steps[-1]} if steps else None
+    return {"episodes": len(episodes), "successes": sum(e.success for e in episodes), "first_close": close, "p_value": pairs.p_value}
+
+
 def _seen(condition: str) -> dict[str, Any] | None:
-    """How `mini` did under a condition, from whichever result file holds the most episodes of it."""
-    found = [results("mini_conditions")["conditions"].get(condition)]
-    if (RESULTS / "chapter_claims.json").exists():
-        found += [c for c in results("chapter_claims")["checks"].values() if c.get("condition") == condition]
-    return max((f for f in found if f), key=lambda f: f["episodes"], default=None)
+    """How `mini` did under a condition; None where no sweep has all its episodes."""
+    return swept().get(condition)
+
+
+def seen(condition: str) -> str:
+    """The success rate of `mini` under a condition, with count and interval."""
+    found = swept()[condition]
+    return share(found["successes"], found["episodes"])
 
 
 def mysteries() -> dict[str, str]:
@@ -257,7 +307,7 @@ def _environment() -> jinja2.Environment:
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results,
+        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, swept,
     )  # fmt: skip
     made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
     made.filters |= {"cell": cell, "anchor": anchor}

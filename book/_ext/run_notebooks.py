@@ -35,6 +35,7 @@ INPUTS = (
     "vla_tutorial/static/*",
     "vla_tutorial/weights/**/*",
     "results/*.json",
+    "results/sweeps/*/*",
     "book/clips/manifest.js",
 )
 QUIET = ["--log-level=40"]

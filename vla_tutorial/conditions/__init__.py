@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vla_tutorial.conditions.condition import BOUNDARIES, Boundary, Change, Condition
+from vla_tutorial.conditions.condition import BOUNDARIES, PUBLISHED, Boundary, Change, Condition
 from vla_tutorial.conditions.faults import FAULTS
 from vla_tutorial.conditions.language import LANGUAGE, paraphrase
 from vla_tutorial.conditions.shifts import CHANCE, SHIFTS, camera, light, noise, nudge
@@ -15,6 +15,7 @@ from vla_tutorial.wiring import Wiring
 __all__ = [
     "BOUNDARIES",
     "CATALOGUE",
+    "PUBLISHED",
     "Boundary",
     "Change",
     "Condition",

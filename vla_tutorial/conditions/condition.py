@@ -33,6 +33,10 @@ BOUNDARIES: dict[Boundary, str] = dict(
 Change = Callable[[Wiring, Scene], tuple[Wiring, Scene]]
 
 
+PUBLISHED = "published"
+"""The name that stands for no condition at all."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """A named change of one setting, or of a few that belong together.

@@ -35,7 +35,6 @@ PIXELS = (
         "pixels",
         "The picture never was a JPEG, as the training pictures were; hardly anything that an eye could see.",
         wiring_change(jpeg=False),
-        clip=False,
     ),
     Condition(
         "bgr",
@@ -73,14 +72,12 @@ PROMPT = (
         "prompt",
         "The instruction in capital letters: other tokens for the same words, where the protocol writes everything small.",
         wiring_change(letter_case="upper"),
-        clip=False,
     ),
     Condition(
         "trailing_period",
         "prompt",
         "The instruction ends with a full stop, as sentences do, so the scaffold reads “….?”.",
         wiring_change(prompt_template=OPENVLA_TEMPLATE.replace("{instruction}", "{instruction}.")),
-        clip=False,
     ),
 )
 
@@ -112,7 +109,6 @@ MOTION = (
         "motion",
         "The gripper's number keeps its size. Nothing changes: LIBERO's gripper looks at the sign alone, another robot's may not.",
         wiring_change(gripper="continuous"),
-        clip=False,
     ),
     Condition(
         "gripper_not_rescaled",

@@ -12,8 +12,6 @@ from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.diagnose.rules import Boundary
 from vla_tutorial.errors import TutorialError
 
-PUBLISHED = "published"
-
 
 @dataclass(frozen=True)
 class Entry:

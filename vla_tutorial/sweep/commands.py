@@ -85,8 +85,9 @@ def sweep(
 
     Example: `vla-tutorial sweep --suite libero_object --inits 0-4 --condition published --condition no_flip --workers 2 --out out/sweep`
     """
+    from vla_tutorial.conditions import PUBLISHED
     from vla_tutorial.sweep.journal import check
-    from vla_tutorial.sweep.plan import PUBLISHED, Sweep
+    from vla_tutorial.sweep.plan import Sweep
 
     plan = Sweep(
         suite,
@@ -152,10 +153,10 @@ def _crew(plan: Sweep, engine: str, workers: int) -> tuple[Crew, str]:
     if engine != "local":
         raise TutorialError(f"Unknown engine {engine!r}. Known: local, ray.")
     from vla_tutorial.sweep.local import LocalCrew
-    from vla_tutorial.sweep.serving import load
+    from vla_tutorial.sweep.serving import load, prompts, warm_up
 
     policy, weights = load(plan)
-    return LocalCrew(policy, workers), weights
+    return LocalCrew(policy, workers, lambda: warm_up(policy, prompts(plan))), weights
 
 
 class _Bar:

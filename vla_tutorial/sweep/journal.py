@@ -11,12 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from vla_tutorial.episodes import FORMAT
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.record import write_atomically
 from vla_tutorial.sweep.plan import Job
-
-FORMAT = 1
-"""Version of the sweep folder's format."""
 
 Entry = dict[str, Any]
 """One line: suite, task, init, condition, success, outcome, steps, first_close, closes, seconds, attempt, folder, error."""

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -49,12 +49,14 @@ class LocalCrew:
         waited: seconds that simulators have waited for answers, all together.
     """
 
-    def __init__(self, policy: Policy, workers: int) -> None:
+    def __init__(self, policy: Policy, workers: int, warm_up: Callable[[], None] | None = None) -> None:
         """Get ready to serve; processes start with `hire`.
 
         Args:
             workers: how many there will be at a time.
+            warm_up: called once, while the first simulators are being built.
         """
+        self._warm_up = warm_up
         self.acting, self._policy, self._several = Acting.of(policy), Blamed(policy), workers > 1
         self._workers = dict[int, _Worker]()
         self._inbox: queue.SimpleQueue[tuple[int, float, Any]] = queue.SimpleQueue()
@@ -94,6 +96,9 @@ class LocalCrew:
 
     def poll(self, seconds: float) -> list[tuple[int, Message]]:
         """What workers have said, after at most so many seconds; questions to the policy are answered on the way."""
+        if self._warm_up:
+            self._warm_up()
+            self._warm_up = None
         told: list[tuple[int, Message]] = []
         asked: list[tuple[Connection, list[PolicyInput]]] = []
         since: list[float] = []

@@ -8,13 +8,10 @@ from itertools import product
 from typing import Any, Literal, get_args
 
 from vla_tutorial.choice import native_key
-from vla_tutorial.conditions import apply
+from vla_tutorial.conditions import PUBLISHED, apply
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
-
-PUBLISHED = "published"
-"""The name that stands for no condition at all."""
 
 Video = Literal["none", "failures", "all"]
 """Which episodes keep pictures (agentview.png, gripper.png) and a video beside steps.jsonl and episode.json."""

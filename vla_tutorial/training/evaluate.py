@@ -14,10 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vla_tutorial import prompt
-from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import check_task, step_limit
 from vla_tutorial.training.desk import Desk
 from vla_tutorial.training.plans import SUITE, TASKS, Job, count_episodes, plan_jobs
@@ -28,21 +26,10 @@ if TYPE_CHECKING:
     from vla_tutorial.policies.model import ModelPolicy
 
 
-def warm_up(policy: ModelPolicy, jobs: Sequence[Job]) -> None:
-    """Capture every CUDA graph that the jobs will need: each batch size with each length of prompt. Without graphs there is nothing to do."""
-    from vla_tutorial.openvla.engine import ROWS, TEXT_STEP
-    from vla_tutorial.pixels import SIZE
-
-    if policy.engine is None or not policy.engine.graphs:
-        return
-    prompts = {}
-    for job in jobs:
-        wiring, scene = job.settings()
-        text = prompt.build(wiring, scene.told(check_task(job.suite, job.task).instruction))
-        prompts[-(-len(policy.ids(text)) // TEXT_STEP)] = text
-    for text in prompts.values():
-        for rows in ROWS:
-            policy.predict([PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows)
+def prompts(jobs: Sequence[Job]) -> list[Prompt]:
+    """What the policy will be asked."""
+    settings = [(job, *job.settings()) for job in jobs]
+    return [prompt.build(wiring, scene.told(check_task(job.suite, job.task).instruction)) for job, wiring, scene in settings]
 
 
 def left(jobs: Sequence[Job], entries: Sequence[Entry]) -> list[Job]:
@@ -99,6 +86,8 @@ def run(
     Raises:
         TutorialError: an unknown plan, a folder with episodes, a checkpoint that cannot be used, or no simulator that runs.
     """
+    from vla_tutorial.sweep.serving import warm_up  # not above: the workers import this module too
+
     started = time.monotonic()
     environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # one core a simulator
     if render_gpu is not None:
@@ -111,7 +100,7 @@ def run(
     try:
         policy = _load(checkpoint, device, engine)
         report.facts = _facts(policy, command, max_steps)
-        warm_up(policy, jobs)
+        warm_up(policy, prompts(jobs))
         print(f"{time.monotonic() - started:4.0f} s: the policy answers", flush=True)
         desk.serve(policy)
     finally:
