@@ -9,45 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 import vla_tutorial
 from vla_tutorial import measure_commands
+from vla_tutorial.clips_command import clips
 from vla_tutorial.diagnose_commands import diagnose
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sweep.commands import sweep
+from vla_tutorial.terminal import err, interrupt, out, progress_bar
 from vla_tutorial.training.commands import app as training
 
 if TYPE_CHECKING:
     from vla_tutorial.conditions import Condition
     from vla_tutorial.loop import Step
 
-err = Console(stderr=True)
-out = Console()
-
 BAD_INPUT, INTERRUPTED, UNHEALTHY = 2, 130, 1
 """Exit codes: a mistake that the user can mend; Ctrl-C; something that the doctor found."""
-
-
-class _Interrupt:
-    """Ctrl-C that cannot get lost: what is raised inside a destructor or a library's `finally: continue` is swallowed, so steps ask again."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, _signal: int, _frame: object) -> None:
-        self.asked = True
-        raise KeyboardInterrupt
-
-    def check(self) -> None:
-        """Raise if Ctrl-C was pressed at any time."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-
-interrupt = _Interrupt()
 
 
 class _Commands(typer.core.TyperGroup):
@@ -73,10 +52,6 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 app.add_typer(training, name="train")
 app.command()(sweep)
 app.command()(diagnose)
-
-
-def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err)
 
 
 @app.command()
@@ -156,7 +131,7 @@ def demo(
     from vla_tutorial.sim import step_limit
 
     acting = load_policy(policy)
-    with _progress() as progress:
+    with progress_bar() as progress:
         limit = step_limit(demonstration.SCENE.suite)
         bar = progress.add_task("building the simulator", total=None)
         report = demonstration.run(
@@ -213,7 +188,7 @@ def rollout(
     acting = load_policy(policy, checkpoint, **given)
     statistics_for(acting, wiring)
     _warn_of_other_mujoco()
-    with _progress() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("building the simulator", total=None)
         with Simulator(suite, task, wiring.camera_size) as simulator:
             result = record_episode(
@@ -231,43 +206,6 @@ def rollout(
         highlight=False,
         soft_wrap=True,
     )
-
-
-@app.command()
-def clips(
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the clips; the book takes them from book/clips.")] = Path("book/clips"),
-    tasks: Annotated[str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")] = "0,3,7",
-    init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
-    policy: Annotated[str, typer.Option(help="Which policy acts: mini or expert.")] = "mini",
-    also: Annotated[list[str] | None, typer.Option(help="One more combination, for example no_flip+no_settle; several times.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; each has a simulator and the policy, about 2 GB.", min=1)] = 2,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Record clips again that are up to date.")] = False,
-) -> None:
-    """Record the player's clips: the published wiring, most conditions and a few pairs, for some tasks (an hour on two cores).
-
-    What is there, complete and of the same weights, is kept; so a new condition costs only its own episodes. Example: `vla-tutorial clips`
-    """
-    from vla_tutorial.clips import PAIRS, plan
-    from vla_tutorial.policies import load_policy
-    from vla_tutorial.ranges import parse_numbers
-    from vla_tutorial.studio import Studio, record_all
-
-    wanted = plan(parse_numbers(tasks), init, [*PAIRS, *(tuple(name.split("+")) for name in also or [])])
-    studio = Studio(load_policy(policy), out_dir)
-    todo = [clip for clip in wanted if overwrite or not studio.is_current(clip)]
-    out.print(
-        f"{len(wanted)} clips in {escape(str(out_dir))}: {len(todo)} to record, {len(wanted) - len(todo)} up to date.", highlight=False
-    )
-    with _progress() as progress:
-        bar = progress.add_task("starting", total=len(todo))
-
-        def show(done: int, steps: int) -> None:
-            progress.update(bar, description=f"{steps} control steps", completed=done)
-            interrupt.check()
-
-        record_all(policy, out_dir, todo, min(workers, max(1, len(todo))), on_progress=show)
-    size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
-    out.print(f"Wrote [bold]{escape(str(out_dir / 'manifest.js'))}[/]; all clips together are {size / 1e6:.1f} MB.", highlight=False)
 
 
 def _advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int) -> None:
@@ -292,6 +230,7 @@ def _warn_of_other_mujoco() -> None:
         )
 
 
+app.command()(clips)
 app.command()(measure_commands.report)
 app.command()(measure_commands.compare)
 

@@ -270,6 +270,14 @@ def seen(condition: str) -> str:
     return share(found["successes"], found["episodes"])
 
 
+def sweep_rate(folder: str) -> str:
+    """The success rate under the published protocol of the sweep in `results/sweeps/<folder>`, with count and interval."""
+    from vla_tutorial.episodes import read_sweep
+
+    ended = [e.success for e in read_sweep(SWEEPS / folder).of("published") if e.success is not None]
+    return share(sum(ended), len(ended))
+
+
 def mysteries() -> dict[str, str]:
     """The lab's unnamed episodes: letter → condition."""
     from vla_tutorial.checks import MYSTERIES
@@ -307,7 +315,7 @@ def _environment() -> jinja2.Environment:
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, swept,
+        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, swept, sweep_rate,
     )  # fmt: skip
     made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
     made.filters |= {"cell": cell, "anchor": anchor}
