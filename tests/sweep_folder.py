@@ -1,4 +1,4 @@
-"""Sweep folders for tests, made from the episodes in `results/mini_*.json`, which `mini` drove."""
+"""Sweep folders for tests, made from the episodes that an earlier checkpoint of `mini` drove (attempt 2 in training/README.md)."""
 
 import json
 from functools import cache
@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 @cache
 def measured(condition="published"):
     """Rows of one condition on libero_object: 500 published ones, 200 and fewer of the others."""
-    name = "libero_object" if condition == "published" else "conditions"
-    found = json.loads((ROOT / f"results/mini_{name}.json").read_text())
+    path = "results/mini_attempt_2.json" if condition == "published" else "tests/data/mini_attempt_2_conditions.json"
+    found = json.loads((ROOT / path).read_text())
     return (found if condition == "published" else found["conditions"][condition])["rows"]
 
 

@@ -61,7 +61,7 @@ def test_plan_holds_what_wants_a_clip_and_no_contradiction():
     names = [clip.conditions for clip in clips if clip.task == 3]
     assert names == [(), *((name,) for name in shown), *PAIRS]
     assert len(clips) == 2 * len(names)
-    assert len(names) <= 25
+    assert len(names) <= 30
     assert {c.boundary for c in CATALOGUE.values() if c.clip} == BOUNDARIES.keys() - {"chance"}
     assert clips[0].key == "0_0/published"
     assert clips[len(shown) + 1].key == "0_0/no_flip+wrong_prompt"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shlex
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -43,7 +45,7 @@ def report(
 
         _write(out_file or Path("report.html"), to_html(found, sweeps))
     elif as_json or as_csv:
-        _give(to_json(found) if as_json else to_csv(found), out_file)
+        _give(to_json(found, shlex.join(["vla-tutorial", *sys.argv[1:]])) if as_json else to_csv(found), out_file)
     else:
         from vla_tutorial.report_text import report_text
 

@@ -20,9 +20,9 @@ COLUMNS = (
 """Of the CSV. `task` is "all" in a condition's own row, which alone has the mean over tasks."""
 
 
-def to_json(report: Report) -> str:
-    """Everything; intervals are [low, high], shares of one."""
-    return json.dumps({"level": 0.95, **asdict(report)}, indent=1, ensure_ascii=False) + "\n"
+def to_json(report: Report, command: str = "") -> str:
+    """Everything; intervals are [low, high], shares of one. `command`: what it says made it."""
+    return json.dumps({"command": command, "level": 0.95, **asdict(report)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def comparison_json(comparison: Comparison) -> str:

@@ -153,7 +153,7 @@ def machine(name: str) -> str:
 
 def _machine(made: Any) -> str:
     if isinstance(made, str):
-        return made
+        return made or "any machine"
     if "device" in made:
         return str(made["device"])
     gpus = made["gpus"]
@@ -164,7 +164,7 @@ def _machine(made: Any) -> str:
 def software(name: str) -> str:
     """The versions that a result file records."""
     found = results(name)
-    return _software(found.get("versions") or {k: v for k, v in found["machine"].items() if k not in ("device", "date")})
+    return _software(found.get("versions") or {k: v for k, v in found.get("machine", {}).items() if k not in ("device", "date")})
 
 
 def _software(listed: Mapping[str, str]) -> str:
@@ -176,14 +176,14 @@ def results_listed() -> list[dict[str, Any]]:
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
         found, name = results(path.stem), path.stem
-        if "sweeps" in found:  # a report on sweeps, which are listed themselves
-            continue
         made = found.get("date") or (found["machine"].get("date") if isinstance(found.get("machine"), dict) else None)
         rows.append(
             {
-                "name": name,
+                "name": f"{name}.json",
                 "command": found["command"],
-                "about": found.get("about") or found.get("weights") or "",
+                "about": found.get("about")
+                or found.get("weights")
+                or ("A report on a sweep that is listed below." if "sweeps" in found else ""),
                 "machine": machine(name),
                 "software": software(name),
                 "date": made,
