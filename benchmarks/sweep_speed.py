@@ -110,7 +110,7 @@ def sweep(policy, plan: Sweep, workers: int, keep: Path | None) -> dict[str, obj
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
         begin = time.perf_counter()
-        crew = LocalCrew(watch, workers, lambda: warm_up(policy, prompts(plan)))
+        crew = LocalCrew(watch, workers, lambda: warm_up(policy, prompts(plan), workers))
         run(plan, folder / "s", crew, workers)
         wall = time.perf_counter() - begin
     in_episodes, steps = busy_seconds(folder / "s")

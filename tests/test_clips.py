@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,10 +62,14 @@ def test_plan_holds_what_wants_a_clip_and_no_contradiction():
     names = [clip.conditions for clip in clips if clip.task == 3]
     assert names == [(), *((name,) for name in shown), *PAIRS]
     assert len(clips) == 2 * len(names)
-    assert len(names) <= 30
     assert {c.boundary for c in CATALOGUE.values() if c.clip} == BOUNDARIES.keys() - {"chance"}
     assert clips[0].key == "0_0/published"
     assert clips[len(shown) + 1].key == "0_0/no_flip+wrong_prompt"
+
+
+def test_the_book_s_clips_leave_a_site_that_can_be_carried():
+    """They are most of the site, which is to stay under 60 MB."""
+    assert sum(path.stat().st_size for path in (Path(__file__).parents[1] / "book" / "clips").rglob("*")) < 45e6
 
 
 @pytest.mark.parametrize(("tasks", "init", "also"), [([10], 0, ()), ([0], 50, ()), ([0], 0, [("nonsense",)])])

@@ -138,6 +138,9 @@ def test_a_resumed_run_keeps_what_has_ended_and_plans_the_rest(tmp_path):
     assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 2
     jobs = [Job("libero_object", 0, (0, 1, 2)), Job("libero_object", 1, (0,))]
     assert [(job.task, job.inits) for job in left(jobs, again.entries)] == [(0, (2,)), (1, (0,))]
+    (tmp_path / "run.json").write_text('{"weights": "a"}')
+    with pytest.raises(TutorialError, match=r"episodes of another run: run\.json says .*a.*, expected .*b"):
+        Report(tmp_path, {"official": 4}, resume=True).belongs_to({"weights": "b"})
     (tmp_path / "episodes.jsonl").write_text("{}\n")
     with pytest.raises(TutorialError, match="line 1 is not an episode"):
         Report(tmp_path, {"official": 4}, resume=True)

@@ -156,7 +156,7 @@ def _crew(plan: Sweep, engine: str, workers: int) -> tuple[Crew, str]:
     from vla_tutorial.sweep.serving import load, prompts, warm_up
 
     policy, weights = load(plan)
-    return LocalCrew(policy, workers, lambda: warm_up(policy, prompts(plan))), weights
+    return LocalCrew(policy, workers, lambda: warm_up(policy, prompts(plan), workers)), weights
 
 
 class _Bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
@@ -37,8 +38,12 @@ def prompts(sweep: Sweep) -> list[Prompt]:
     return list(dict.fromkeys(built))
 
 
-def warm_up(policy: Policy, asked: Iterable[Prompt]) -> None:
-    """Capture every CUDA graph that these prompts will need: each batch size with each length. Without graphs there is nothing to do."""
+def warm_up(policy: Policy, asked: Iterable[Prompt], most: int) -> None:
+    """Capture every CUDA graph that these prompts will need: each batch size with each length. Without graphs there is nothing to do.
+
+    Args:
+        most: how many can ask at once; a larger batch would only take memory, which a small GPU does not have.
+    """
     from vla_tutorial.policies.model import ModelPolicy
 
     if not isinstance(policy, ModelPolicy) or policy.engine is None or not policy.engine.graphs:
@@ -48,5 +53,5 @@ def warm_up(policy: Policy, asked: Iterable[Prompt]) -> None:
 
     lengths = {-(-len(policy.ids(text)) // TEXT_STEP): text for text in asked}
     for text in lengths.values():
-        for rows in ROWS:
+        for rows in ROWS[: bisect_left(ROWS, most) + 1]:
             policy.predict([PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows)

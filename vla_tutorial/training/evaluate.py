@@ -80,13 +80,14 @@ def run(
         max_steps: None takes the published limit.
         render_gpu: number of the GPU that renders; None leaves it to EGL.
         engine: False runs the eager reference.
-        resume: go on with the episodes in `out`, which must be of the same checkpoint.
+        resume: go on with the episodes in `out`; other weights or another step limit are refused.
         command: what the result files say made them.
 
     Raises:
         TutorialError: an unknown plan, a folder with episodes, a checkpoint that cannot be used, or no simulator that runs.
     """
-    from vla_tutorial.sweep.serving import warm_up  # not above: the workers import this module too
+    from vla_tutorial.studio import weights_hash  # not above: the workers import this module too
+    from vla_tutorial.sweep.serving import warm_up
 
     started = time.monotonic()
     environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # one core a simulator
@@ -99,8 +100,9 @@ def run(
     desk.start()
     try:
         policy = _load(checkpoint, device, engine)
+        report.belongs_to({"weights": weights_hash(policy), "max_steps": max_steps})
         report.facts = _facts(policy, command, max_steps)
-        warm_up(policy, prompts(jobs))
+        warm_up(policy, prompts(jobs), workers)
         print(f"{time.monotonic() - started:4.0f} s: the policy answers", flush=True)
         desk.serve(policy)
     finally:

@@ -150,6 +150,19 @@ class Report:
         self._started = self._printed = self._saved = time.monotonic()
         self._answered = 0
 
+    def belongs_to(self, run: Mapping[str, Any]) -> None:
+        """Remember in `run.json` what decides the outcomes, for a figure must not be of two policies.
+
+        Raises:
+            TutorialError: the folder's episodes are of another run, or do not say which.
+        """
+        path, text = self.out / "run.json", json.dumps(run)
+        if self._had and (found := path.read_text() if path.exists() else "nothing") != text:
+            raise TutorialError(
+                f"{self.out} holds episodes of another run: {path.name} says {found}, expected {text}. Choose another --out."
+            )
+        write_atomically(path, text)
+
     def add(self, entry: Entry) -> None:
         """Keep an episode."""
         with self._lines.open("a", encoding="utf-8") as file:
