@@ -18,6 +18,7 @@ from vla_tutorial.clips_command import clips
 from vla_tutorial.diagnose_commands import diagnose
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sweep.commands import sweep
+from vla_tutorial.sweep.join_command import join
 from vla_tutorial.terminal import err, interrupt, out, progress_bar
 from vla_tutorial.training.commands import app as training
 
@@ -51,6 +52,7 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 
 app.add_typer(training, name="train")
 app.command()(sweep)
+app.command()(join)
 app.command()(diagnose)
 
 

@@ -108,23 +108,24 @@ def read_sweep(folder: Path) -> Sweep:
         TutorialError: no sweep is there or it has no episode, its format is another one, a line is malformed (file and number are named), or
             an episode stands there twice.
     """
-    config = _config(folder)
+    config = read_config(folder)
     path = folder / "episodes.jsonl"
     if not path.is_file():
         raise TutorialError(f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. Run its command again to go on.")
     lines = path.read_bytes().splitlines(keepends=True)
     notes = []
-    if lines and not _is_whole(lines[-1]):
+    if lines and not is_whole(lines[-1]):
         lines.pop()
         notes.append(f"The last line of {path} is cut off and left out. Run the sweep's command again: it repairs the file and goes on.")
-    episodes = [_episode(_parse(text, path, number), config["suite"], path, number) for number, text in enumerate(lines, 1)]
+    episodes = [parse_episode(text, config["suite"], path, number) for number, text in enumerate(lines, 1)]
     if not episodes:
         raise TutorialError(f"{path} holds no episode yet. Run the sweep's command again, or wait for the first episode to end.")
     _refuse_duplicates(episodes, path)
     return Sweep(folder, config, tuple(episodes), tuple(notes + _unfinished(config, len(episodes))))
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read `sweep.json`, or raise a TutorialError: there is none, it is not JSON, its format is another one, or it names no suite."""
     path = folder / "sweep.json"
     if not folder.is_dir():
         raise TutorialError(f"There is no folder {folder}. Expected one that `vla-tutorial sweep --out` wrote.")
@@ -142,13 +143,18 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _is_whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
     """Whether a last line came to its end; one without a newline did not, and the sweep, going on, drops it too."""
     try:
         json.loads(line.decode("utf-8"))
     except ValueError:
         return False
     return line.endswith(b"\n")
+
+
+def parse_episode(line: bytes, suite: str, path: Path, number: int) -> Episode:
+    """One line of `episodes.jsonl`; a TutorialError names `path` and `number` if it is malformed or of another suite."""
+    return _episode(_parse(line, path, number), suite, path, number)
 
 
 def _parse(line: bytes, path: Path, number: int) -> Any:
