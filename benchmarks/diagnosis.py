@@ -3,12 +3,13 @@
     python benchmarks/diagnosis.py reference --out vla_tutorial/data/published_signatures.json           (5 minutes on one core)
     python benchmarks/diagnosis.py record --inits 0-24 --each 5 --out out/diagnosis/tuning               (40 s of a core a failed episode)
     python benchmarks/diagnosis.py record --inits 25-49 --each 5 --out out/diagnosis/test
-    python benchmarks/diagnosis.py confusion out/diagnosis/test --out results/diagnosis_mini.json        (seconds)
+    python benchmarks/diagnosis.py confusion out/diagnosis/test --out results/diagnosis_mini.json        (a minute for 9,400 episodes)
 
 Thresholds were set on initial states 0–24 only; judge on 25–49. `confusion` reads any sweep folder, `record` writes one (what it finds there
 it keeps, so it goes on where it was stopped). A verdict is made from `steps.jsonl` alone; the condition's name serves only to mark it. The
 result also says what verdicts are worth without the known-good first answers, and with only the fields that folders of format 1 have. Verdicts are
-kept in the sweep's `verdicts.jsonl`, so that a sweep's logs (a megabyte for ten episodes) need not be.
+kept in the sweep's `verdicts.jsonl`, so that a sweep's logs (a megabyte for ten episodes) need not be. `--add-to` puts the matrix into the report on the
+same sweep (`vla-tutorial report SWEEP --json`), beside its intervals and tests.
 """
 
 from __future__ import annotations
@@ -142,8 +143,10 @@ def confusion(args: argparse.Namespace) -> None:
     good = [e.first_close for _, e in entries if e.success and e.condition == PUBLISHED and e.first_close is not None]
     result = {**head, "about": about, "episodes": len(rows), "bars": BARS, **_shares(rows), "first_close_alone": _first_close(rows, good)}
     less = {name: [replace(row, verdict=row.with_less[name]) for row in rows] for name in rows[0].with_less}
-    result |= {"with_less": {name: _shares(found) for name, found in less.items()}, "conditions": table}
+    result |= {"with_less": {name: _shares(found) for name, found in less.items()}, "confusion": _matrix(table), "conditions": table}
     write_atomically(args.out, layout(result) + "\n")
+    if args.add_to:
+        _add(result, args.add_to)
     print(json.dumps({k: result[k] for k in ("silent_failures", "boundary_conditions", "false_alarms", "first_close_alone")}, indent=1))
 
 
@@ -196,6 +199,25 @@ def _verdicts(log: Log, known: Reference) -> dict:
     numbers = {k: getattr(part, k) for k in NUMBERS for part in parts if hasattr(part, k)}
     numbers = {k: None if v is None else round(float(v), 4) for k, v in numbers.items()}
     return {"verdict": found.verdict, "with_less": {k: d.verdict for k, d in less.items()}, "numbers": numbers}
+
+
+def _matrix(table: dict[str, dict]) -> dict[str, dict[str, int]]:
+    """What was wrong → verdict → failed episodes; conditions with no broken boundary stand under the name of their kind."""
+    found: dict[str, Counter] = {}
+    for name, row in table.items():
+        kind = row["boundary"] or (CATALOGUE[name].boundary if name in CATALOGUE else name)
+        found.setdefault(kind, Counter()).update(row["verdicts_of_failed"])
+    return {kind: dict(counts.most_common()) for kind, counts in found.items()}
+
+
+def _add(result: dict, path: Path) -> None:
+    """Put the matrix into a report on the same sweep."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    verdicts = ("verdicts_of_failed", "verdicts_of_successes")
+    by_condition = {name: {key: row[key] for key in verdicts} for name, row in result["conditions"].items()}
+    kept = ("command", "silent_failures", "boundary_conditions", "false_alarms", "confusion")
+    report["diagnosis"] = {**{key: result[key] for key in kept}, "conditions": by_condition}
+    write_atomically(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 def _order(name: str) -> int:
@@ -274,6 +296,7 @@ def main() -> None:
         command.add_argument("--inits", default={"reference": "0-24", "record": "0-24", "confusion": "25-49"}[function.__name__])
         if function is confusion:
             command.add_argument("sweeps", type=Path, nargs="+", help="folders with episodes.jsonl")
+            command.add_argument("--add-to", type=Path, help="a report on the same sweep, as JSON, that gets the matrix too")
         else:
             command.add_argument("--tasks", default="0-9")
         if function is record:

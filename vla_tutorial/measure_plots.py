@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -50,9 +50,13 @@ class Values:
     failures: Sequence[float | None]
 
 
-def forest_figure(rows: Sequence[Row]) -> Figure:
-    """Success rates with Wilson's intervals, one below the other; a row without episodes says so. Long labels stand above their row."""
-    above = max((len(row.label) for row in rows), default=0) > LONG
+def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
+    """Success rates with Wilson's intervals, one below the other; a row without episodes says so. Long labels stand above their row.
+
+    Args:
+        beside: long labels stand beside the axes too, which takes less height.
+    """
+    above = max((len(row.label) for row in rows), default=0) > LONG and not beside
     with style():
         figure = Figure(figsize=(WIDTH, 0.75 + (0.45 if above else 0.32) * len(rows)), layout="constrained")
         axes = figure.subplots()
@@ -78,6 +82,31 @@ def _interval(axes: Axes, y: int, row: Row) -> None:
         axes.plot([100 * x for x in row.over_tasks], [y, y], color=SOFT, linewidth=1, marker="|", markersize=5)
     axes.plot([100 * x for x in row.rate.interval], [y, y], color=SUCCESS, linewidth=3, solid_capstyle="butt")
     axes.plot([100 * row.rate.rate], [y], "o", color=SUCCESS, markersize=6)
+
+
+def confusion_figure(matrix: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> Figure:
+    """Counts of what was found, for each thing that was there; a cell's shade is its share of the row.
+
+    Args:
+        matrix: what was there → what was found → how often, a row each.
+        columns: what may be found, in order.
+    """
+    counts = np.array([[found.get(column, 0) for column in columns] for found in matrix.values()])
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.34 * len(matrix)), layout="constrained")
+        axes = figure.subplots()
+        for (y, x), count in np.ndenumerate(counts):
+            if count:
+                axes.add_patch(mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, color=SUCCESS, alpha=0.1 + 0.4 * count / counts[y].sum()))
+            axes.annotate(f"{count}", (x, y), ha="center", va="center", fontsize=8, color="#000000" if count else SOFT)
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix) - 0.5, -0.5), xticks=range(len(columns)), yticks=range(len(matrix)))
+        axes.set_xticklabels([name.replace(" ", "\n") for name in columns])
+        axes.set_yticklabels(list(matrix))
+        axes.set(xlabel="verdict from the log alone", ylabel="what was changed")
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+    return figure
 
 
 def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:

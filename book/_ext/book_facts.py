@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import book_sweeps
 import jinja2
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = book_sweeps.ROOT
 RESULTS = ROOT / "results"
-SWEEPS = RESULTS / "sweeps"
 CLAIMS = ROOT / "book" / "claims.yml"
 
 VERDICTS = {
@@ -191,25 +190,12 @@ def results_listed() -> list[dict[str, Any]]:
                 "complete": found.get("complete", True),
             }
         )
-    return rows + [_sweep_listed(path.parent) for path in sorted(SWEEPS.glob("*/sweep.json"))]
+    return rows + [_sweep_listed(path.parent) for path in sorted(book_sweeps.SWEEPS.glob("*/sweep.json"))]
 
 
 def _sweep_listed(folder: Path) -> dict[str, Any]:
-    from vla_tutorial.episodes import read_sweep
-
-    sweep = read_sweep(folder)
-    config = sweep.config
-    planned = len(config["tasks"]) * len(config["inits"]) * len(config["conditions"])
-    return {
-        "name": f"sweeps/{folder.name}",
-        "command": config["command"],
-        "about": f"{len(sweep.episodes)} of {planned} planned episodes",
-        "machine": _machine(config["machine"]),
-        "software": _software(config["versions"]),
-        "date": config["started"],
-        "seconds": None,
-        "complete": len(sweep.episodes) == planned,
-    }
+    found = book_sweeps.listed(folder)
+    return {**found, "machine": _machine(found["machine"]), "software": _software(found["versions"]), "seconds": None}
 
 
 def conditions() -> list[dict[str, Any]]:
@@ -240,42 +226,20 @@ def boundaries() -> list[dict[str, Any]]:
     return found
 
 
-@cache
-def swept() -> dict[str, dict[str, Any]]:
-    """The sweep over conditions: condition → success, first close and what pairs with the published run say, where every pair is there."""
-    from vla_tutorial.episodes import read_sweep
-    from vla_tutorial.paired import paired
-
-    sweep = read_sweep(SWEEPS / "conditions")
-    ended = {name: [e for e in sweep.of(name) if e.success is not None] for name in sweep.conditions}
-    outcomes = {name: {(e.task, e.init): bool(e.success) for e in found} for name, found in ended.items()}
-    base = outcomes["published"]
-    return {name: _swept(ended[name], paired(base, outcomes[name])) for name in ended if outcomes[name].keys() == base.keys()}
-
-
-def _swept(episodes: Sequence[Any], pairs: Any) -> dict[str, Any]:
-    steps = sorted(e.first_close for e in episodes if e.first_close is not None)
-    close = {"min": steps[0], "median": statistics.median(steps), "max": steps[-1]} if steps else None
-    return {"episodes": len(episodes), "successes": sum(e.success for e in episodes), "first_close": close, "p_value": pairs.p_value}
-
-
 def _seen(condition: str) -> dict[str, Any] | None:
     """How `mini` did under a condition; None where no sweep has all its episodes."""
-    return swept().get(condition)
+    return book_sweeps.swept().get(condition)
 
 
 def seen(condition: str) -> str:
     """The success rate of `mini` under a condition, with count and interval."""
-    found = swept()[condition]
+    found = book_sweeps.swept()[condition]
     return share(found["successes"], found["episodes"])
 
 
 def sweep_rate(folder: str) -> str:
     """The success rate under the published protocol of the sweep in `results/sweeps/<folder>`, with count and interval."""
-    from vla_tutorial.episodes import read_sweep
-
-    ended = [e.success for e in read_sweep(SWEEPS / folder).of("published") if e.success is not None]
-    return share(sum(ended), len(ended))
+    return share(*book_sweeps.rate(folder))
 
 
 def mysteries() -> dict[str, str]:
@@ -315,7 +279,8 @@ def _environment() -> jinja2.Environment:
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, swept, sweep_rate,
+        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
+        book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
     )  # fmt: skip
     made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
     made.filters |= {"cell": cell, "anchor": anchor}
