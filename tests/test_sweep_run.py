@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from vla_tutorial.sweep.local import LocalCrew
 from vla_tutorial.sweep.messages import Acting, Order
 from vla_tutorial.sweep.plan import Sweep
 from vla_tutorial.sweep.run import run
-from vla_tutorial.sweep.serving import load, prompts
+from vla_tutorial.sweep.serving import load, portion, prompts
 from vla_tutorial.sweep.worker import Bench
 
 ROOT = Path(__file__).parents[1]
@@ -138,8 +139,41 @@ def test_the_policy_warms_up_once_while_simulators_start(tmp_path, monkeypatch):
     monkeypatch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
     policy, told = Follow(), []
     plan = Sweep("libero_object", (0,), (0, 1), policy="follow", max_steps=5)
-    run(plan, tmp_path / "s", LocalCrew(policy, 1, lambda: told.append(policy.answered)), 1)
+    run(plan, tmp_path / "s", LocalCrew(policy, 1, lambda: told.append(policy.answered) or {}), 1)
     assert told == [0]
+
+
+@pytest.mark.parametrize(
+    ("arrived", "answered"),
+    [(1, 1), (2, 2), (7, 7), (8, 8), (10, 8), (14, 14), (20, 16), (30, 30), (40, 32)],
+)
+def test_as_many_are_answered_as_makes_most_answers_a_second(arrived, answered):
+    h100 = {1: 0.041, 4: 0.065, 8: 0.094, 16: 0.151, 32: 0.265}  # results/openvla_speed_h100.json
+    assert portion(arrived, h100, 32) == answered
+
+
+def test_without_fixed_sizes_everybody_is_answered():
+    assert (portion(20, {}, 32), portion(40, {}, 32)) == (20, 32)
+
+
+def test_who_is_left_out_of_a_batch_is_in_the_next(tmp_path, monkeypatch):
+    from sweep_fakes import Follow
+
+    class Slow(Follow):
+        def predict(self, batch):
+            time.sleep(0.02)  # meanwhile the others ask
+            return super().predict(batch)
+
+    monkeypatch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
+    plan, outcomes = Sweep("libero_object", (0,), tuple(range(8)), policy="follow", max_steps=30), []
+    for seconds in ({}, {1: 1.0, 2: 1.5, 8: 100.0}):
+        policy = Slow()
+        policy.provenance = {"device": "a GPU"}  # where batches are answered together
+        run(plan, tmp_path / f"{len(outcomes)}", LocalCrew(policy, 4, lambda seconds=seconds: seconds), 4)
+        keys = ("task", "init", "success", "steps")
+        outcomes.append(sorted(tuple(e[k] for k in keys) for e in lines(tmp_path / f"{len(outcomes)}")))
+    assert outcomes[0] == outcomes[1]
+    assert max(policy.batches) == 2, "of four that ask, two at a time"
 
 
 def test_only_failures_keep_their_video(tmp_path, monkeypatch):

@@ -23,15 +23,17 @@ from vla_tutorial.sweep.batching import PolicyError
 from vla_tutorial.sweep.local import MOST, serve_settings
 from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Message, Order, Ready
 from vla_tutorial.sweep.plan import Sweep
-from vla_tutorial.sweep.serving import load
+from vla_tutorial.sweep.serving import load, portion, prompts, warm_up
 from vla_tutorial.sweep.worker import Bench
 
 
 class Served:
     """A policy that answers whoever has asked. If its node dies Ray starts it on another one and asks again."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, askers: int) -> None:
+        """Load the policy and make it ready for so many who ask."""
         self._policy, self._weights = load(sweep)
+        self._seconds = warm_up(self._policy, prompts(sweep), askers)
         self._serving, self._together = serve_settings(Acting.of(self._policy), threads=1)
         self._waiting: list[tuple[list[Any], asyncio.Future[Any]]] = []
         self._thread = ThreadPoolExecutor(1)
@@ -51,7 +53,8 @@ class Served:
 
     async def _serve(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            count = portion(len(self._waiting), self._seconds, MOST)
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
             inputs = [[PolicyInput(*item) for item in items] for items, _ in batch]
             try:
                 answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, inputs)

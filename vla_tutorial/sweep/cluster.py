@@ -57,7 +57,8 @@ class RayCrew:
         _check_room(workers, 0 if gpus else 1)
         place = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
         served = ray.remote(max_restarts=-1, max_task_retries=-1, **place)(Served)
-        self._served = [served.remote(sweep) for _ in range(min(gpus, workers) or 1)]
+        replicas = min(gpus, workers) or 1
+        self._served = [served.remote(sweep, -(-workers // replicas)) for _ in range(replicas)]
         try:
             self.acting, self.weights, self.serving = ray.get([served.describe.remote() for served in self._served])[0]
         except RayError as e:

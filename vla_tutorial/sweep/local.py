@@ -21,6 +21,7 @@ from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.sweep import child
 from vla_tutorial.sweep.batching import Blamed, answer, received
 from vla_tutorial.sweep.messages import Acting, Lost, Message, Order
+from vla_tutorial.sweep.serving import portion
 from vla_tutorial.sweep.slot import Slot, reserve
 
 MOST = 32
@@ -40,6 +41,13 @@ class _Worker:
     slot: Slot | None
 
 
+@dataclass(frozen=True)
+class _Question:
+    connection: Connection
+    items: list[PolicyInput]
+    since: float
+
+
 class LocalCrew:
     """Workers at pipes. A thread each listens, so that one which hangs in the middle of a message holds up nobody.
 
@@ -49,14 +57,15 @@ class LocalCrew:
         waited: seconds that simulators have waited for answers, all together.
     """
 
-    def __init__(self, policy: Policy, workers: int, warm_up: Callable[[], None] | None = None) -> None:
+    def __init__(self, policy: Policy, workers: int, warm_up: Callable[[], Mapping[int, float]] | None = None) -> None:
         """Get ready to serve; processes start with `hire`.
 
         Args:
             workers: how many there will be at a time.
-            warm_up: called once, while the first simulators are being built.
+            warm_up: called once, while the first simulators are being built; says how long batches of which size take (`serving.warm_up`).
         """
-        self._warm_up = warm_up
+        self._warm_up, self._seconds = warm_up, dict[int, float]()
+        self._asked: list[_Question] = []
         self.acting, self._policy, self._several = Acting.of(policy), Blamed(policy), workers > 1
         self._workers = dict[int, _Worker]()
         self._inbox: queue.SimpleQueue[tuple[int, float, Any]] = queue.SimpleQueue()
@@ -97,25 +106,28 @@ class LocalCrew:
     def poll(self, seconds: float) -> list[tuple[int, Message]]:
         """What workers have said, after at most so many seconds; questions to the policy are answered on the way."""
         if self._warm_up:
-            self._warm_up()
+            self._seconds = dict(self._warm_up())
             self._warm_up = None
+        told = self._listen(0 if self._asked else seconds)
+        if self._asked:
+            count = portion(len(self._asked), self._seconds, MOST)
+            now, self._asked = self._asked[:count], self._asked[count:]
+            answer(self._policy, [(question.connection, question.items) for question in now], self._together)
+            self.waited += sum(time.perf_counter() - question.since for question in now)
+        return told
+
+    def _listen(self, seconds: float) -> list[tuple[int, Message]]:
+        """What has been said by now, or comes first within so many seconds; questions are put with those that wait."""
         told: list[tuple[int, Message]] = []
-        asked: list[tuple[Connection, list[PolicyInput]]] = []
-        since: list[float] = []
         with contextlib.suppress(queue.Empty):
-            number, when, message = self._inbox.get(timeout=seconds)
+            number, when, message = self._inbox.get(timeout=seconds) if seconds else self._inbox.get_nowait()
             while True:
                 if isinstance(message, list):
                     worker = self._workers[number]
-                    asked.append((worker.connection, received(message, worker.slot)))
-                    since.append(when)
+                    self._asked.append(_Question(worker.connection, received(message, worker.slot), when))
                 else:
                     told.append((number, self._obituary(number) if isinstance(message, Lost) else message))
-                if len(asked) == MOST:
-                    break
                 number, when, message = self._inbox.get_nowait()
-        answer(self._policy, asked, self._together)
-        self.waited += sum(time.perf_counter() - when for when in since)
         return told
 
     def _obituary(self, number: int) -> Lost:
