@@ -1,15 +1,24 @@
 """The real simulator: exact reset, protocol, closing, and spawn."""
 
 import multiprocessing as mp
+import sys
 
 import numpy as np
 import pytest
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.scene import Perturbation
 from vla_tutorial.sim import Simulator, check_task, step_limit, suites, task_instructions
 from vla_tutorial.sim import gl as gl_module
+from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sim.protocol import initial_states
 from vla_tutorial.sim.simulator import NO_OP
+
+
+def private_mib():
+    """Memory of this process that no file stands for."""
+    with open("/proc/self/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Anonymous:")) / 1024
 
 
 def play(step, actions):
@@ -206,3 +215,31 @@ def test_lean_physics_change_no_bit(wild_actions):
                     del vars(thing)[name]
             runs.append([np.r_[simulator.state(), simulator.data.ctrl, simulator.data.qacc] for a in actions if simulator.step(a)])
     assert np.array_equal(*runs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a model can lie in a file")
+def test_a_model_in_a_file_takes_little_memory_and_changes_no_bit(simulator, wild_actions):
+    simulator.reset(3)
+    expected = [(seen.image.tobytes(), reward) for seen, reward, _ in play(simulator.step, wild_actions)]
+    with Simulator("libero_object", 0) as other:
+        other.reset(3)
+        arrays = {name: getattr(other.model, name).copy() for name in ("tex_data", "mesh_vert", "geom_friction", "cam_pos")}
+        before = private_mib()
+        page_out(other.model)
+        assert before - private_mib() > 200, "of 260 MiB; physics needs a few"
+        assert all(np.array_equal(getattr(other.model, name), array) for name, array in arrays.items())
+        other.reset(3)
+        assert [(seen.image.tobytes(), reward) for seen, reward, _ in play(other.step, wild_actions)] == expected
+        darker = other.reset(3, perturbation=Perturbation(srgb_textures=True)).image  # writes textures
+        assert darker.mean() < other.reset(3).image.mean()
+    assert simulator.reset(3).image.any(), "the file of a closed simulator is nobody else's"
+
+
+def test_without_room_on_the_disk_the_model_stays_in_memory(simulator, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vla_tutorial.sim.memory.tempfile.TemporaryFile", full)
+    before = simulator.reset(1).image
+    page_out(simulator.model)
+    assert np.array_equal(simulator.reset(1).image, before)

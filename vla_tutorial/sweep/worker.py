@@ -5,6 +5,7 @@ PyTorch is left out: it would cost every process seconds and half a gigabyte.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import time
@@ -17,6 +18,7 @@ from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import Result, record_episode
 from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sweep.batching import Blamed, PolicyError
 from vla_tutorial.sweep.journal import is_full
 from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Message, Order
@@ -107,14 +109,18 @@ class Bench:
             self.close()
             self.tell(Alive(building=True))
             self._simulator, self._place = build(*place), place
+            if isinstance(self._simulator, Simulator):  # not a test's
+                page_out(self._simulator.model)
             self.tell(Alive())
         return self._simulator
 
     def close(self) -> None:
-        """Release the simulator."""
-        if self._simulator is not None:
-            self._simulator.close()
+        """Release the simulator, and its memory before the next one is built."""
+        if self._simulator is None:
+            return
+        self._simulator.close()
         self._simulator = None
+        gc.collect()  # robosuite's objects know each other, so nothing else frees the model
 
 
 def _outcome(result: Result, closes: int) -> dict[str, Any]:
