@@ -8,7 +8,8 @@
 The last writes 15 GB of random weights in openvla-7b's shapes: they act at random, and nothing is learnt of how well OpenVLA works. Times leave out loading
 the policy. Simulators are busy while an episode runs and does not wait for the policy; the share is of all workers' wall time, processes' starts and the
 building of simulators included. Where pictures are answered one at a time (on a CPU), a wait ends with the last of those that were asked together, so it is
-told too long and the share too low. Memory of a worker is its proportional set size (PSS): shared pages are divided among those who share them.
+told too long and the share too low. Memory of a worker, looked at every five seconds: what is its own alone (USS, what one more costs), and its proportional
+set size (PSS), in which shared pages are divided among those who share them. Peaks are where it builds a simulator.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
-import torch
+if __name__ == "__main__":  # the workers import this file too, and should not load PyTorch for it
+    import psutil
+    import torch
 
-from vla_tutorial.policies import load_policy
-from vla_tutorial.ranges import parse_numbers
-from vla_tutorial.record import record_episode, versions, write_atomically
-from vla_tutorial.sim import Simulator
-from vla_tutorial.sweep.local import LocalCrew
-from vla_tutorial.sweep.plan import Sweep
-from vla_tutorial.sweep.run import run
-from vla_tutorial.sweep.serving import prompts, warm_up
-from vla_tutorial.training.results import machine
+    from vla_tutorial.policies import load_policy
+    from vla_tutorial.ranges import parse_numbers
+    from vla_tutorial.record import record_episode, versions, write_atomically
+    from vla_tutorial.sim import Simulator
+    from vla_tutorial.sweep.local import LocalCrew
+    from vla_tutorial.sweep.plan import Sweep
+    from vla_tutorial.sweep.run import run
+    from vla_tutorial.sweep.serving import prompts, warm_up
+    from vla_tutorial.training.results import machine
 
 
 class Watch:
@@ -45,7 +47,7 @@ class Watch:
     def __init__(self, policy) -> None:
         self.policy, self.answered, self.inside, self.batches = policy, 0, 0.0, []
         self.first = self.last = 0.0
-        self.memory: dict[int, int] = {}
+        self.memory: dict[int, list[tuple[int, int]]] = {}
         self._stop = threading.Event()
 
     def __getattr__(self, name):
@@ -70,7 +72,7 @@ class Watch:
                 try:
                     if "spawn_main" in " ".join(child.cmdline()):
                         full = child.memory_full_info()
-                        self.memory[child.pid] = max(self.memory.get(child.pid, 0), getattr(full, "pss", full.rss) >> 20)
+                        self.memory.setdefault(child.pid, []).append((full.uss >> 20, getattr(full, "pss", full.rss) >> 20))
                 except psutil.Error:
                     continue
 
@@ -88,7 +90,7 @@ def busy_seconds(folder: Path) -> tuple[float, int]:
     return sum(e["seconds"] for e in lines), sum(e["steps"] for e in lines)
 
 
-def plain(policy, plan: Sweep) -> dict[str, float]:
+def plain(policy, plan) -> dict[str, float]:
     """The same episodes, one after the other in this process, a simulator a task."""
     steps = seconds = built = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +107,7 @@ def plain(policy, plan: Sweep) -> dict[str, float]:
     return {"steps": int(steps), "seconds": round(seconds, 2), "building_s": round(built, 1), "actions_per_s": round(steps / seconds, 2)}
 
 
-def sweep(policy, plan: Sweep, workers: int, keep: Path | None) -> dict[str, object]:
+def sweep(policy, plan, workers: int, keep: Path | None) -> dict[str, object]:
     """One sweep with so many workers; `keep`: where its folder stays."""
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
@@ -128,7 +130,9 @@ def sweep(policy, plan: Sweep, workers: int, keep: Path | None) -> dict[str, obj
         "share_of_time_simulators_are_busy": round((in_episodes - crew.waited) / workers / wall, 3),
         "policy_share_of_time": round(watch.inside / span, 3),
         "mean_batch_that_had_arrived": round(statistics.mean(watch.batches), 2) if watch.batches else None,
-        "peak_pss_of_a_worker_mib": sorted(watch.memory.values()),
+        "last_uss_of_a_worker_mib": sorted(samples[-1][0] for samples in watch.memory.values()),
+        "peak_uss_of_a_worker_mib": sorted(max(uss for uss, _ in samples) for samples in watch.memory.values()),
+        "peak_pss_of_a_worker_mib": sorted(max(pss for _, pss in samples) for samples in watch.memory.values()),
     }
 
 
