@@ -13,7 +13,9 @@ import argparse
 import json
 import os
 import platform
+import random
 import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,7 @@ FLOOR = np.s_[16:32, 192:208]
 """A patch of bare floor; rows as MuJoCo gives them."""
 
 COSTED = ("camera_15", "light_50", "noise_10", "second_can", "distractors_swapped", "mujoco_drift", "friction_low", "nudge_1")
+NOTHING = "nothing"
 WIRING = Wiring(unnorm_key=SUITE)
 
 
@@ -100,27 +103,39 @@ def drift(other_mujoco: Path) -> dict:
 
 
 def cost(rounds: int, steps: int) -> dict:
-    """CPU time of a control step, perturbed over unperturbed, measured in turn; and what a perturbation adds to a reset.
+    """CPU time of a control step, perturbed over unperturbed, and what a perturbation adds to a reset.
 
-    The 10 % quantile stands for each, because neighbours on a shared core only ever add time.
+    Each round visits all in another order and compares with its own unperturbed steps, since a shared machine's speed drifts; the median over rounds
+    counts. `nothing` is the unperturbed scene once more: what it differs from 1 is the measurement's error.
     """
-    found: dict[str, dict[str, list[float]]] = {name: {"step": [], "reset": []} for name in (*COSTED, "published")}
+    names, rounds_of = ("published", NOTHING, *COSTED), list[dict[str, tuple[float, float]]]()
     with Simulator(SUITE, 0) as simulator:
-        for _ in track(range(rounds), "cost"):
-            for name in found:
-                perturbation = scene(0, *([] if name == "published" else [name])).perturbation
-                simulator.reset(0, 0)  # so that no perturbation is undone on another's account
-                found[name]["reset"].append(_milliseconds(lambda p=perturbation: simulator.reset(0, 0, p)))
-                found[name]["step"] += [_milliseconds(lambda: simulator.step(NO_OP)) for _ in range(steps)]
-    quick = {name: {what: float(np.quantile(v, 0.1)) for what, v in values.items()} for name, values in found.items()}
-    base = quick["published"]
+        for seed in track(range(rounds), "cost"):
+            rounds_of.append({name: _round(simulator, name, steps) for name in random.Random(seed).sample(names, len(names))})
+    ratios = {name: [r[name][0] / r["published"][0] for r in rounds_of] for name in names[1:]}
+    extra = {name: [r[name][1] - r["published"][1] for r in rounds_of] for name in names[1:]}
     return {
-        "step_ms": round(base["step"], 1),
-        "reset_ms": round(base["reset"], 1),
-        "step_ratio": {name: round(quick[name]["step"] / base["step"], 3) for name in COSTED},
-        "reset_extra_ms": {name: round(quick[name]["reset"] - base["reset"], 1) for name in COSTED},
+        "step_ms": round(statistics.median(r["published"][0] for r in rounds_of), 1),
+        "reset_ms": round(statistics.median(r["published"][1] for r in rounds_of), 1),
+        "step_ratio": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
+        "step_ratio_standard_error": {name: round(_error_of_median(found), 3) for name, found in ratios.items()},
+        "reset_extra_ms": {name: round(statistics.median(found), 1) for name, found in extra.items()},
         "steps": rounds * steps,
     }
+
+
+def _round(simulator: Simulator, name: str, steps: int) -> tuple[float, float]:
+    """CPU milliseconds of a control step (the least disturbed half's median) and of a reset."""
+    perturbation = scene(0, *([] if name in ("published", NOTHING) else [name])).perturbation
+    simulator.reset(0, 0)  # so that no perturbation is undone on another's account
+    reset = _milliseconds(lambda: simulator.reset(0, 0, perturbation))
+    taken = sorted(_milliseconds(lambda: simulator.step(NO_OP)) for _ in range(steps))
+    return statistics.median(taken[: -(-steps // 2)]), reset
+
+
+def _error_of_median(values: list[float]) -> float:
+    """Standard error of a median, by its asymptotic ratio to the mean's."""
+    return 1.2533 * statistics.stdev(values) / len(values) ** 0.5
 
 
 def _milliseconds(work) -> float:
@@ -135,8 +150,8 @@ def main() -> None:
     parser.add_argument(
         "--other-mujoco", type=Path, help="folder with MuJoCo 3.3.3, from pip install --target; without it the file's drift stays"
     )
-    parser.add_argument("--rounds", type=int, default=12, help="rounds of the cost measurement")
-    parser.add_argument("--steps", type=int, default=10, help="control steps a round and perturbation")
+    parser.add_argument("--rounds", type=int, default=24, help="rounds of the cost measurement")
+    parser.add_argument("--steps", type=int, default=8, help="control steps a round and perturbation")
     parser.add_argument("--pictures", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.pictures:
