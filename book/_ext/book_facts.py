@@ -136,14 +136,6 @@ def episodes_for(rate: float, points: float) -> int:
     return n
 
 
-def clip(key: str) -> dict[str, Any]:
-    """What the player's index says of one recorded clip, for example "0_0/no_flip"."""
-    from vla_tutorial.clips import read
-
-    episodes = read(ROOT / "book" / "clips" / "manifest.js")["episodes"]
-    return next(dict(e) for e in episodes if e["key"] == key)
-
-
 def machine(name: str) -> str:
     """What a result file was measured on."""
     found = results(name)
@@ -279,7 +271,7 @@ def _environment() -> jinja2.Environment:
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, clip, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
+        software, results_listed, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
         book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
     )  # fmt: skip
     made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
