@@ -3,13 +3,14 @@
     python benchmarks/sweep_speed.py --out results/sweep_speed_cpu.json                                            (two cores, 5 minutes)
     python benchmarks/sweep_speed.py --workers 16 --tasks 0-9 --inits 0-49 --out results/sweep_speed_h100.json      (`mini` on a GPU)
     python benchmarks/openvla_speed.py --folder /tmp/random --phases load --batches 1 --out load.json && \
-    python benchmarks/sweep_speed.py --random-openvla /tmp/random --workers 16 32 --tasks 0-9 --inits 0-3 --max-steps 80 --no-plain --out openvla.json
+    python benchmarks/sweep_speed.py --random-openvla /tmp/random --workers 16 32 --tasks 0-7 --inits 0-7 --max-steps 80 --no-plain --out openvla.json
 
-The last writes 15 GB of random weights in openvla-7b's shapes: they act at random, and nothing is learnt of how well OpenVLA works. Times leave out loading
-the policy. Simulators are busy while an episode runs and does not wait for the policy; the share is of all workers' wall time, processes' starts and the
-building of simulators included. Where pictures are answered one at a time (on a CPU), a wait ends with the last of those that were asked together, so it is
-told too long and the share too low. Memory of a worker, looked at every five seconds: what is its own alone (USS, what one more costs), and its proportional
-set size (PSS), in which shared pages are divided among those who share them. Peaks are where it builds a simulator.
+The last writes 15 GB of random weights in openvla-7b's shapes: they act at random, and nothing is learnt of how well OpenVLA works. Take a multiple of the
+workers as the number of episodes, or the last ones run alone. Times leave out loading the policy. Simulators are busy while an episode runs and does not wait
+for the policy; the share is of all workers' wall time, processes' starts and the building of simulators included. Where pictures are answered one at a time
+(on a CPU), a wait ends with the last of those that were asked together, so it is told too long and the share too low. Memory of a worker, looked at every
+five seconds: what is its own alone (USS, what one more costs), and its proportional set size (PSS), in which shared pages are divided among those who share
+them. Peaks are where it builds a simulator.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Watch:
     """Memory of the workers, and the policy's share of the time, while a sweep runs."""
 
     def __init__(self, policy) -> None:
-        self.policy, self.answered, self.inside, self.batches = policy, 0, 0.0, []
+        self.policy, self.answered, self.inside = policy, 0, 0.0
+        self.batches: dict[int, list[float]] = {}
+        """Pictures in an answer → the seconds of each such answer."""
         self.first = self.last = 0.0
         self.memory: dict[int, list[tuple[int, int]]] = {}
         self._stop = threading.Event()
@@ -61,8 +64,15 @@ class Watch:
         self.last = time.perf_counter()
         self.inside += self.last - begin
         self.answered += len(batch)
-        self.batches.append(len(batch))
+        self.batches.setdefault(len(batch), []).append(self.last - begin)
         return tokens
+
+    def answers(self) -> dict[str, dict[str, float]]:
+        """Pictures in an answer → how many such answers there were, and the median of their times."""
+        return {
+            str(size): {"answers": len(taken), "median_ms": round(1e3 * statistics.median(taken), 2)}
+            for size, taken in sorted(self.batches.items())
+        }
 
     def look(self) -> None:
         """Every five seconds, how much each worker takes."""
@@ -129,7 +139,8 @@ def sweep(policy, plan, workers: int, keep: Path | None) -> dict[str, object]:
         "share_of_workers_time_in_episodes": round(in_episodes / workers / wall, 3),
         "share_of_time_simulators_are_busy": round((in_episodes - crew.waited) / workers / wall, 3),
         "policy_share_of_time": round(watch.inside / span, 3),
-        "mean_batch_that_had_arrived": round(statistics.mean(watch.batches), 2) if watch.batches else None,
+        "mean_batch": round(watch.answered / answers, 2) if (answers := sum(map(len, watch.batches.values()))) else None,
+        "by_batch": watch.answers(),
         "last_uss_of_a_worker_mib": sorted(samples[-1][0] for samples in watch.memory.values()),
         "peak_uss_of_a_worker_mib": sorted(max(uss for uss, _ in samples) for samples in watch.memory.values()),
         "peak_pss_of_a_worker_mib": sorted(max(pss for _, pss in samples) for samples in watch.memory.values()),
