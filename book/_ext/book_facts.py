@@ -231,7 +231,8 @@ def seen(condition: str) -> str:
 
 def sweep_rate(folder: str) -> str:
     """The success rate under the published protocol of the sweep in `results/sweeps/<folder>`, with count and interval."""
-    return share(*book_sweeps.rate(folder))
+    found = book_sweeps.counted(folder)
+    return share(found["successes"], found["episodes"])
 
 
 def mysteries() -> dict[str, str]:
@@ -272,9 +273,9 @@ def _environment() -> jinja2.Environment:
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
         software, results_listed, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
-        book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
+        book_sweeps.counted, book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
     )  # fmt: skip
-    made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY)
+    made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE)
     made.filters |= {"cell": cell, "anchor": anchor}
     return made
 

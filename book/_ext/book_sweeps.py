@@ -35,12 +35,12 @@ def listed(folder: Path) -> dict[str, Any]:
     }
 
 
-def rate(folder: str, condition: str = "published") -> tuple[int, int]:
-    """Successes and episodes of a sweep under a condition; errors count as neither."""
+@cache
+def counted(folder: str, condition: str = "published") -> dict[str, Any]:
+    """Successes, episodes and first close {min, median, max} of a sweep under a condition; errors count as neither success nor failure."""
     from vla_tutorial.episodes import read_sweep
 
-    ended = [e.success for e in read_sweep(SWEEPS / folder).of(condition) if e.success is not None]
-    return sum(ended), len(ended)
+    return _counts([e for e in read_sweep(SWEEPS / folder).of(condition) if e.success is not None])
 
 
 @cache
@@ -53,13 +53,14 @@ def swept() -> dict[str, dict[str, Any]]:
     ended = {name: [e for e in sweep.of(name) if e.success is not None] for name in sweep.conditions}
     outcomes = {name: {(e.task, e.init): bool(e.success) for e in found} for name, found in ended.items()}
     base = outcomes["published"]
-    return {name: _swept(ended[name], paired(base, outcomes[name])) for name in ended if outcomes[name].keys() == base.keys()}
+    whole = [name for name in ended if outcomes[name].keys() == base.keys()]
+    return {name: {**_counts(ended[name]), "p_value": paired(base, outcomes[name]).p_value} for name in whole}
 
 
-def _swept(episodes: Sequence[Any], pairs: Any) -> dict[str, Any]:
+def _counts(episodes: Sequence[Any]) -> dict[str, Any]:
     steps = sorted(e.first_close for e in episodes if e.first_close is not None)
     close = {"min": steps[0], "median": statistics.median(steps), "max": steps[-1]} if steps else None
-    return {"episodes": len(episodes), "successes": sum(e.success for e in episodes), "first_close": close, "p_value": pairs.p_value}
+    return {"episodes": len(episodes), "successes": sum(e.success for e in episodes), "first_close": close}
 
 
 def success_plot(names: Sequence[str]) -> str:
