@@ -1,7 +1,7 @@
 """What sweeps cost and give: plain rollouts one after the other, then sweeps with more and more workers over the same episodes.
 
     python benchmarks/sweep_speed.py --out results/sweep_speed_cpu.json                                            (two cores, 5 minutes)
-    python benchmarks/sweep_speed.py --workers 16 --tasks 0-9 --inits 0-49 --out results/sweep_speed_h100.json      (`mini` on a GPU)
+    python benchmarks/sweep_speed.py --workers 16 32 --tasks 0-9 --inits 0-49 --max-steps 0 --no-plain --out results/sweep_speed_h100.json  (`mini`, a GPU)
     python benchmarks/openvla_speed.py --folder /tmp/random --phases load --batches 1 --out load.json && \
     python benchmarks/sweep_speed.py --random-openvla /tmp/random --workers 16 32 --tasks 0-7 --inits 0-7 --max-steps 80 --no-plain --out openvla.json
 
@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # the workers import this file too, and should not load PyTorch for it
     import psutil
@@ -94,10 +95,10 @@ class Watch:
         self._stop.set()
 
 
-def busy_seconds(folder: Path) -> tuple[float, int]:
-    """Seconds that episodes took, their steps: from the journal."""
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a sweep's journal, in the order of its plan."""
     lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
-    return sum(e["seconds"] for e in lines), sum(e["steps"] for e in lines)
+    return sorted(lines, key=lambda e: (e["task"], e["init"]))
 
 
 def plain(policy, plan) -> dict[str, float]:
@@ -117,20 +118,21 @@ def plain(policy, plan) -> dict[str, float]:
     return {"steps": int(steps), "seconds": round(seconds, 2), "building_s": round(built, 1), "actions_per_s": round(steps / seconds, 2)}
 
 
-def sweep(policy, plan, workers: int, keep: Path | None) -> dict[str, object]:
-    """One sweep with so many workers; `keep`: where its folder stays."""
+def sweep(policy, plan, workers: int, keep: Path | None) -> tuple[dict[str, object], list[bool | None]]:
+    """One sweep with so many workers, and how its episodes ended; `keep`: where its folder stays."""
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
         begin = time.perf_counter()
         crew = LocalCrew(watch, workers, lambda: warm_up(policy, prompts(plan), workers))
         run(plan, folder / "s", crew, workers)
         wall = time.perf_counter() - begin
-    in_episodes, steps = busy_seconds(folder / "s")
+    episodes = journal(folder / "s")
+    in_episodes, steps = sum(e["seconds"] for e in episodes), sum(e["steps"] for e in episodes)
     if keep:
         shutil.copytree(folder / "s", keep / f"workers_{workers}")
     shutil.rmtree(folder)
     span = watch.last - watch.first or wall  # of a policy that runs in the workers nothing is seen here
-    return {
+    found = {
         "steps": steps,
         "wall_s": round(wall, 2),
         "first_to_last_action_s": round(span, 2),
@@ -145,6 +147,7 @@ def sweep(policy, plan, workers: int, keep: Path | None) -> dict[str, object]:
         "peak_uss_of_a_worker_mib": sorted(max(uss for uss, _ in samples) for samples in watch.memory.values()),
         "peak_pss_of_a_worker_mib": sorted(max(pss for _, pss in samples) for samples in watch.memory.values()),
     }
+    return found, [e["success"] for e in episodes]
 
 
 def main() -> None:
@@ -181,9 +184,13 @@ def main() -> None:
     if not a.no_plain:
         found["plain"] = plain(policy, plan)
         print(json.dumps(found["plain"]), flush=True)
+    first: list[bool | None] = []
     for workers in a.workers:
-        found[f"workers {workers}"] = sweep(policy, plan, workers, a.keep)
-        print(workers, json.dumps(found[f"workers {workers}"]), flush=True)
+        measured, ended = sweep(policy, plan, workers, a.keep)
+        first = first or ended
+        measured["outcomes_that_differ_from_the_first_sweep"] = sum(one != other for one, other in zip(first, ended, strict=True))
+        found[f"workers {workers}"] = measured
+        print(workers, json.dumps(measured), flush=True)
     found["machine"]["load_after"] = os.getloadavg()
     if a.out:
         write_atomically(a.out, json.dumps(found, indent=1) + "\n")

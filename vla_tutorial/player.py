@@ -23,6 +23,7 @@ import base64
 import html
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ _TYPES = {"video": ("episode.mp4", "video/mp4"), "poster": ("poster.webp", "imag
 _MAKE = "Make the clips with: vla-tutorial clips --out book/clips"
 
 
-class _Display:
+class _Display(ABC):
     """What both kinds of player share. `index` is what `clips.index` describes; `options` is what `VlaPlayer.mount` gets."""
 
     index: dict[str, Any]
@@ -74,8 +75,8 @@ class _Display:
     def _attribute(value: object) -> str:
         return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
-    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]:
-        raise NotImplementedError
+    @abstractmethod
+    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]: ...
 
     def _inline(self) -> str:
         return ""
@@ -83,8 +84,8 @@ class _Display:
     def _rows(self) -> list[dict[str, Any]]:
         return list(self.index["episodes"])
 
-    def _still(self, entry: Mapping[str, Any], name: str) -> str | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _still(self, entry: Mapping[str, Any], name: str) -> str | None: ...
 
     def _table(self) -> str:
         rows = "".join(self._row(entry) for entry in self._rows())
