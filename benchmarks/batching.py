@@ -18,8 +18,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from vla_tutorial.record import versions, write_atomically
-from vla_tutorial.sweep.serving import portion
+from vla_tutorial.files import write_atomically
+from vla_tutorial.provenance import versions
+from vla_tutorial.sweep.policy_server import best_batch_size
 
 SPEED = Path(__file__).parents[1] / "results" / "openvla_speed_h100.json"
 SECONDS, MOST = 60.0, 32
@@ -29,7 +30,7 @@ Rule = Callable[[int, int, dict[int, float]], int]
 
 RULES: dict[str, Rule] = {
     "everybody": lambda asked, n, times: min(asked, MOST),
-    "portion": lambda asked, n, times: portion(asked, times, MOST),
+    "best_batch_size": lambda asked, n, times: best_batch_size(asked, times, MOST),
     "wait for all": lambda asked, n, times: asked if asked == min(n, MOST) else 0,
 }
 
@@ -37,10 +38,16 @@ RULES: dict[str, Rule] = {
 def measured() -> dict[int, float]:
     """Graph size → seconds of an action."""
     found = json.loads(SPEED.read_text(encoding="utf-8"))
-    return {int(key.split()[1]): value["action"]["ms"] / 1e3 for key, value in found.items() if key.startswith("batch ")}
+    return {
+        int(key.split()[1]): value["action"]["ms"] / 1e3
+        for key, value in found.items()
+        if key.startswith("batch ")
+    }
 
 
-def play(n: int, times: dict[int, float], rule: Rule, step: float, seed: int = 0) -> dict[str, float]:
+def play(
+    n: int, times: dict[int, float], rule: Rule, step: float, seed: int = 0
+) -> dict[str, float]:
     """Actions a second of `n` simulators, and the mean batch.
 
     Args:
@@ -62,19 +69,37 @@ def play(n: int, times: dict[int, float], rule: Rule, step: float, seed: int = 0
             heapq.heappush(coming, now + max(0.0, drawn.gauss(step, step / 4)))
         asked -= count
         batches.append(count)
-    return {"actions_per_s": round(sum(batches) / now, 1), "mean_batch": round(statistics.mean(batches), 1)}
+    return {
+        "actions_per_s": round(sum(batches) / now, 1),
+        "mean_batch": round(statistics.mean(batches), 1),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--simulators", type=int, nargs="+", default=[16, 24, 32])
-    parser.add_argument("--step", type=float, default=32.0, help="milliseconds of a control step beside 31 others")
-    parser.add_argument("--slow", type=float, nargs="+", default=[1.0, 1.15], help="factors on every answer: a GPU that renders too")
+    parser.add_argument(
+        "--step", type=float, default=32.0, help="milliseconds of a control step beside 31 others"
+    )
+    parser.add_argument(
+        "--slow",
+        type=float,
+        nargs="+",
+        default=[1.0, 1.15],
+        help="factors on every answer: a GPU that renders too",
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     found = {
         f"{n} simulators, answers × {slow:g}": {
-            name: play(n, {size: slow * seconds for size, seconds in measured().items()}, rule, args.step / 1e3)
+            name: play(
+                n,
+                {size: slow * seconds for size, seconds in measured().items()},
+                rule,
+                args.step / 1e3,
+            )
             for name, rule in RULES.items()
         }
         for n in args.simulators

@@ -22,16 +22,18 @@ from pathlib import Path
 
 import numpy as np
 from rich.progress import track
+from vla_tutorial.training.results import layout
 
 from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, decode, embedded_statistics, to_libero
-from vla_tutorial.clips import read
+from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
+from vla_tutorial.player.clips import read
 from vla_tutorial.policies import load_policy
-from vla_tutorial.record import record_episode, versions, write_atomically
+from vla_tutorial.provenance import versions
+from vla_tutorial.record import record_episode
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.protocol import check_task, initial_states, step_limit
-from vla_tutorial.training.results import layout
 from vla_tutorial.wiring import Wiring
 
 SUITE = "libero_object"
@@ -47,7 +49,11 @@ def unnorm_key(_: argparse.Namespace) -> dict:
     """How much smaller a motion becomes when Bridge's statistics replace LIBERO's, axis by axis."""
     libero, bridge = (embedded_statistics()[k] for k in (SUITE, "bridge_orig"))
     ratio = (bridge.q99 - bridge.q01)[:6] / (libero.q99 - libero.q01)[:6]
-    return {"bridge_over_libero": dict(zip(("x", "y", "z", "rx", "ry", "rz"), ratio.round(4).tolist(), strict=True))}
+    return {
+        "bridge_over_libero": dict(
+            zip(("x", "y", "z", "rx", "ry", "rz"), ratio.round(4).tolist(), strict=True)
+        )
+    }
 
 
 def saved_states(_: argparse.Namespace) -> dict:
@@ -59,10 +65,22 @@ def saved_states(_: argparse.Namespace) -> dict:
             start = 1 + simulator.model.jnt_qposadr[simulator.model.body_jntadr[body]]
             states = initial_states(SUITE, task)
         target, arm = np.ptp(states[:, start : start + 2], axis=0), np.ptp(states[:, 1:8], axis=0)
-        rows.append({"task": task, "target_spread_mm": round(1000 * float(target.max()), 3), "arm_spread_rad": round(float(arm.max()), 4)})
+        rows.append(
+            {
+                "task": task,
+                "target_spread_mm": round(1000 * float(target.max()), 3),
+                "arm_spread_rad": round(float(arm.max()), 4),
+            }
+        )
     same = [r["task"] for r in rows if r["target_spread_mm"] < 0.001]
     most = max(r["target_spread_mm"] for r in rows)
-    return {"states": 50, "target_identical_tasks": len(same), "identical": same, "largest_spread_mm": most, "rows": rows}
+    return {
+        "states": 50,
+        "target_identical_tasks": len(same),
+        "identical": same,
+        "largest_spread_mm": most,
+        "rows": rows,
+    }
 
 
 def physics(_: argparse.Namespace) -> dict:
@@ -81,7 +99,12 @@ def physics(_: argparse.Namespace) -> dict:
                 keys |= set(simulator._inner.step(action)[3])
             ends.append(simulator.state())
     replay = float(np.abs(ends[0] - ends[1]).max())
-    return {"friction_change": changed, "replay_difference": replay, "replay_steps": len(actions), "info_keys": sorted(keys)}
+    return {
+        "friction_change": changed,
+        "replay_difference": replay,
+        "replay_steps": len(actions),
+        "info_keys": sorted(keys),
+    }
 
 
 def libero_10(_: argparse.Namespace) -> dict:
@@ -98,19 +121,42 @@ def libero_10(_: argparse.Namespace) -> dict:
 def records(_: argparse.Namespace) -> dict:
     """Size of one recorded episode's steps.jsonl."""
     with tempfile.TemporaryDirectory() as folder, Simulator(SUITE, 0, render=False) as simulator:
-        result = record_episode(load_policy("expert"), simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, 0, 0), Path(folder), video=False)
+        result = record_episode(
+            load_policy("expert"),
+            simulator,
+            Wiring(unnorm_key=SUITE),
+            Scene(SUITE, 0, 0),
+            Path(folder),
+            video=False,
+        )
         size = (Path(folder) / "steps.jsonl").stat().st_size
-    return {"steps": result.steps, "kilobytes": round(size / 1000, 1), "bytes_per_step": round(size / result.steps)}
+    return {
+        "steps": result.steps,
+        "kilobytes": round(size / 1000, 1),
+        "bytes_per_step": round(size / result.steps),
+    }
 
 
 def published_steps(_: argparse.Namespace) -> dict:
     """What a run that works logs: size of the commands and of the motion, the gripper's first command, reward and `done`; the expert, ten tasks."""
-    policy, commands, moved, rewards, first, ends, steps = load_policy("expert"), [], [], set(), set(), [], []
+    policy, commands, moved, rewards, first, ends, steps = (
+        load_policy("expert"),
+        [],
+        [],
+        set(),
+        set(),
+        [],
+        [],
+    )
     for task in track(range(10), "published steps"):
         with Simulator(SUITE, task, render=False) as simulator:
-            episode = list(rollout(policy, simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, task, 0)))
+            episode = list(
+                rollout(policy, simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, task, 0))
+            )
         commands += [s.action[:3] for s in episode]
-        moved += list(np.linalg.norm(np.diff([s.observation.eef_pos for s in episode], axis=0), axis=1))
+        moved += list(
+            np.linalg.norm(np.diff([s.observation.eef_pos for s in episode], axis=0), axis=1)
+        )
         rewards |= {s.reward for s in episode}
         first.add(next(s.step for s in episode if s.action[6]))
         ends.append([s.step for s in episode if s.done] == [len(episode) - 1])
@@ -134,7 +180,9 @@ def middle_bins(_: argparse.Namespace) -> dict:
     action = to_libero(decode([token] * 7, embedded_statistics()[SUITE]), "binarised")
     with Simulator(SUITE, 0, render=False) as simulator:
         start = simulator.reset(0).eef_pos
-        path = np.array([simulator.step(action)[0].eef_pos - start for _ in range(step_limit(SUITE))])
+        path = np.array(
+            [simulator.step(action)[0].eef_pos - start for _ in range(step_limit(SUITE))]
+        )
     names = ("x", "y", "z", "rx", "ry", "rz", "gripper")
     moved = np.round(100 * path, 1)
     return {
@@ -150,12 +198,20 @@ def gripper_bins(_: argparse.Namespace) -> dict:
     threshold, steps, near, changes, clips = int(np.searchsorted(BIN_CENTERS, 0.5)), 0, 0, 0, 0
     for path in sorted(CLIPS.glob("*/*/episode.js")):
         series = read(path)["series"]
-        bins = 255 - np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)[:, 6].astype(int)
+        bins = 255 - np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)[
+            :, 6
+        ].astype(int)
         flips = int(np.count_nonzero(np.diff(np.sign(series["gripper"]))))
         if flips > CHATTER:
             clips, changes, steps = clips + 1, changes + flips, steps + len(bins)
             near += int(np.count_nonzero(np.abs(bins - threshold) <= 16))
-    return {"threshold_bin": threshold, "clips": clips, "changes": changes, "steps": steps, "within_16_bins": near}
+    return {
+        "threshold_bin": threshold,
+        "clips": clips,
+        "changes": changes,
+        "steps": steps,
+        "within_16_bins": near,
+    }
 
 
 def fixed_scene(_: argparse.Namespace) -> dict:
@@ -168,7 +224,9 @@ def fixed_scene(_: argparse.Namespace) -> dict:
             for init in range(len(initial_states(SUITE, task))):
                 simulator.reset(init, settle_steps=0)
                 changed = max(changed, float(np.abs(_lamps_and_camera(model) - before).max()))
-                target, basket = (data.xpos[simulator.bodies[name]] for name in (simulator.targets[0], "basket_1"))
+                target, basket = (
+                    data.xpos[simulator.bodies[name]] for name in (simulator.targets[0], "basket_1")
+                )
                 nearest.append(float(np.linalg.norm((target - basket)[:2])))
             inner = float(model.site("basket_1_contain_region").size[:2].max())
         scenes.append(before)
@@ -184,8 +242,19 @@ def fixed_scene(_: argparse.Namespace) -> dict:
 
 def _lamps_and_camera(model) -> np.ndarray:
     camera = model.camera("agentview").id
-    lamps = [model.light_pos, model.light_dir, model.light_ambient, model.light_diffuse, model.light_specular]
-    return np.concatenate([a.ravel() for a in (*lamps, model.cam_pos[camera], model.cam_quat[camera], model.cam_fovy[camera])])
+    lamps = [
+        model.light_pos,
+        model.light_dir,
+        model.light_ambient,
+        model.light_diffuse,
+        model.light_specular,
+    ]
+    return np.concatenate(
+        [
+            a.ravel()
+            for a in (*lamps, model.cam_pos[camera], model.cam_quat[camera], model.cam_fovy[camera])
+        ]
+    )
 
 
 def floor(args: argparse.Namespace) -> dict:
@@ -195,9 +264,17 @@ def floor(args: argparse.Namespace) -> dict:
 
 
 def _frame_under(folder: Path | None) -> dict:
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]) if folder else os.environ.get("PYTHONPATH", "")
+    path = (
+        os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+        if folder
+        else os.environ.get("PYTHONPATH", "")
+    )
     done = subprocess.run(
-        [sys.executable, __file__, "--frame"], env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, text=True
+        [sys.executable, __file__, "--frame"],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -207,7 +284,11 @@ def frame() -> dict:
 
     with Simulator(SUITE, 0) as simulator:
         image = simulator.reset(0).image
-    return {"mujoco": mujoco.__version__, "image_mean": round(float(image.mean()), 1), "floor_mean": round(float(image[FLOOR].mean()), 1)}
+    return {
+        "mujoco": mujoco.__version__,
+        "image_mean": round(float(image.mean()), 1),
+        "floor_mean": round(float(image[FLOOR].mean()), 1),
+    }
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace], dict]] = {
@@ -228,23 +309,46 @@ CHECKS: dict[str, Callable[[argparse.Namespace], dict]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("results/chapter_claims.json"))
-    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
-    parser.add_argument("--other-mujoco", type=Path, help="folder with another MuJoCo, from pip install --target")
-    parser.add_argument("--frame", action="store_true", help="print one frame's brightness and stop")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=CHECKS,
+        default=list(CHECKS),
+        metavar="CHECK",
+        help=f"some of {', '.join(CHECKS)}",
+    )
+    parser.add_argument(
+        "--other-mujoco", type=Path, help="folder with another MuJoCo, from pip install --target"
+    )
+    parser.add_argument(
+        "--frame", action="store_true", help="print one frame's brightness and stop"
+    )
     args = parser.parse_args()
     if args.frame:
         print(json.dumps(frame()))
         return
     found = json.loads(args.out.read_text()).get("checks", {}) if args.out.exists() else {}
     for name in args.only:
-        found[name] = {"about": (CHECKS[name].__doc__ or "").strip(), "command": f"python {shlex.join(sys.argv)}", **CHECKS[name](args)}
-        head = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU", "versions": versions()}
+        found[name] = {
+            "about": (CHECKS[name].__doc__ or "").strip(),
+            "command": f"python {shlex.join(sys.argv)}",
+            **CHECKS[name](args),
+        }
+        head = {
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+            "versions": versions(),
+        }
         about = "Statements of §2.4 checked on a laptop; no published checkpoint was run."
         ordered = {k: found[k] for k in CHECKS if k in found}
         commands = "\n".join(dict.fromkeys(check["command"] for check in ordered.values()))
-        write_atomically(args.out, layout({"command": commands, "about": about, **head, "checks": ordered}) + "\n")
+        write_atomically(
+            args.out,
+            layout({"command": commands, "about": about, **head, "checks": ordered}) + "\n",
+        )
         print(name, {k: v for k, v in found[name].items() if k not in ("rows", "per_task")})
 
 

@@ -24,8 +24,10 @@ import numpy as np
 from rich.progress import track
 
 from vla_tutorial import pixels
+from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
-from vla_tutorial.record import Recorder, header, versions, write_atomically
+from vla_tutorial.provenance import versions
+from vla_tutorial.record import Recorder, header
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator, check_task
 from vla_tutorial.sim.protocol import initial_states
@@ -88,13 +90,22 @@ def demonstration() -> dict[str, float]:
     """`vla-tutorial demo` in a process of its own: seconds and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "vla_tutorial.cli", "demo", "--out", f"{folder}/demo"], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "vla_tutorial.cli.app", "demo", "--out", f"{folder}/demo"],
+            check=True,
+            capture_output=True,
+        )
         seconds = time.perf_counter() - start
-    return {"seconds": round(seconds, 1), "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)}
+    return {
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=100)
     args = parser.parse_args()
@@ -102,7 +113,9 @@ def main() -> None:
     with Simulator(SCENE.suite, SCENE.task) as simulator, tempfile.TemporaryDirectory() as folder:
         image = simulator.reset(0).image
         path = [milliseconds(lambda: pixels.prepare(image, WIRING)) for _ in range(args.repeats)]
-        reset = [milliseconds(lambda: simulator.reset(0, settle_steps=0)) for _ in range(args.repeats)]
+        reset = [
+            milliseconds(lambda: simulator.reset(0, settle_steps=0)) for _ in range(args.repeats)
+        ]
         bare_render = [milliseconds(lambda: simulator._camera(None)) for _ in range(args.repeats)]
         measured = steps(simulator, Path(folder) / "e", args.repeats)
         simulator._show(False)

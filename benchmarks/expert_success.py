@@ -22,9 +22,10 @@ import numpy as np
 from rich.progress import track
 
 from vla_tutorial.conditions import apply
+from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies import load_policy
-from vla_tutorial.record import versions, write_atomically
+from vla_tutorial.provenance import versions
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import Wiring
@@ -37,7 +38,9 @@ def episode(policy, simulator, task: int, init: int, name: str) -> dict:
     """One episode in numbers: outcome, gripper changes, and how far the end effector ever got from its start (m)."""
     wiring, scene = apply(CONDITIONS[name], Wiring(unnorm_key=SUITE), Scene(SUITE, task, init))
     steps = list(rollout(policy, simulator, wiring, scene))
-    commands = np.sign([-1.0] + [s.action[6] for s in steps])  # the gripper is open while objects settle
+    commands = np.sign(
+        [-1.0] + [s.action[6] for s in steps]
+    )  # the gripper is open while objects settle
     position = np.array([s.observation.eef_pos for s in steps])
     closes = np.flatnonzero(np.diff(commands) > 0)
     return {
@@ -56,12 +59,20 @@ def episode(policy, simulator, task: int, init: int, name: str) -> dict:
 def task_episodes(task: int, inits: int) -> list[dict]:
     policy = load_policy("expert")
     with Simulator(SUITE, task, render=False) as simulator:
-        return [episode(policy, simulator, task, init, name) for name in CONDITIONS for init in range(inits)]
+        return [
+            episode(policy, simulator, task, init, name)
+            for name in CONDITIONS
+            for init in range(inits)
+        ]
 
 
 def quantiles(values: list) -> dict | None:
     values = [v for v in values if v is not None]
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)} if values else None
+    return (
+        {"min": min(values), "median": statistics.median(values), "max": max(values)}
+        if values
+        else None
+    )
 
 
 def summary(episodes: list[dict]) -> dict:
@@ -69,8 +80,13 @@ def summary(episodes: list[dict]) -> dict:
     return {
         "episodes": len(episodes),
         "successes": len(succeeded),
-        "successes_with_one_close_and_one_open": sum(e["closes"] == e["opens"] == 1 for e in succeeded),
-        "successes_per_task": [sum(e["success"] for e in episodes if e["task"] == t) for t in sorted({e["task"] for e in episodes})],
+        "successes_with_one_close_and_one_open": sum(
+            e["closes"] == e["opens"] == 1 for e in succeeded
+        ),
+        "successes_per_task": [
+            sum(e["success"] for e in episodes if e["task"] == t)
+            for t in sorted({e["task"] for e in episodes})
+        ],
         "steps_of_successes": quantiles([e["steps"] for e in succeeded]),
         "first_close": quantiles([e["first_close"] for e in episodes]),
         "episodes_that_never_close": sum(e["first_close"] is None for e in episodes),
@@ -79,7 +95,9 @@ def summary(episodes: list[dict]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--inits", type=int, default=10)
@@ -94,7 +112,9 @@ def main() -> None:
         "suite": SUITE,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
         "versions": versions(),
-        "conditions": {name: summary([e for e in episodes if e["condition"] == name]) for name in CONDITIONS},
+        "conditions": {
+            name: summary([e for e in episodes if e["condition"] == name]) for name in CONDITIONS
+        },
         "episodes": episodes,
     }
     text = json.dumps(result, indent=1)

@@ -22,19 +22,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vla_tutorial.files import write_atomically
 from vla_tutorial.openvla.packed import packed
 from vla_tutorial.policies import PolicyInput, load_policy
 from vla_tutorial.prompt import Prompt
-from vla_tutorial.record import versions, write_atomically
+from vla_tutorial.provenance import versions
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
-PROMPT = Prompt(OPENVLA_TEMPLATE.format(instruction="pick up the chocolate pudding and place it in the basket"))
+PROMPT = Prompt(
+    OPENVLA_TEMPLATE.format(instruction="pick up the chocolate pudding and place it in the basket")
+)
 TOKENS = 7
 
 
 def predict_ms(policy, batch: int, repeats: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    inputs = [PolicyInput(rng.integers(0, 256, (224, 224, 3), np.uint8), PROMPT) for _ in range(batch)]
+    inputs = [
+        PolicyInput(rng.integers(0, 256, (224, 224, 3), np.uint8), PROMPT) for _ in range(batch)
+    ]
     times = []
     for k in range(repeats + 5):
         begin = time.perf_counter()
@@ -42,7 +47,11 @@ def predict_ms(policy, batch: int, repeats: int) -> dict[str, float]:
         if k >= 5:
             times.append(1e3 * (time.perf_counter() - begin))
     low, middle, high = statistics.quantiles(times, n=4)
-    return {"batch_ms": round(middle, 2), "quartiles_ms": [round(low, 2), round(high, 2)], "action_ms": round(middle / batch, 3)}
+    return {
+        "batch_ms": round(middle, 2),
+        "quartiles_ms": [round(low, 2), round(high, 2)],
+        "action_ms": round(middle / batch, 3),
+    }
 
 
 def flops(model) -> float:
@@ -54,7 +63,10 @@ def flops(model) -> float:
     config = model.config
     text = len(PROMPT.text) // 4 + TOKENS
     vision = count(model.vision_backbone) + count(model.projector)
-    return 2.0 * (vision * config.vision.patches + count(model.language_model.model.layers) * (config.vision.patches + text))
+    return 2.0 * (
+        vision * config.vision.patches
+        + count(model.language_model.model.layers) * (config.vision.patches + text)
+    )
 
 
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
@@ -78,13 +90,20 @@ def memory_mib(policy) -> int:
     from vla_tutorial.wiring import Wiring
 
     with Simulator("libero_object", 0) as simulator:
-        for _ in rollout(policy, simulator, Wiring(unnorm_key="libero_object", max_steps=20), Scene("libero_object", 0, 0)):
+        for _ in rollout(
+            policy,
+            simulator,
+            Wiring(unnorm_key="libero_object", max_steps=20),
+            Scene("libero_object", 0, 0),
+        ):
             pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", help="in place of the packaged one")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[1])
@@ -97,7 +116,9 @@ def main() -> None:
     bound = 1e3 * flops(policy.model) / matrix_rate(a.device, policy.model.dtype)
     found = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{torch.cuda.get_device_name(a.device)}" if gpu else f"{platform.machine()}, {torch.get_num_threads()} threads, no GPU",
+        "machine": f"{torch.cuda.get_device_name(a.device)}"
+        if gpu
+        else f"{platform.machine()}, {torch.get_num_threads()} threads, no GPU",
         "versions": versions(),
         "policy": policy.provenance,
         "parameters": sum(p.numel() for p in policy.model.parameters()),

@@ -23,7 +23,9 @@ class Cost:
         return {"tflop": round(self.flops / 1e12, 4), "gb": round(self.bytes / 1e9, 4)}
 
 
-def costs(config: OpenVLAConfig, rows: int, text: int, actions: int, itemsize: int) -> dict[str, Cost]:
+def costs(
+    config: OpenVLAConfig, rows: int, text: int, actions: int, itemsize: int
+) -> dict[str, Cost]:
     """Vision with projector, prefill, and one decode step in the middle of an action, for a batch.
 
     Weights count as read once. Of the activations only what must outlive a part counts: pictures in, and the cache of keys and values.
@@ -37,11 +39,16 @@ def costs(config: OpenVLAConfig, rows: int, text: int, actions: int, itemsize: i
     cache = llama.num_hidden_layers * kv
     # the last layer's output projection and MLP are needed for the last position alone
     saved = (length - 1) * (mlp + llama.hidden_size**2)
-    scores = 2 * llama.num_hidden_layers * length**2 * llama.hidden_size  # q·k and p·v, half of them behind the causal mask
+    scores = (
+        2 * llama.num_hidden_layers * length**2 * llama.hidden_size
+    )  # q·k and p·v, half of them behind the causal mask
     middle = length + actions / 2
     return {
         "vision": _vision(config, rows, itemsize),
-        "prefill": Cost(rows * (2 * (length * layers - saved + head) + scores), itemsize * (layers + head + rows * length * cache)),
+        "prefill": Cost(
+            rows * (2 * (length * layers - saved + head) + scores),
+            itemsize * (layers + head + rows * length * cache),
+        ),
         "decode": Cost(
             rows * (2 * (layers + head) + 4 * llama.num_hidden_layers * middle * llama.hidden_size),
             itemsize * (layers + head + rows * middle * cache),
@@ -54,8 +61,15 @@ def _vision(config: OpenVLAConfig, rows: int, itemsize: int) -> Cost:
     projector = width * 4 * width + 4 * width * out + out * out
     flops, weights = 2.0 * vision.patches * projector, projector
     for vit in (vision.dino, vision.siglip):
-        tokens, block, patch = vision.patches + vit.prefix, _block(vit), 3 * vision.patch_size**2 * vit.dim
-        flops += 2 * tokens * (vit.used_blocks * block + patch) + 4 * vit.used_blocks * tokens**2 * vit.dim
+        tokens, block, patch = (
+            vision.patches + vit.prefix,
+            _block(vit),
+            3 * vision.patch_size**2 * vit.dim,
+        )
+        flops += (
+            2 * tokens * (vit.used_blocks * block + patch)
+            + 4 * vit.used_blocks * tokens**2 * vit.dim
+        )
         weights += vit.used_blocks * block + patch
     return Cost(rows * flops, itemsize * (weights + rows * 6 * vision.image_size**2))
 

@@ -23,7 +23,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from vla_tutorial.policies import load_policy
-from vla_tutorial.record import record_episode, versions
+from vla_tutorial.provenance import versions
+from vla_tutorial.record import record_episode
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.gl import renderer_name
@@ -36,18 +37,36 @@ def complete(folder: Path) -> None:
     """Add what a published checkpoint has beside weights and config: statistics, and a tokenizer (made up: one id a word)."""
     from importlib import resources
 
-    packaged = json.loads(resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text())
+    packaged = json.loads(
+        resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
+    )
     (folder / "dataset_statistics.json").write_text(json.dumps({KEY: packaged[KEY]}))
-    words = ["<unk>", "<s>", "</s>", *dict.fromkeys(re.findall(r"\w+|[:?]", f"{OPENVLA_TEMPLATE} {INSTRUCTION}"))]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    words = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *dict.fromkeys(re.findall(r"\w+|[:?]", f"{OPENVLA_TEMPLATE} {INSTRUCTION}")),
+    ]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="weights and config.json, as openvla_speed.py writes them")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        required=True,
+        help="weights and config.json, as openvla_speed.py writes them",
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=80)
     args = parser.parse_args()
@@ -60,7 +79,14 @@ def main() -> None:
         scene, wiring = Scene("libero_object", 0, 0), Wiring(unnorm_key=KEY, max_steps=args.steps)
         folder = args.out.parent / "episode"
         result = record_episode(
-            policy, simulator, wiring, scene, folder, video=False, overwrite=True, on_step=lambda step: ends.append(time.perf_counter())
+            policy,
+            simulator,
+            wiring,
+            scene,
+            folder,
+            video=False,
+            overwrite=True,
+            on_step=lambda step: ends.append(time.perf_counter()),
         )
         renderer = renderer_name()
     steps = [1e3 * (b - a) for a, b in pairwise(ends[1:])]
@@ -72,7 +98,10 @@ def main() -> None:
         "versions": versions(),
         "load_and_preflight_s": round(loaded, 1),
         "steps": result.steps,
-        "control_step_ms": {"median": round(statistics.median(steps), 1), "max": round(max(steps), 1)},
+        "control_step_ms": {
+            "median": round(statistics.median(steps), 1),
+            "max": round(max(steps), 1),
+        },
         "provenance": {k: v for k, v in policy.provenance.items() if k != "checkpoint"},
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n")

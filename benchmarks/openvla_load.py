@@ -28,7 +28,11 @@ SHARD = 7 * 10**9
 def write(model: OpenVLA, folder: Path) -> None:
     """Write the model in the published layout, with config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_type": "openvla", "text_config": asdict(model.config.llama), VISION_KEY: asdict(model.config.vision)}
+    config = {
+        "model_type": "openvla",
+        "text_config": asdict(model.config.llama),
+        VISION_KEY: asdict(model.config.vision),
+    }
     (folder / "config.json").write_text(json.dumps(config))
     for i, names in enumerate(_shards(model)):
         tensors = {name: p.cpu() for name, p in model.state_dict().items() if name in names}
@@ -58,7 +62,11 @@ def forget(folder: Path) -> None:
 
 def read(folder: Path, threads: int) -> float:
     """Seconds to read every byte into memory that is used again for the next chunk."""
-    pieces = [(p, i) for p in sorted(folder.glob("*.safetensors")) for i in range(0, p.stat().st_size, CHUNK)]
+    pieces = [
+        (p, i)
+        for p in sorted(folder.glob("*.safetensors"))
+        for i in range(0, p.stat().st_size, CHUNK)
+    ]
     buffers = [bytearray(CHUNK) for _ in range(threads)]
 
     def run(worker: int) -> None:
@@ -74,7 +82,12 @@ def read(folder: Path, threads: int) -> float:
 
 def load(folder: Path, device: torch.device) -> dict[str, float]:
     """Load in a fresh process, so that its peak of host memory is the loading's own."""
-    out = subprocess.run([sys.executable, __file__, str(folder), str(device)], check=True, stdout=subprocess.PIPE, text=True)
+    out = subprocess.run(
+        [sys.executable, __file__, str(folder), str(device)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     result: dict[str, float] = json.loads(out.stdout.splitlines()[-1])
     return result
 
@@ -82,7 +95,10 @@ def load(folder: Path, device: torch.device) -> dict[str, float]:
 def compare(folder: Path, device: torch.device, put: Callable[[str, Any], None]) -> None:
     """Read, load, read, load: with a cold page cache, then with a warm one."""
     sizes = [p.stat().st_size for p in folder.glob("*.safetensors")]
-    put("load files", {"gb": round(sum(sizes) / 1e9, 3), "largest_shard_gb": round(max(sizes) / 1e9, 3)})
+    put(
+        "load files",
+        {"gb": round(sum(sizes) / 1e9, 3), "largest_shard_gb": round(max(sizes) / 1e9, 3)},
+    )
     for state in ("cold", "warm"):
         for turn in (1, 2):
             result: dict[str, Any] = {}
@@ -93,13 +109,19 @@ def compare(folder: Path, device: torch.device, put: Callable[[str, Any], None])
             if state == "cold":
                 forget(folder)
             result |= load(folder, device)
-            result["load_over_read"] = round(result["load_s"] / min(v for k, v in result.items() if k.startswith("read_")), 3)
+            result["load_over_read"] = round(
+                result["load_s"] / min(v for k, v in result.items() if k.startswith("read_")), 3
+            )
             put(f"load {state} {turn}", result)
 
 
 def peak_rss() -> float:
     """GB of host memory at the most so far, of this program alone (ru_maxrss would remember the parent's)."""
-    line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
+    line = next(
+        text
+        for text in Path("/proc/self/status").read_text().splitlines()
+        if text.startswith("VmHWM")
+    )
     return int(line.split()[1]) * 1024 / 1e9
 
 
@@ -112,7 +134,16 @@ def child(folder: Path, device: torch.device) -> None:
     seconds = time.perf_counter() - start
     after = peak_rss()
     finite = all(bool(p.isfinite().all()) for p in model.parameters())
-    print(json.dumps({"load_s": round(seconds, 3), "rss_before_gb": before, "rss_peak_gb": after, "finite": finite}))
+    print(
+        json.dumps(
+            {
+                "load_s": round(seconds, 3),
+                "rss_before_gb": before,
+                "rss_peak_gb": after,
+                "finite": finite,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

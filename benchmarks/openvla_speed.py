@@ -59,7 +59,9 @@ def tiny_config() -> OpenVLAConfig:
     return OpenVLAConfig(VisionConfig(224, 28, vit, vit), llama)
 
 
-def random_model(config: OpenVLAConfig, device: torch.device, dtype: torch.dtype, seed: int = 0) -> OpenVLA:
+def random_model(
+    config: OpenVLAConfig, device: torch.device, dtype: torch.dtype, seed: int = 0
+) -> OpenVLA:
     """A model drawn on its device; the spread keeps activations near one, as training does."""
     model = materialise(meta_model(config), device, dtype)
     torch.manual_seed(seed)
@@ -83,7 +85,9 @@ def milliseconds(work: Callable[[], object], device: torch.device, repeats: int)
     with torch.cuda.graph(graph):
         work()
     graph.replay()
-    return statistics.median(_clock(lambda: (graph.replay(), torch.cuda.synchronize())) for _ in range(repeats))
+    return statistics.median(
+        _clock(lambda: (graph.replay(), torch.cuda.synchronize())) for _ in range(repeats)
+    )
 
 
 def _clock(work: Callable[[], object]) -> float:
@@ -121,21 +125,37 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
     start = time.perf_counter()
     engine.generate(pixels, prompts, ACTIONS)
     ready = time.perf_counter() - start
-    whole = statistics.median(_clock(lambda: engine.generate(pixels, prompts, ACTIONS)) for _ in range(repeats))
+    whole = statistics.median(
+        _clock(lambda: engine.generate(pixels, prompts, ACTIONS)) for _ in range(repeats)
+    )
     memory = torch.cuda.max_memory_reserved() / 2**30 if device.type == "cuda" else None
-    result: dict[str, Any] = {"first_call_s": round(ready, 1), "peak_gib": memory and round(memory, 2)}
+    result: dict[str, Any] = {
+        "first_call_s": round(ready, 1),
+        "peak_gib": memory and round(memory, 2),
+    }
     bound = 0.0
     for name, (ms, times) in parts(engine, pixels, prompts, repeats).items():
         cost = costs(model.config, rows, TEXT, ACTIONS, model.dtype.itemsize)[name]
         least = cost.bound_ms(ceiling)
         bound += times * least
-        result[name] = {"ms": round(ms, 3), "bound_ms": round(least, 3), "ratio": round(ms / least, 2), "times": times} | cost.json()
-    result["action"] = {"ms": round(whole, 2), "bound_ms": round(bound, 2), "ratio": round(whole / bound, 2)}
+        result[name] = {
+            "ms": round(ms, 3),
+            "bound_ms": round(least, 3),
+            "ratio": round(ms / least, 2),
+            "times": times,
+        } | cost.json()
+    result["action"] = {
+        "ms": round(whole, 2),
+        "bound_ms": round(bound, 2),
+        "ratio": round(whole / bound, 2),
+    }
     result["action"]["actions_per_s"] = round(1e3 * rows / whole, 1)
     return result
 
 
-def parts(engine: Engine, pixels: torch.Tensor, prompts: list[list[int]], repeats: int) -> dict[str, tuple[float, int]]:
+def parts(
+    engine: Engine, pixels: torch.Tensor, prompts: list[list[int]], repeats: int
+) -> dict[str, tuple[float, int]]:
     """Milliseconds of vision (with projector), prefill and one decode step, and how often each runs for an action."""
     model, device = engine.model, engine.model.device
     pixels = pixels.to(device)
@@ -144,7 +164,9 @@ def parts(engine: Engine, pixels: torch.Tensor, prompts: list[list[int]], repeat
     x = model.embed(model.embed_image(pixels), ids)
     cache = Cache.empty(model.config.llama, len(x), x.shape[1] + ACTIONS, x)
     first = model.config.vision.patches + lengths
-    prefill = milliseconds(lambda: engine.runner.prefill(x.clone(), first - 1, cache), device, repeats)
+    prefill = milliseconds(
+        lambda: engine.runner.prefill(x.clone(), first - 1, cache), device, repeats
+    )
     decode = milliseconds(lambda: engine.runner.decode(ids[:, 0], first, cache), device, repeats)
     return {"vision": (vision, 1), "prefill": (prefill, 1), "decode": (decode, ACTIONS - 1)}
 
@@ -153,9 +175,15 @@ def products(engine: Engine, ceiling: Cost) -> dict[str, Any]:
     """For each product of a decode step and each batch size: what was tried, in µs, beside the time to read the weight once."""
     out = {}
     for (name, rows), times in getattr(engine.runner, "timings", {}).items():
-        weight = engine.runner.head.weight if name == "head" else getattr(engine.runner.layers[0], name).weight  # type: ignore[attr-defined]
+        weight = (
+            engine.runner.head.weight
+            if name == "head"
+            else getattr(engine.runner.layers[0], name).weight
+        )  # type: ignore[attr-defined]
         tried = {str(tile) if tile else "cublas": round(1e3 * ms, 1) for tile, ms in times.items()}
-        out[f"{name} rows {rows}"] = {"bound_us": round(1e6 * weight.nbytes / ceiling.bytes, 1)} | tried
+        out[f"{name} rows {rows}"] = {
+            "bound_us": round(1e6 * weight.nbytes / ceiling.bytes, 1)
+        } | tried
     return out
 
 
@@ -172,30 +200,60 @@ def agree(model: OpenVLA, engine: Engine, rows: int) -> dict[str, Any]:
     prompts = [torch.randint(3, 31000, (int(n),)).tolist() for n in torch.randint(20, 45, (rows,))]
     tokens = exact.generate(pixels, prompts, ACTIONS)
     reference = eager_logits(exact, pixels, prompts, tokens)
-    paths = {"eager": eager_logits(model, pixels, prompts, tokens), "engine": engine_logits(engine, pixels, prompts, tokens)}
-    free = {"eager": model.generate(pixels, prompts, ACTIONS).cpu(), "engine": engine.generate(pixels, prompts, ACTIONS)}
+    paths = {
+        "eager": eager_logits(model, pixels, prompts, tokens),
+        "engine": engine_logits(engine, pixels, prompts, tokens),
+    }
+    free = {
+        "eager": model.generate(pixels, prompts, ACTIONS).cpu(),
+        "engine": engine.generate(pixels, prompts, ACTIONS),
+    }
     top = reference.topk(2, -1).values
-    out: dict[str, Any] = {"rows": rows, "median_top1_margin": round((top[..., 0] - top[..., 1]).median().item(), 4)}
+    out: dict[str, Any] = {
+        "rows": rows,
+        "median_top1_margin": round((top[..., 0] - top[..., 1]).median().item(), 4),
+    }
     for name, logits in paths.items():
         out[f"{name}_max_logit_diff_to_float32"] = round((logits - reference).abs().max().item(), 5)
-        out[f"{name}_rms_logit_diff_to_float32"] = round((logits - reference).square().mean().sqrt().item(), 6)
-        out[f"{name}_top1_agrees_with_float32"] = round((logits.argmax(-1) == reference.argmax(-1)).float().mean().item(), 4)
-    out["engine_max_logit_diff_to_eager"] = round((paths["engine"] - paths["eager"]).abs().max().item(), 5)
-    out["engine_first_token_agrees_with_eager"] = round((free["engine"] == free["eager"])[:, 0].float().mean().item(), 4)
-    out["engine_all_tokens_agree_with_eager"] = round((free["engine"] == free["eager"]).float().mean().item(), 4)
+        out[f"{name}_rms_logit_diff_to_float32"] = round(
+            (logits - reference).square().mean().sqrt().item(), 6
+        )
+        out[f"{name}_top1_agrees_with_float32"] = round(
+            (logits.argmax(-1) == reference.argmax(-1)).float().mean().item(), 4
+        )
+    out["engine_max_logit_diff_to_eager"] = round(
+        (paths["engine"] - paths["eager"]).abs().max().item(), 5
+    )
+    out["engine_first_token_agrees_with_eager"] = round(
+        (free["engine"] == free["eager"])[:, 0].float().mean().item(), 4
+    )
+    out["engine_all_tokens_agree_with_eager"] = round(
+        (free["engine"] == free["eager"]).float().mean().item(), 4
+    )
     return out
 
 
-def eager_logits(model: OpenVLA, pixels: torch.Tensor, prompts: list[list[int]], tokens: torch.Tensor) -> torch.Tensor:
+def eager_logits(
+    model: OpenVLA, pixels: torch.Tensor, prompts: list[list[int]], tokens: torch.Tensor
+) -> torch.Tensor:
     """Logits (N, D, V) float32 of every step, when the steps before it were `tokens` (N, D)."""
-    ids, lengths = pad([p + t for p, t in zip(prompts, tokens.tolist(), strict=True)], max(map(len, prompts)) + ACTIONS, model.device)
+    ids, lengths = pad(
+        [p + t for p, t in zip(prompts, tokens.tolist(), strict=True)],
+        max(map(len, prompts)) + ACTIONS,
+        model.device,
+    )
     last = model.config.vision.patches + lengths - ACTIONS - 1
     image = model.embed_image(pixels)
-    rows = [model.sequence_logits(image[i : i + 1], ids[i : i + 1])[0, n : n + ACTIONS].float() for i, n in enumerate(last.tolist())]
+    rows = [
+        model.sequence_logits(image[i : i + 1], ids[i : i + 1])[0, n : n + ACTIONS].float()
+        for i, n in enumerate(last.tolist())
+    ]
     return torch.stack(rows)
 
 
-def engine_logits(engine: Engine, pixels: torch.Tensor, prompts: list[list[int]], tokens: torch.Tensor) -> torch.Tensor:
+def engine_logits(
+    engine: Engine, pixels: torch.Tensor, prompts: list[list[int]], tokens: torch.Tensor
+) -> torch.Tensor:
     """The same through the engine's runner, all rows at once."""
     model = engine.model
     ids, lengths = pad(prompts, -(-max(map(len, prompts)) // 16) * 16, model.device)
@@ -210,13 +268,26 @@ def engine_logits(engine: Engine, pixels: torch.Tensor, prompts: list[list[int]]
 def profile(engine: Engine, rows: int) -> list[str]:
     """The kernels that take longest in one action, for whoever tunes next."""
     pixels, ids = pictures(rows), torch.randint(3, 31000, (rows, TEXT))
-    args = (pixels.to(engine.model.device), ids.to(engine.model.device), torch.full((rows,), TEXT, device=engine.model.device), ACTIONS)
+    args = (
+        pixels.to(engine.model.device),
+        ids.to(engine.model.device),
+        torch.full((rows,), TEXT, device=engine.model.device),
+        ACTIONS,
+    )
     engine.act(*args)
     activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CUDA] if engine.graphs else [activity.CPU]) as p:
+    with torch.profiler.profile(
+        activities=[activity.CUDA] if engine.graphs else [activity.CPU]
+    ) as p:
         engine.act(*args)
-    total = [(e.self_device_time_total or e.self_cpu_time_total, e.count, e.key) for e in p.key_averages()]
-    return [f"{us / 1e3:8.2f} ms {count:5d} × {key[:90]}" for us, count, key in sorted(total, reverse=True)[:16]]
+    total = [
+        (e.self_device_time_total or e.self_cpu_time_total, e.count, e.key)
+        for e in p.key_averages()
+    ]
+    return [
+        f"{us / 1e3:8.2f} ms {count:5d} × {key[:90]}"
+        for us, count, key in sorted(total, reverse=True)[:16]
+    ]
 
 
 @torch.inference_mode()
@@ -226,10 +297,23 @@ def main() -> None:
     report = Report(args.out)
     report.put("command", f"python {shlex.join(sys.argv)}")
     report.put("machine", machine(device))
-    report.put("weights", "random, shapes of " + ("a toy" if args.tiny else "openvla-7b") + "; no published checkpoint was run")
-    config, dtype = (tiny_config(), torch.float32) if args.tiny else (OpenVLAConfig(), torch.bfloat16)
+    report.put(
+        "weights",
+        "random, shapes of "
+        + ("a toy" if args.tiny else "openvla-7b")
+        + "; no published checkpoint was run",
+    )
+    config, dtype = (
+        (tiny_config(), torch.float32) if args.tiny else (OpenVLAConfig(), torch.bfloat16)
+    )
     ceiling = ceilings(device, args.tiny)
-    report.put("ceilings", {"matmul_tflops": round(ceiling.flops / 1e12, 2), "memory_gb_s": round(ceiling.bytes / 1e9, 1)})
+    report.put(
+        "ceilings",
+        {
+            "matmul_tflops": round(ceiling.flops / 1e12, 2),
+            "memory_gb_s": round(ceiling.bytes / 1e9, 1),
+        },
+    )
     model = random_model(config, device, dtype)
     engine = Engine(model)
     report.put("engine", engine.provenance)
@@ -251,19 +335,45 @@ def main() -> None:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"device": name, "torch": torch.__version__, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file; written after every result")
-    parser.add_argument("--tiny", action="store_true", help="small shapes on the CPU: does the script work?")
-    parser.add_argument(
-        "--phases", default=",".join(PHASES), type=lambda s: s.split(","), help="of %(default)s; ceilings are always measured"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batches", default="1,4,8,16,32", type=lambda s: [int(n) for n in s.split(",")], help="batch sizes (%(default)s)")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/openvla_random"), help="where the load phase writes 15 GB (%(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON file; written after every result")
+    parser.add_argument(
+        "--tiny", action="store_true", help="small shapes on the CPU: does the script work?"
+    )
+    parser.add_argument(
+        "--phases",
+        default=",".join(PHASES),
+        type=lambda s: s.split(","),
+        help="of %(default)s; ceilings are always measured",
+    )
+    parser.add_argument(
+        "--batches",
+        default="1,4,8,16,32",
+        type=lambda s: [int(n) for n in s.split(",")],
+        help="batch sizes (%(default)s)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("/tmp/openvla_random"),
+        help="where the load phase writes 15 GB (%(default)s)",
+    )
     return parser.parse_args()
 
 

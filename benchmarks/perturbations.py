@@ -24,21 +24,31 @@ from pathlib import Path
 
 import numpy as np
 from rich.progress import track
+from vla_tutorial.training.results import layout
 
 from vla_tutorial.conditions import apply
-from vla_tutorial.record import versions, write_atomically
+from vla_tutorial.files import write_atomically
+from vla_tutorial.provenance import versions
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.perturb import srgb_textures
 from vla_tutorial.sim.simulator import NO_OP
-from vla_tutorial.training.results import layout
 from vla_tutorial.wiring import Wiring
 
 SUITE, TASKS = "libero_object", range(10)
 FLOOR = np.s_[16:32, 192:208]
 """A patch of bare floor; rows as MuJoCo gives them."""
 
-COSTED = ("camera_15", "light_50", "noise_10", "second_can", "distractors_swapped", "mujoco_drift", "friction_low", "nudge_1")
+COSTED = (
+    "camera_15",
+    "light_50",
+    "noise_10",
+    "second_can",
+    "distractors_swapped",
+    "mujoco_drift",
+    "friction_low",
+    "nudge_1",
+)
 NOTHING = "nothing"
 WIRING = Wiring(unnorm_key=SUITE)
 
@@ -56,9 +66,13 @@ def first_pictures(folder: Path) -> None:
         with Simulator(SUITE, task) as simulator:
             found[f"plain_{task}"] = simulator.reset(0).image
             if hasattr(simulator.model, "tex_colorspace"):
-                found[f"srgb_{task}"] = np.flatnonzero(simulator.model.tex_colorspace == int(mujoco.mjtColorSpace.mjCOLORSPACE_SRGB))
+                found[f"srgb_{task}"] = np.flatnonzero(
+                    simulator.model.tex_colorspace == int(mujoco.mjtColorSpace.mjCOLORSPACE_SRGB)
+                )
             else:
-                found[f"drift_{task}"] = simulator.reset(0, 10, scene(task, "mujoco_drift").perturbation).image
+                found[f"drift_{task}"] = simulator.reset(
+                    0, 10, scene(task, "mujoco_drift").perturbation
+                ).image
                 found[f"srgb_{task}"] = np.array(srgb_textures(simulator._inner))
     np.savez(folder / "pictures.npz", version=mujoco.__version__, **found)
 
@@ -67,7 +81,11 @@ def pictures_under(mujoco: Path | None) -> dict:
     """`first_pictures` of a process that imports MuJoCo from this folder."""
     path = os.pathsep.join(filter(None, [str(mujoco or ""), os.environ.get("PYTHONPATH", "")]))
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, __file__, "--pictures", folder], env={**os.environ, "PYTHONPATH": path}, check=True)
+        subprocess.run(
+            [sys.executable, __file__, "--pictures", folder],
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+        )
         return dict(np.load(Path(folder) / "pictures.npz"))
 
 
@@ -76,7 +94,11 @@ def drift(other_mujoco: Path) -> dict:
     pinned, other = pictures_under(None), pictures_under(other_mujoco)
     rows = []
     for task in TASKS:
-        plain, ours, theirs = pinned[f"plain_{task}"], pinned[f"drift_{task}"], other[f"plain_{task}"]
+        plain, ours, theirs = (
+            pinned[f"plain_{task}"],
+            pinned[f"drift_{task}"],
+            other[f"plain_{task}"],
+        )
         rest = np.abs(ours.astype(int) - theirs)
         rows.append(
             {
@@ -96,8 +118,12 @@ def drift(other_mujoco: Path) -> dict:
         "difference_without": max(r["difference_without"] for r in rows),
         "difference": max(r["difference"] for r in rows),
         "largest": max(r["largest"] for r in rows),
-        "image_mean_error": round(max(abs(r["image_mean"][1] - r["image_mean"][2]) for r in rows), 2),
-        "floor_mean_error": round(max(abs(r["floor_mean"][1] - r["floor_mean"][2]) for r in rows), 2),
+        "image_mean_error": round(
+            max(abs(r["image_mean"][1] - r["image_mean"][2]) for r in rows), 2
+        ),
+        "floor_mean_error": round(
+            max(abs(r["floor_mean"][1] - r["floor_mean"][2]) for r in rows), 2
+        ),
         "rows": rows,
     }
 
@@ -111,15 +137,24 @@ def cost(rounds: int, steps: int) -> dict:
     names, rounds_of = ("published", NOTHING, *COSTED), list[dict[str, tuple[float, float]]]()
     with Simulator(SUITE, 0) as simulator:
         for seed in track(range(rounds), "cost"):
-            rounds_of.append({name: _round(simulator, name, steps) for name in random.Random(seed).sample(names, len(names))})
+            rounds_of.append(
+                {
+                    name: _round(simulator, name, steps)
+                    for name in random.Random(seed).sample(names, len(names))
+                }
+            )
     ratios = {name: [r[name][0] / r["published"][0] for r in rounds_of] for name in names[1:]}
     extra = {name: [r[name][1] - r["published"][1] for r in rounds_of] for name in names[1:]}
     return {
         "step_ms": round(statistics.median(r["published"][0] for r in rounds_of), 1),
         "reset_ms": round(statistics.median(r["published"][1] for r in rounds_of), 1),
         "step_ratio": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
-        "step_ratio_standard_error": {name: round(_error_of_median(found), 3) for name, found in ratios.items()},
-        "reset_extra_ms": {name: round(statistics.median(found), 1) for name, found in extra.items()},
+        "step_ratio_standard_error": {
+            name: round(_error_of_median(found), 3) for name, found in ratios.items()
+        },
+        "reset_extra_ms": {
+            name: round(statistics.median(found), 1) for name, found in extra.items()
+        },
         "steps": rounds * steps,
     }
 
@@ -145,13 +180,19 @@ def _milliseconds(work) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("results/perturbations.json"))
     parser.add_argument(
-        "--other-mujoco", type=Path, help="folder with MuJoCo 3.3.3, from pip install --target; without it the file's drift stays"
+        "--other-mujoco",
+        type=Path,
+        help="folder with MuJoCo 3.3.3, from pip install --target; without it the file's drift stays",
     )
     parser.add_argument("--rounds", type=int, default=24, help="rounds of the cost measurement")
-    parser.add_argument("--steps", type=int, default=8, help="control steps a round and perturbation")
+    parser.add_argument(
+        "--steps", type=int, default=8, help="control steps a round and perturbation"
+    )
     parser.add_argument("--pictures", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.pictures:
@@ -159,7 +200,9 @@ def main() -> None:
         return
     result = json.loads(args.out.read_text()) if args.out.exists() else {"command": ""}
     result |= {
-        "command": "\n".join(dict.fromkeys([*result["command"].split("\n"), f"python {shlex.join(sys.argv)}"])).strip(),
+        "command": "\n".join(
+            dict.fromkeys([*result["command"].split("\n"), f"python {shlex.join(sys.argv)}"])
+        ).strip(),
         "about": "mujoco_drift against MuJoCo 3.3.3's own pictures, and the cost of perturbations. No policy was run.",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU, shared with other work",
         "versions": versions(),
@@ -167,7 +210,10 @@ def main() -> None:
         **({"drift": drift(args.other_mujoco)} if args.other_mujoco else {}),
     }
     write_atomically(args.out, layout(result) + "\n")
-    print(json.dumps({k: v for k, v in result.get("drift", {}).items() if k != "rows"}, indent=1), json.dumps(result["cost"], indent=1))
+    print(
+        json.dumps({k: v for k, v in result.get("drift", {}).items() if k != "rows"}, indent=1),
+        json.dumps(result["cost"], indent=1),
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vla_tutorial.episodes import Sweep, read_sweep
-from vla_tutorial.record import write_atomically
-from vla_tutorial.stats import Rate, rate
+from vla_tutorial.files import write_atomically
+from vla_tutorial.stats.rates import Rate, rate
 
 ALIKE = ("suite", "max_steps", "wiring", "versions")
 """Keys of `sweep.json` that must be equal, beside the weights."""
@@ -24,18 +24,28 @@ ALIKE = ("suite", "max_steps", "wiring", "versions")
 
 def ended(sweep: Sweep) -> dict[tuple[str, int, int], tuple[bool, int]]:
     """(condition, task, init) → (success, steps)."""
-    return {(e.condition, e.task, e.init): (e.success, e.steps) for e in sweep.episodes if e.success is not None and e.steps is not None}
+    return {
+        (e.condition, e.task, e.init): (e.success, e.steps)
+        for e in sweep.episodes
+        if e.success is not None and e.steps is not None
+    }
 
 
 def share(different: Iterable[bool]) -> dict[str, object]:
     """How many differ, with Wilson's interval."""
     values = list(different)
     found: Rate = rate(sum(values), len(values))
-    return {"differ": found.successes, "of": found.episodes, "interval": [round(x, 5) for x in found.interval]}
+    return {
+        "differ": found.successes,
+        "of": found.episodes,
+        "interval": [round(x, 5) for x in found.interval],
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("a", type=Path)
     parser.add_argument("b", type=Path)
     parser.add_argument("--out", type=Path)
@@ -43,13 +53,18 @@ def main() -> None:
     a, b = read_sweep(args.a), read_sweep(args.b)
     unlike = [key for key in ALIKE if a.config[key] != b.config[key]]
     if unlike or a.config["policy"]["weights"] != b.config["policy"]["weights"]:
-        parser.exit(2, f"{args.a} and {args.b} are not the same run twice: they differ in {', '.join(unlike) or 'weights'}.\n")
+        parser.exit(
+            2,
+            f"{args.a} and {args.b} are not the same run twice: they differ in {', '.join(unlike) or 'weights'}.\n",
+        )
     first, second = ended(a), ended(b)
     both = sorted(first.keys() & second.keys())
     result = {
         "command": shlex.join(["python", *sys.argv]),
         "about": "The same episodes run twice: how many end otherwise, and how many in another number of steps.",
-        "machine": ", then ".join(" and ".join(sweep.config["machine"]["gpus"]) or "no GPU" for sweep in (a, b)),
+        "machine": ", then ".join(
+            " and ".join(sweep.config["machine"]["gpus"]) or "no GPU" for sweep in (a, b)
+        ),
         "versions": a.config["versions"],
         "outcomes": share(first[key][0] != second[key][0] for key in both),
         "steps": share(first[key][1] != second[key][1] for key in both),

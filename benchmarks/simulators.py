@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_tutorial.record import versions, write_atomically
+from vla_tutorial.files import write_atomically
+from vla_tutorial.provenance import machine, versions
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.results import machine
 
 STEPS = 120
 
@@ -32,13 +32,20 @@ def work(task, render, together, found):
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(STEPS):
             simulator.step(np.zeros(7))
-        found.put([1000 * (end - begin) / STEPS for end, begin in ((time.perf_counter(), wall), (time.process_time(), cpu))])
+        found.put(
+            [
+                1000 * (end - begin) / STEPS
+                for end, begin in ((time.perf_counter(), wall), (time.process_time(), cpu))
+            ]
+        )
 
 
 def measure(count, render):
     context = mp.get_context("spawn")
     together, found = context.Barrier(count), context.Queue()
-    processes = [context.Process(target=work, args=(k % 10, render, together, found)) for k in range(count)]
+    processes = [
+        context.Process(target=work, args=(k % 10, render, together, found)) for k in range(count)
+    ]
     for process in processes:
         process.start()
     wall, cpu = zip(*(found.get() for _ in processes), strict=True)
@@ -48,13 +55,22 @@ def measure(count, render):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
-    result = {"command": shlex.join(["python", *sys.argv]), "machine": machine([]), "versions": versions()}
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": machine([]),
+        "versions": versions(),
+    }
     for count in a.processes:
-        result[f"processes {count}"] = {"with picture": measure(count, True), "without": measure(count, False)}
+        result[f"processes {count}"] = {
+            "with picture": measure(count, True),
+            "without": measure(count, False),
+        }
         print(count, result[f"processes {count}"], flush=True)
     if a.out:
         write_atomically(a.out, json.dumps(result, indent=1) + "\n")

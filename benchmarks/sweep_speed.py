@@ -32,15 +32,16 @@ if __name__ == "__main__":  # the workers import this file too, and should not l
     import psutil
     import torch
 
+    from vla_tutorial.files import write_atomically
     from vla_tutorial.policies import load_policy
+    from vla_tutorial.provenance import machine, versions
     from vla_tutorial.ranges import parse_numbers
-    from vla_tutorial.record import record_episode, versions, write_atomically
+    from vla_tutorial.record import record_episode
     from vla_tutorial.sim import Simulator
-    from vla_tutorial.sweep.local import LocalCrew
+    from vla_tutorial.sweep.local_engine import LocalEngine
     from vla_tutorial.sweep.plan import Sweep
+    from vla_tutorial.sweep.policy_server import prompts, warm_up
     from vla_tutorial.sweep.run import run
-    from vla_tutorial.sweep.serving import prompts, warm_up
-    from vla_tutorial.training.results import machine
 
 
 class Watch:
@@ -71,7 +72,10 @@ class Watch:
     def answers(self) -> dict[str, dict[str, float]]:
         """Pictures in an answer → how many such answers there were, and the median of their times."""
         return {
-            str(size): {"answers": len(taken), "median_ms": round(1e3 * statistics.median(taken), 2)}
+            str(size): {
+                "answers": len(taken),
+                "median_ms": round(1e3 * statistics.median(taken), 2),
+            }
             for size, taken in sorted(self.batches.items())
         }
 
@@ -83,7 +87,9 @@ class Watch:
                 try:
                     if "spawn_main" in " ".join(child.cmdline()):
                         full = child.memory_full_info()
-                        self.memory.setdefault(child.pid, []).append((full.uss >> 20, getattr(full, "pss", full.rss) >> 20))
+                        self.memory.setdefault(child.pid, []).append(
+                            (full.uss >> 20, getattr(full, "pss", full.rss) >> 20)
+                        )
                 except psutil.Error:
                     continue
 
@@ -112,26 +118,42 @@ def plain(policy, plan) -> dict[str, float]:
                 for job in (j for j in plan.jobs() if j.task == task):
                     wiring, scene = plan.settings(job)
                     result = record_episode(
-                        policy, simulator, wiring, scene, Path(folder) / str(job.init), video=False, pictures=False, overwrite=True
+                        policy,
+                        simulator,
+                        wiring,
+                        scene,
+                        Path(folder) / str(job.init),
+                        video=False,
+                        pictures=False,
+                        overwrite=True,
                     )
                     steps, seconds = steps + result.steps, seconds + result.seconds
-    return {"steps": int(steps), "seconds": round(seconds, 2), "building_s": round(built, 1), "actions_per_s": round(steps / seconds, 2)}
+    return {
+        "steps": int(steps),
+        "seconds": round(seconds, 2),
+        "building_s": round(built, 1),
+        "actions_per_s": round(steps / seconds, 2),
+    }
 
 
-def sweep(policy, plan, workers: int, keep: Path | None) -> tuple[dict[str, object], list[bool | None]]:
+def sweep(
+    policy, plan, workers: int, keep: Path | None
+) -> tuple[dict[str, object], list[bool | None]]:
     """One sweep with so many workers, and how its episodes ended; `keep`: where its folder stays."""
     folder = Path(tempfile.mkdtemp())
     with Watch(policy) as watch:
         begin = time.perf_counter()
-        crew = LocalCrew(watch, workers, lambda: warm_up(policy, prompts(plan), workers))
-        run(plan, folder / "s", crew, workers)
+        engine = LocalEngine(watch, workers, lambda: warm_up(policy, prompts(plan), workers))
+        run(plan, folder / "s", engine, workers)
         wall = time.perf_counter() - begin
     episodes = journal(folder / "s")
     in_episodes, steps = sum(e["seconds"] for e in episodes), sum(e["steps"] for e in episodes)
     if keep:
         shutil.copytree(folder / "s", keep / f"workers_{workers}")
     shutil.rmtree(folder)
-    span = watch.last - watch.first or wall  # of a policy that runs in the workers nothing is seen here
+    span = (
+        watch.last - watch.first or wall
+    )  # of a policy that runs in the workers nothing is seen here
     found = {
         "steps": steps,
         "wall_s": round(wall, 2),
@@ -139,29 +161,49 @@ def sweep(policy, plan, workers: int, keep: Path | None) -> tuple[dict[str, obje
         "actions_per_s": round(steps / span, 2),
         "in_episodes_s": round(in_episodes, 2),
         "share_of_workers_time_in_episodes": round(in_episodes / workers / wall, 3),
-        "share_of_time_simulators_are_busy": round((in_episodes - crew.waited) / workers / wall, 3),
+        "share_of_time_simulators_are_busy": round(
+            (in_episodes - engine.waited) / workers / wall, 3
+        ),
         "policy_share_of_time": round(watch.inside / span, 3),
-        "mean_batch": round(watch.answered / answers, 2) if (answers := sum(map(len, watch.batches.values()))) else None,
+        "mean_batch": round(watch.answered / answers, 2)
+        if (answers := sum(map(len, watch.batches.values())))
+        else None,
         "by_batch": watch.answers(),
         "last_uss_of_a_worker_mib": sorted(samples[-1][0] for samples in watch.memory.values()),
-        "peak_uss_of_a_worker_mib": sorted(max(uss for uss, _ in samples) for samples in watch.memory.values()),
-        "peak_pss_of_a_worker_mib": sorted(max(pss for _, pss in samples) for samples in watch.memory.values()),
+        "peak_uss_of_a_worker_mib": sorted(
+            max(uss for uss, _ in samples) for samples in watch.memory.values()
+        ),
+        "peak_pss_of_a_worker_mib": sorted(
+            max(pss for _, pss in samples) for samples in watch.memory.values()
+        ),
     }
     return found, [e["success"] for e in episodes]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--policy", default="mini")
-    parser.add_argument("--random-openvla", type=Path, help="folder of random weights, as openvla_speed.py's phase load writes them")
+    parser.add_argument(
+        "--random-openvla",
+        type=Path,
+        help="folder of random weights, as openvla_speed.py's phase load writes them",
+    )
     parser.add_argument("--device")
     parser.add_argument("--suite", default="libero_object")
     parser.add_argument("--tasks", type=parse_numbers, default=(0, 1))
     parser.add_argument("--inits", type=parse_numbers, default=(0, 1))
     parser.add_argument("--max-steps", type=int, help="0: the suite's own", default=60)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--no-plain", action="store_true", help="leave out the rollouts one after the other")
-    parser.add_argument("--keep", type=Path, help="folder for the sweeps' folders (workers_16 …), for `vla-tutorial compare`")
+    parser.add_argument(
+        "--no-plain", action="store_true", help="leave out the rollouts one after the other"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for the sweeps' folders (workers_16 …), for `vla-tutorial compare`",
+    )
     parser.add_argument("--note", help="what else the machine was doing")
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
@@ -171,11 +213,20 @@ def main() -> None:
 
         complete(a.random_openvla)
     plan = Sweep(a.suite, a.tasks, a.inits, policy=name, max_steps=a.max_steps or None)
-    policy = load_policy(name, str(a.random_openvla) if a.random_openvla else None, **({"device": a.device} if a.device else {}))
+    policy = load_policy(
+        name,
+        str(a.random_openvla) if a.random_openvla else None,
+        **({"device": a.device} if a.device else {}),
+    )
     found = {
         "command": shlex.join(["python", *sys.argv]),
-        "about": "random weights of openvla-7b's shapes; no published checkpoint was run" if a.random_openvla else name,
-        "machine": {**machine([torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]), "load_before": os.getloadavg()},
+        "about": "random weights of openvla-7b's shapes; no published checkpoint was run"
+        if a.random_openvla
+        else name,
+        "machine": {
+            **machine([torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]),
+            "load_before": os.getloadavg(),
+        },
         "note": a.note,
         "versions": versions(),
         "policy": {k: v for k, v in policy.provenance.items() if k != "checkpoint"},
@@ -188,7 +239,9 @@ def main() -> None:
     for workers in a.workers:
         measured, ended = sweep(policy, plan, workers, a.keep)
         first = first or ended
-        measured["outcomes_that_differ_from_the_first_sweep"] = sum(one != other for one, other in zip(first, ended, strict=True))
+        measured["outcomes_that_differ_from_the_first_sweep"] = sum(
+            one != other for one, other in zip(first, ended, strict=True)
+        )
         found[f"workers {workers}"] = measured
         print(workers, json.dumps(measured), flush=True)
     found["machine"]["load_after"] = os.getloadavg()

@@ -38,7 +38,9 @@ class Golden:
 @cache
 def golden() -> Golden:
     raw = json.loads((FOLDER / "golden.json").read_text())
-    config = read_config(FOLDER / "config.json").with_vision_sizes(raw["vision_override"], raw.get("vision_mlp_hidden"))
+    config = read_config(FOLDER / "config.json").with_vision_sizes(
+        raw["vision_override"], raw.get("vision_mlp_hidden")
+    )
     with np.load(FOLDER / "golden.npz") as arrays:
         return Golden(config, raw, dict(arrays))
 

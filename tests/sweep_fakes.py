@@ -36,13 +36,19 @@ class Fake:
             time.sleep(3600)
 
     def reset(self, init, settle_steps, *perturbation):
-        self.init, self.steps, self.hand = init, 0, np.array([0.1 * init, 0.1 * self.task.index, 0.3])
+        self.init, self.steps, self.hand = (
+            init,
+            0,
+            np.array([0.1 * init, 0.1 * self.task.index, 0.3]),
+        )
         return self._see()
 
     def _see(self):
         rng = np.random.default_rng(np.abs(self.hand * 1e6).astype(int))
         image = np.broadcast_to(rng.integers(0, 256, (1, 1, 3), np.uint8), (224, 224, 3))
-        return Observation(image, self.hand.copy(), np.zeros(4), np.array([0.04, -0.04]), np.zeros(7))
+        return Observation(
+            image, self.hand.copy(), np.zeros(4), np.array([0.04, -0.04]), np.zeros(7)
+        )
 
     def step(self, action):
         time.sleep(STEP_SECONDS)
@@ -96,7 +102,12 @@ class Follow:
         self.batches.append(len(batch))
         if self.fail_after is not None and self.answered > self.fail_after:
             raise RuntimeError("the policy's own mistake")
-        return np.array([np.random.default_rng(list(item.pixels[0, 0])).integers(31744, 32000, 7) for item in batch])
+        return np.array(
+            [
+                np.random.default_rng(list(item.pixels[0, 0])).integers(31744, 32000, 7)
+                for item in batch
+            ]
+        )
 
     def close(self):
         pass
@@ -104,26 +115,40 @@ class Follow:
 
 def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
     """A small sweep with the real driver; `python tests/sweep_fakes.py OUT`."""
+    from vla_tutorial.cli.sweep import _ctrl_c
     from vla_tutorial.errors import TutorialError
-    from vla_tutorial.sweep.commands import _ctrl_c
-    from vla_tutorial.sweep.crew import Patience
-    from vla_tutorial.sweep.local import LocalCrew
+    from vla_tutorial.sweep.engine import Timeouts
+    from vla_tutorial.sweep.local_engine import LocalEngine
     from vla_tutorial.sweep.plan import Sweep
     from vla_tutorial.sweep.run import run
 
-    plan = Sweep(KEY, tuple(range(int(tasks))), tuple(range(int(inits))), ("published", "wrong_prompt"), "follow", max_steps=25)
+    plan = Sweep(
+        KEY,
+        tuple(range(int(tasks))),
+        tuple(range(int(inits))),
+        ("published", "wrong_prompt"),
+        "follow",
+        max_steps=25,
+    )
     fail_after = os.environ.get("SWEEP_FAKE_POLICY")
     with _ctrl_c() as stop, contextlib.suppress(KeyboardInterrupt):
         try:
-            crew = LocalCrew(Follow(fail_after and int(fail_after)), int(workers))
-            patience = Patience(float(step), float(build))
-            tally = run(
-                plan, Path(out), crew, int(workers), patience=patience, stopping=lambda: stop.asked > 0, watch=stop.check, say=print
+            engine = LocalEngine(Follow(fail_after and int(fail_after)), int(workers))
+            timeouts = Timeouts(float(step), float(build))
+            progress = run(
+                plan,
+                Path(out),
+                engine,
+                int(workers),
+                timeouts=timeouts,
+                stopping=lambda: stop.asked > 0,
+                watch=stop.check,
+                say=print,
             )
         except TutorialError as e:
             print(e)
             sys.exit(2)
-        sys.exit(0 if tally.done == tally.total else 130)
+        sys.exit(0 if progress.done == progress.total else 130)
     sys.exit(130)
 
 

@@ -10,12 +10,25 @@ ROOT = Path(__file__).parents[1]
 @cache
 def measured(condition="published"):
     """Rows of one condition on libero_object: 500 published ones, 200 and fewer of the others."""
-    path = "results/mini_attempt_2.json" if condition == "published" else "tests/data/mini_attempt_2_conditions.json"
+    path = (
+        "results/mini_attempt_2.json"
+        if condition == "published"
+        else "tests/data/mini_attempt_2_conditions.json"
+    )
     found = json.loads((ROOT / path).read_text())
     return (found if condition == "published" else found["conditions"][condition])["rows"]
 
 
-def episode(task=0, init=0, condition="published", success=True, steps=120, first_close=40, closes=1, **changes):
+def episode(
+    task=0,
+    init=0,
+    condition="published",
+    success=True,
+    steps=120,
+    first_close=40,
+    closes=1,
+    **changes,
+):
     """One line of `episodes.jsonl`."""
     outcome = {True: "success", False: "failure", None: "error"}[success]
     return {
@@ -37,13 +50,20 @@ def episode(task=0, init=0, condition="published", success=True, steps=120, firs
 
 def error(task=0, init=0, condition="published"):
     """An episode that broke."""
-    return episode(task, init, condition, None, None, None, None, error="worker died (signal 11)", attempt=2)
+    return episode(
+        task, init, condition, None, None, None, None, error="worker died (signal 11)", attempt=2
+    )
 
 
 def episodes(condition="published", inits=50):
     """The measured episodes of a condition as lines."""
     rows = [r for r in measured(condition) if r["init"] < inits]
-    return [episode(r["task"], r["init"], condition, r["success"], r["steps"], r["first_close"], r["closes"]) for r in rows]
+    return [
+        episode(
+            r["task"], r["init"], condition, r["success"], r["steps"], r["first_close"], r["closes"]
+        )
+        for r in rows
+    ]
 
 
 def write(folder, lines, **config):

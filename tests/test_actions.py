@@ -13,9 +13,15 @@ from vla_tutorial.errors import TutorialError
 
 FOLDER = Path(os.environ.get("VLA_GOLDEN") or Path(__file__).parent / "data/tiny_openvla")
 GOLDEN = np.load(FOLDER / "golden.npz")
-STATISTICS = actions.parse_statistics(json.loads((FOLDER / "config.json").read_text())["norm_stats"])
+STATISTICS = actions.parse_statistics(
+    json.loads((FOLDER / "config.json").read_text())["norm_stats"]
+)
 STATISTICS["dataset_statistics:None"] = next(
-    iter(actions.parse_statistics(json.loads((FOLDER / "dataset_statistics.json").read_text())).values())
+    iter(
+        actions.parse_statistics(
+            json.loads((FOLDER / "dataset_statistics.json").read_text())
+        ).values()
+    )
 )
 VECTORS = [key for key in GOLDEN.files if ".action." in key]
 
@@ -36,9 +42,14 @@ def test_decode_is_bit_equal(vector):
     assert np.array_equal(out, GOLDEN[vector])
 
 
-@pytest.mark.parametrize("case", [k.removesuffix(".libero_env_action") for k in GOLDEN.files if k.endswith("libero_env_action")])
+@pytest.mark.parametrize(
+    "case",
+    [k.removesuffix(".libero_env_action") for k in GOLDEN.files if k.endswith("libero_env_action")],
+)
 def test_libero_action_is_bit_equal(case):
-    key = next(k for k in GOLDEN.files if k.startswith(f"{case}.action.") and not k.endswith(":None"))
+    key = next(
+        k for k in GOLDEN.files if k.startswith(f"{case}.action.") and not k.endswith(":None")
+    )
     assert np.array_equal(actions.to_libero(GOLDEN[key]), GOLDEN[f"{case}.libero_env_action"])
 
 
@@ -59,11 +70,15 @@ def test_encode_is_within_half_a_bin(rng):
     statistics = embedded_statistics()["libero_object"]
     x = rng.uniform(statistics.q01, statistics.q99, (1000, 7))
     error = np.abs(actions.decode(actions.encode(x, statistics), statistics) - x)
-    assert (error <= (statistics.q99 - statistics.q01) / 255 / 2 * (1 + 1e-9) + (~statistics.mask) / 255).all()
+    assert (
+        error <= (statistics.q99 - statistics.q01) / 255 / 2 * (1 + 1e-9) + (~statistics.mask) / 255
+    ).all()
 
 
 def test_gripper_mapping():
-    gripper = lambda mapping: [actions.to_libero([0, 0, 0, 0, 0, 0, g], mapping)[6] for g in (0.0, 0.4, 1.0)]  # noqa: E731
+    gripper = lambda mapping: [
+        actions.to_libero([0, 0, 0, 0, 0, 0, g], mapping)[6] for g in (0.0, 0.4, 1.0)
+    ]  # noqa: E731
     assert gripper("binarised") == [1, 1, -1]
     assert gripper("inverted") == [-1, -1, 1]
     assert gripper("continuous") == pytest.approx([1, 0.2, -1])
@@ -111,7 +126,9 @@ def test_unknown_key_lists_and_suggests():
         actions.find_statistics("libero_objct", embedded_statistics())
 
 
-@pytest.mark.parametrize("entry", [{}, {"action": {"q01": [0]}}, {"action": {"q01": [0], "q99": [1, 2]}}])
+@pytest.mark.parametrize(
+    "entry", [{}, {"action": {"q01": [0]}}, {"action": {"q01": [0], "q99": [1, 2]}}]
+)
 def test_bad_statistics(entry):
     with pytest.raises(TutorialError, match="Action statistics"):
         ActionStatistics.from_json(entry)

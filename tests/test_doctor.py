@@ -7,7 +7,9 @@ from vla_tutorial.errors import TutorialError
 def test_this_machine_is_fit():
     findings = {f.check: f for f in doctor.examine()}
     assert [f for f in findings.values() if f.verdict == "fail"] == []
-    assert {"MuJoCo", "GL backend", "Rendered frame", "GPU", "Statistics keys", "Video"} <= set(findings)
+    assert {"MuJoCo", "GL backend", "Rendered frame", "GPU", "Statistics keys", "Video"} <= set(
+        findings
+    )
 
 
 def test_other_mujoco_fails(monkeypatch):
@@ -19,7 +21,11 @@ def test_other_mujoco_fails(monkeypatch):
 
 def test_darker_floor_fails(monkeypatch):
     reference = doctor.reference_frame()
-    monkeypatch.setattr(doctor, "reference_frame", lambda: {"sha256": {}, "grid": (np.array(reference["grid"]) - 40).tolist()})
+    monkeypatch.setattr(
+        doctor,
+        "reference_frame",
+        lambda: {"sha256": {}, "grid": (np.array(reference["grid"]) - 40).tolist()},
+    )
     finding = doctor.check_frame()
     assert finding.verdict == "fail"
     assert "40 grey levels" in finding.detail

@@ -19,12 +19,19 @@ def test_reads_what_mini_did(tmp_path):
     assert len(sweep.episodes) == 700
     assert sum(e.success for e in sweep.of("published")) == 482
     assert sweep.conditions == ("published", "no_flip")
-    assert [(e.task, e.init) for e in sweep.of("no_flip")] == sorted((r["task"], r["init"]) for r in sweep_folder.measured("no_flip"))
+    assert [(e.task, e.init) for e in sweep.of("no_flip")] == sorted(
+        (r["task"], r["init"]) for r in sweep_folder.measured("no_flip")
+    )
     assert sweep.notes == ("700 of 1000 planned episodes have ended.",)
 
 
 def test_published_comes_first_and_unknown_conditions_are_named(tmp_path):
-    sweep = read_sweep(sweep_folder.write(tmp_path, [episode(condition=c) for c in ("no_flip", "published", "no_flip+wrong_prompt")]))
+    sweep = read_sweep(
+        sweep_folder.write(
+            tmp_path,
+            [episode(condition=c) for c in ("no_flip", "published", "no_flip+wrong_prompt")],
+        )
+    )
     assert sweep.conditions == ("published", "no_flip", "no_flip+wrong_prompt")
     with pytest.raises(TutorialError, match=r"Did you mean 'no_flip'\?.*has episodes of"):
         sweep.of("noflip")
@@ -63,11 +70,17 @@ def test_a_last_line_of_zeros_or_half_a_letter_is_cut_off_too(tmp_path):
         ("", "not JSON"),
         ("null", "no JSON object"),
         ("[1, 2]", "no JSON object"),
-        (json.dumps({"suite": "libero_object", "task": 0}), "without init, condition, success, outcome"),
+        (
+            json.dumps({"suite": "libero_object", "task": 0}),
+            "without init, condition, success, outcome",
+        ),
         (json.dumps(episode(task="3")), "where task is '3'"),
         (json.dumps(episode(task=True)), "where task is True"),
         (json.dumps(episode(seconds="1 s")), "where seconds is '1 s'"),
-        (json.dumps(episode(success=True, outcome="failure")), "where success is True and outcome is 'failure'"),
+        (
+            json.dumps(episode(success=True, outcome="failure")),
+            "where success is True and outcome is 'failure'",
+        ),
         (json.dumps(episode(success=None, outcome="incomplete")), "outcome is 'incomplete'"),
         (json.dumps(episode(suite="libero_10")), "of suite 'libero_10'"),
     ],
@@ -93,7 +106,10 @@ def test_an_episode_twice_is_refused(tmp_path):
     [
         (lambda f: (f / "sweep.json").unlink(), "holds no sweep.json"),
         (lambda f: (f / "sweep.json").write_text("{"), "not JSON"),
-        (lambda f: (f / "sweep.json").write_text('{"format": 0, "suite": "x"}'), "format 0; this version reads 1"),
+        (
+            lambda f: (f / "sweep.json").write_text('{"format": 0, "suite": "x"}'),
+            "format 0; this version reads 1",
+        ),
         (lambda f: (f / "sweep.json").write_text("[]"), "format None"),
         (lambda f: (f / "sweep.json").write_text('{"format": 1}'), "names no suite"),
         (lambda f: (f / "episodes.jsonl").unlink(), "ended no episode yet"),

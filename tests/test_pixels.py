@@ -22,7 +22,9 @@ def test_unknown_orientation_suggests_the_nearest(image):
         pixels.orient(image, "rotate180")
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)]
+)
 def test_wrong_pictures_are_named(bad):
     with pytest.raises(TutorialError, match="uint8 RGB; got"):
         pixels.prepare(bad, Wiring("libero_object"))

@@ -9,7 +9,10 @@ from vla_tutorial.wiring import Wiring
 WIRING = Wiring(unnorm_key="libero_object")
 
 
-@pytest.mark.parametrize(("letter_case", "words"), [("lower", "pick up x"), ("as_given", "Pick Up x"), ("upper", "PICK UP X")])
+@pytest.mark.parametrize(
+    ("letter_case", "words"),
+    [("lower", "pick up x"), ("as_given", "Pick Up x"), ("upper", "PICK UP X")],
+)
 def test_template_and_letter_case(letter_case, words):
     text = prompt.build(replace(WIRING, letter_case=letter_case), "Pick Up x").text
     assert text == f"In: What action should the robot take to {words}?\nOut:"
@@ -20,7 +23,10 @@ def test_template_and_letter_case(letter_case, words):
     [([1, 5], True, [1, 5, 29871]), ([1, 5, 29871], True, [1, 5, 29871]), ([1, 5], False, [1, 5])],
 )
 def test_empty_token(ids, empty_token, expected):
-    assert prompt.token_ids(prompt.Prompt("x", empty_token), lambda text: {"input_ids": ids}) == expected
+    assert (
+        prompt.token_ids(prompt.Prompt("x", empty_token), lambda text: {"input_ids": ids})
+        == expected
+    )
 
 
 def test_template_without_a_place_for_the_instruction():

@@ -23,12 +23,20 @@ WIRING = Wiring(unnorm_key="libero_object", max_steps=12)
 
 @pytest.fixture
 def episode(simulator, expert, tmp_path):
-    return tmp_path / "episode", record_episode(expert, simulator, WIRING, SCENE, tmp_path / "episode")
+    return tmp_path / "episode", record_episode(
+        expert, simulator, WIRING, SCENE, tmp_path / "episode"
+    )
 
 
 def test_folder_holds_everything(episode, read_json):
     folder, result = episode
-    assert sorted(p.name for p in folder.iterdir()) == ["agentview.png", "episode.json", "episode.mp4", "gripper.png", "steps.jsonl"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "agentview.png",
+        "episode.json",
+        "episode.mp4",
+        "gripper.png",
+        "steps.jsonl",
+    ]
     entry = read_json(folder / "episode.json")
     assert (entry["success"], entry["steps"], entry["task"], entry["init"]) == (False, 12, 0, 0)
     assert entry["wiring"]["unnorm_key"] == "libero_object"
@@ -38,16 +46,28 @@ def test_folder_holds_everything(episode, read_json):
     assert result.success is False
     lines = record.read_steps(folder)
     assert [line["step"] for line in lines] == list(range(12))
-    assert {"img_mean", "action", "reward", "tokens", "eef_pos", "gripper_qpos", "img_quarters", "img_channels", "img_sharpness"} <= set(
-        lines[0]
-    )
+    assert {
+        "img_mean",
+        "action",
+        "reward",
+        "tokens",
+        "eef_pos",
+        "gripper_qpos",
+        "img_quarters",
+        "img_channels",
+        "img_sharpness",
+    } <= set(lines[0])
 
 
 def test_picture_fields():
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2, 2:, 0] = 240  # red, top right
     fields = record.picture_fields(image)
-    assert fields["img_quarters"] == [0, 80, 0, 0] and fields["img_channels"] == [60, 0, 0] and fields["img_mean"] == 20
+    assert (
+        fields["img_quarters"] == [0, 80, 0, 0]
+        and fields["img_channels"] == [60, 0, 0]
+        and fields["img_mean"] == 20
+    )
     assert fields["img_sharpness"] == pytest.approx(
         2 * 2 * 240 / 36, abs=0.01
     )  # two edges of two pixels, in one channel, of 12 pairs each way
@@ -82,7 +102,10 @@ def test_wrong_unnorm_key_leaves_the_arm_nearly_still(simulator, expert):
     wiring, scene = apply(["wrong_unnorm_key"], replace(WIRING, max_steps=60), SCENE)
     still = list(rollout(expert, simulator, wiring, scene))
     right = list(rollout(expert, simulator, replace(WIRING, max_steps=60), SCENE))
-    travel = [np.linalg.norm(run[-1].observation.eef_pos - run[0].observation.eef_pos) for run in (still, right)]
+    travel = [
+        np.linalg.norm(run[-1].observation.eef_pos - run[0].observation.eef_pos)
+        for run in (still, right)
+    ]
     assert travel[0] < 0.05 < 0.2 < travel[1]
     assert not still[-1].done
 
@@ -185,4 +208,7 @@ def test_foreign_key_must_be_supplied_on_purpose(expert):
     policy = _WithOwnKeys(expert)
     with pytest.raises(TutorialError, match="embedded_statistics=True"):
         statistics_for(policy, Wiring(unnorm_key="bridge_orig"))
-    assert statistics_for(policy, Wiring(unnorm_key="bridge_orig", embedded_statistics=True)).q99[0] < 0.03
+    assert (
+        statistics_for(policy, Wiring(unnorm_key="bridge_orig", embedded_statistics=True)).q99[0]
+        < 0.03
+    )

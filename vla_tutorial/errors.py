@@ -22,4 +22,6 @@ def unknown(kind: str, value: str, known: Iterable[str], remedy: str = "") -> Tu
     names = list(known)
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return TutorialError(f"Unknown {kind} {value!r}.{hint} Known: {', '.join(names) or 'none'}. {remedy}".strip())
+    return TutorialError(
+        f"Unknown {kind} {value!r}.{hint} Known: {', '.join(names) or 'none'}. {remedy}".strip()
+    )

@@ -43,21 +43,29 @@ class Step:
 def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
     """Run one episode, yielding each step; it ends with success or at the step limit."""
     statistics = statistics_for(policy, wiring)
-    instruction = prompt.build(wiring, scene.told(simulator.task.instruction))
+    instruction = prompt.build(wiring, scene.instruction_for(simulator.task.instruction))
     limit = wiring.max_steps or step_limit(scene.suite)
-    state = PrivilegedState(simulator.model, simulator.data, simulator.bodies, simulator.targets) if policy.privileged else None
-    observation = simulator.reset(scene.init, wiring.settle_steps, scene.perturbation)
+    observation = simulator.start(scene, wiring.settle_steps)
+    state = privileged_state(simulator, scene) if policy.privileged else None
     frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
         tokens = policy.predict([PolicyInput(seen, instruction, state)])[0]
-        action = actions.to_libero(actions.decode(tokens, statistics), wiring.gripper, wiring.translation_gain)
+        action = actions.to_libero(
+            actions.decode(tokens, statistics), wiring.gripper, wiring.translation_gain
+        )
         after, reward, done = simulator.step(action)
         yield Step(step, observation, seen, tokens, action, reward, done)
         if done:
             return
         observation = after
         frames.append(observation.image)
+
+
+def privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
+    """What a privileged policy may read: the simulator's state and the objects that the scene asks for."""
+    targets = (scene.target,) if scene.target else simulator.targets
+    return PrivilegedState(simulator.model, simulator.data, simulator.bodies, targets)
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
@@ -67,7 +75,9 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
         TutorialError: the key does not exist there; says how to supply the embedded statistics on purpose.
     """
     own = policy.statistics
-    known = {**actions.embedded_statistics(), **own} if wiring.embedded_statistics or not own else own
+    known = (
+        {**actions.embedded_statistics(), **own} if wiring.embedded_statistics or not own else own
+    )
     try:
         return actions.find_statistics(wiring.unnorm_key, known)
     except TutorialError as e:

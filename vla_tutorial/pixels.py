@@ -37,7 +37,9 @@ Float32 = NDArray[np.float32]
 def check_image(image: Uint8) -> None:
     """Raise a TutorialError unless `image` is (H, W, 3) uint8."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TutorialError(f"A picture is (height, width, 3) uint8 RGB; got {image.shape} {image.dtype}.")
+        raise TutorialError(
+            f"A picture is (height, width, 3) uint8 RGB; got {image.shape} {image.dtype}."
+        )
 
 
 def orient(image: Uint8, orientation: Orientation) -> Uint8:
@@ -74,7 +76,9 @@ def _lanczos3(x: Float32) -> Float32:
     three, pi = np.float32(3), np.float32(np.pi)
     near = np.maximum(x, np.float32(1e-3))
     value = three * _sin(pi * near) * _sin(pi * near / three) / (pi * pi * near * near)
-    return np.where(x > three, np.float32(0), np.where(x <= np.float32(1e-3), np.float32(1), value)).astype(np.float32)
+    return np.where(
+        x > three, np.float32(0), np.where(x <= np.float32(1e-3), np.float32(1), value)
+    ).astype(np.float32)
 
 
 @cache
@@ -89,7 +93,9 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     rows, columns, values = [], [], []
     for i, (a, b, c) in enumerate(zip(first, last, centre, strict=True)):
         source = np.arange(a, b + 1)
-        w = _lanczos3(np.abs((source.astype(np.float32) + np.float32(0.5) - c) * (np.float32(1) / stretch)))
+        w = _lanczos3(
+            np.abs((source.astype(np.float32) + np.float32(0.5) - c) * (np.float32(1) / stretch))
+        )
         total = np.float32(0)
         for v in w:  # one by one: numpy's pairwise sum differs in the last bit
             total += v
@@ -145,7 +151,10 @@ def prepare(image: Uint8, wiring: Wiring) -> Uint8:
 def normalisation_table() -> Float32:
     """(6, 256) float32: what each grey level becomes in each of the six channels, three for DINOv2 and three for SigLIP."""
     level = np.arange(256, dtype=np.float32) / np.float32(255)
-    mean, std = (np.array(v, np.float32).reshape(6, 1) for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD)))
+    mean, std = (
+        np.array(v, np.float32).reshape(6, 1)
+        for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD))
+    )
     return (level - mean) / std
 
 

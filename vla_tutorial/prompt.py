@@ -38,7 +38,9 @@ class Tokenizer(Protocol):
 
 def build(wiring: Wiring, instruction: str) -> Prompt:
     """Put `instruction` (LIBERO's `task.language`, or a paraphrase) into the wiring's template."""
-    text = {"lower": instruction.lower(), "as_given": instruction, "upper": instruction.upper()}[wiring.letter_case]
+    text = {"lower": instruction.lower(), "as_given": instruction, "upper": instruction.upper()}[
+        wiring.letter_case
+    ]
     return Prompt(wiring.prompt_template.format(instruction=text), wiring.empty_token)
 
 

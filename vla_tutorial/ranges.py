@@ -19,7 +19,9 @@ def parse_numbers(text: str) -> tuple[int, ...]:
         if not low.isdecimal() or (dash and not high.isdecimal()):
             raise TutorialError(f"{text!r} is no list of numbers. Expected, for example, 0-3,7.")
         if dash and int(high) < int(low):
-            raise TutorialError(f"The range {part.strip()} in {text!r} runs backwards. Expected the smaller number first: {high}-{low}.")
+            raise TutorialError(
+                f"The range {part.strip()} in {text!r} runs backwards. Expected the smaller number first: {high}-{low}."
+            )
         found += range(int(low), int(high or low) + 1)
     return tuple(found)
 

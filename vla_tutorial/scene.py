@@ -41,7 +41,13 @@ class Perturbation:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range or makes no sense."""
-        ranges = {"camera_degrees": (-90, 90), "light": (0, 2), "camera_noise": (0, 128), "friction": (0.1, 10), "nudge": (0, 2**31)}
+        ranges = {
+            "camera_degrees": (-90, 90),
+            "light": (0, 2),
+            "camera_noise": (0, 128),
+            "friction": (0.1, 10),
+            "nudge": (0, 2**31),
+        }
         for name, (low, high) in ranges.items():
             if not low <= (value := getattr(self, name)) <= high:
                 raise TutorialError(f"{name} is {value}; expected {low} … {high}.")
@@ -59,7 +65,11 @@ class Scene:
         suite: for example "libero_object".
         task: number within the suite.
         init: number of the saved initial state.
-        instruction: what the policy is told; None takes the task's own instruction, "" tells it nothing.
+        instruction: the sentence that the policy gets; None takes the task's own, "" is an empty one.
+        target: another object of a libero_object scene, for example "milk_1". It is asked for in place
+            of the task's own, and the episode succeeds when it lies in the basket. None keeps the task's.
+        layout_seed: seed of a random layout (`sim.layouts`) that replaces the saved initial state; None
+            keeps the saved one.
         perturbation: what differs from the world as LIBERO made it.
     """
 
@@ -68,7 +78,17 @@ class Scene:
     init: int
     instruction: str | None = None
     perturbation: Perturbation = field(default=UNPERTURBED)
+    target: str | None = None
+    layout_seed: int | None = None
 
-    def told(self, own: str) -> str:
-        """What the policy is told, where `own` is the task's own instruction."""
-        return own if self.instruction is None else self.instruction
+    def instruction_for(self, own: str) -> str:
+        """The sentence that the policy gets, where `own` is the task's own instruction."""
+        if self.instruction is not None:
+            return self.instruction
+        return pick_up_sentence(self.target) if self.target else own
+
+
+def pick_up_sentence(target: str) -> str:
+    """LIBERO-object's sentence for an object: the one for "bbq_sauce_1" asks for the bbq sauce."""
+    name = target.rsplit("_", 1)[0].replace("_", " ")
+    return f"pick up the {name} and place it in the basket"

@@ -70,7 +70,11 @@ class Wiring:
             raise TutorialError(
                 f"frame_delay={self.frame_delay}, translation_gain={self.translation_gain}: expected frame_delay ≥ 0 and a positive gain."
             )
-        if self.settle_steps < 0 or self.camera_size < 1 or (self.max_steps is not None and self.max_steps < 1):
+        if (
+            self.settle_steps < 0
+            or self.camera_size < 1
+            or (self.max_steps is not None and self.max_steps < 1)
+        ):
             raise TutorialError(
                 f"settle_steps={self.settle_steps}, camera_size={self.camera_size}, max_steps={self.max_steps}: "
                 "expected settle_steps ≥ 0, camera_size ≥ 1 and max_steps ≥ 1 (or None)."

@@ -54,13 +54,15 @@ def value(address: str) -> Any:
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
         except (KeyError, IndexError, TypeError, ValueError) as e:
-            raise KeyError(f"results/{file}.json has no {path!r}: no {key!r} in {list(found)[:20] if found else found!r}") from e
+            raise KeyError(
+                f"results/{file}.json has no {path!r}: no {key!r} in {list(found)[:20] if found else found!r}"
+            ) from e
     return found
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, each end in [0, 1] (Wilson 1927)."""
-    from vla_tutorial import stats
+    from vla_tutorial.stats import rates as stats
 
     return stats.wilson(successes, episodes)
 
@@ -100,7 +102,7 @@ def _tidy(number: float) -> str:
 
 
 def one_close(address: str) -> str:
-    """Share of the successful episodes in which the gripper closes exactly once."""
+    """Shard of the successful episodes in which the gripper closes exactly once."""
     rows = [r for r in value(address)["rows"] if r["success"]]
     return share(sum(r["closes"] == 1 for r in rows), len(rows))
 
@@ -111,13 +113,13 @@ def failures(*addresses: str) -> list[dict[str, Any]]:
 
 
 def caught(*addresses: str) -> str:
-    """Share of the failures in which the gripper never closes or closes before step `EARLY`."""
+    """Shard of the failures in which the gripper never closes or closes before step `EARLY`."""
     rows = failures(*addresses)
     return share(sum(r["first_close"] is None or r["first_close"] < EARLY for r in rows), len(rows))
 
 
 def false_alarms(address: str) -> str:
-    """Share of the successes that the same rule would call failures."""
+    """Shard of the successes that the same rule would call failures."""
     rows = [r for r in value(address)["rows"] if r["success"]]
     return share(sum(r["first_close"] is None or r["first_close"] < EARLY for r in rows), len(rows))
 
@@ -148,14 +150,21 @@ def _machine(made: Any) -> str:
     if "device" in made:
         return str(made["device"])
     gpus = made["gpus"]
-    names = f"{len(gpus)} × {gpus[0]}" if len(set(gpus)) == 1 and len(gpus) > 1 else ", ".join(gpus) or "no GPU"
+    names = (
+        f"{len(gpus)} × {gpus[0]}"
+        if len(set(gpus)) == 1 and len(gpus) > 1
+        else ", ".join(gpus) or "no GPU"
+    )
     return f"{names}; {made['cpus']} × {made['cpu']}"
 
 
 def software(name: str) -> str:
     """The versions that a result file records."""
     found = results(name)
-    return _software(found.get("versions") or {k: v for k, v in found.get("machine", {}).items() if k not in ("device", "date")})
+    return _software(
+        found.get("versions")
+        or {k: v for k, v in found.get("machine", {}).items() if k not in ("device", "date")}
+    )
 
 
 def _software(listed: Mapping[str, str]) -> str:
@@ -167,7 +176,9 @@ def results_listed() -> list[dict[str, Any]]:
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
         found, name = results(path.stem), path.stem
-        made = found.get("date") or (found["machine"].get("date") if isinstance(found.get("machine"), dict) else None)
+        made = found.get("date") or (
+            found["machine"].get("date") if isinstance(found.get("machine"), dict) else None
+        )
         rows.append(
             {
                 "name": f"{name}.json",
@@ -182,12 +193,19 @@ def results_listed() -> list[dict[str, Any]]:
                 "complete": found.get("complete", True),
             }
         )
-    return rows + [_sweep_listed(path.parent) for path in sorted(book_sweeps.SWEEPS.glob("*/sweep.json"))]
+    return rows + [
+        _sweep_listed(path.parent) for path in sorted(book_sweeps.SWEEPS.glob("*/sweep.json"))
+    ]
 
 
 def _sweep_listed(folder: Path) -> dict[str, Any]:
     found = book_sweeps.listed(folder)
-    return {**found, "machine": _machine(found["machine"]), "software": _software(found["versions"]), "seconds": None}
+    return {
+        **found,
+        "machine": _machine(found["machine"]),
+        "software": _software(found["versions"]),
+        "seconds": None,
+    }
 
 
 def conditions() -> list[dict[str, Any]]:
@@ -199,7 +217,11 @@ def conditions() -> list[dict[str, Any]]:
     wiring, scene = Wiring(unnorm_key="libero_object"), Scene("libero_object", task=0, init=0)
     kept = ("name", "family", "boundary", "teaches", "claims", "seen_in", "level", "unit")
     return [
-        {**{key: getattr(c, key) for key in kept}, "changes": changed_settings(c, wiring, scene), "seen": _seen(c.name)}
+        {
+            **{key: getattr(c, key) for key in kept},
+            "changes": changed_settings(c, wiring, scene),
+            "seen": _seen(c.name),
+        }
         for c in CATALOGUE.values()
     ]
 
@@ -237,7 +259,7 @@ def sweep_rate(folder: str) -> str:
 
 def mysteries() -> dict[str, str]:
     """The lab's unnamed episodes: letter → condition."""
-    from vla_tutorial.checks import MYSTERIES
+    from vla_tutorial.lab.checks import MYSTERIES
 
     return dict(MYSTERIES)
 
@@ -246,7 +268,9 @@ def pairs(condition: str) -> tuple[int, int]:
     """Starts from which only the published wiring succeeds, and only the condition."""
     found = results("mini_conditions")
     base = {(r["task"], r["init"]): r["success"] for r in found["baseline"]["rows"]}
-    both = [(base[r["task"], r["init"]], r["success"]) for r in found["conditions"][condition]["rows"]]
+    both = [
+        (base[r["task"], r["init"]], r["success"]) for r in found["conditions"][condition]["rows"]
+    ]
     return sum(a and not b for a, b in both), sum(b and not a for a, b in both)
 
 
@@ -259,23 +283,41 @@ def claims() -> list[dict[str, Any]]:
 def packages() -> list[tuple[str, str]]:
     """(package, pinned version) of what this project asks for by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = project["dependencies"] + [p for extra in ("book", "dev") for p in project["optional-dependencies"][extra]]
+    asked = project["dependencies"] + [
+        p for extra in ("book", "dev") for p in project["optional-dependencies"][extra]
+    ]
     names = [re.split(r"[=<>\[ ]", p)[0] for p in asked]
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split() if "==" in line)
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+        if "==" in line
+    )
     exact = {k.lower().replace("_", "-"): v for k, v in pins.items()}
-    return sorted({(n, exact[n.lower().replace("_", "-")]) for n in names if n.lower().replace("_", "-") in exact})
+    return sorted(
+        {
+            (n, exact[n.lower().replace("_", "-")])
+            for n in names
+            if n.lower().replace("_", "-") in exact
+        }
+    )
 
 
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
     )
     functions = (
         value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
         software, results_listed, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
         book_sweeps.counted, book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
     )  # fmt: skip
-    made.globals.update({f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE)
+    made.globals.update(
+        {f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE
+    )
     made.filters |= {"cell": cell, "anchor": anchor}
     return made
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vla_tutorial.conditions import CATALOGUE, Condition, apply, changed_settings
-from vla_tutorial.demo import SCENE, WIRING
 from vla_tutorial.pixels import SIZE, orient, prepare
 from vla_tutorial.sim import Simulator
+from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 from vla_tutorial.wiring import Orientation
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
@@ -24,20 +24,27 @@ def orientations(simulator: Simulator) -> Image.Image:
     """One frame as the published protocol turns it, with the chapter's flip alone, and as MuJoCo renders it."""
     image = simulator.reset(0).image
     nothing = np.zeros((image.shape[0], GAP, 4), np.uint8)
-    parts = [part for o in ORIENTATIONS for part in (np.dstack([orient(image, o), np.full_like(image[..., :1], 255)]), nothing)][:-1]
+    parts = [
+        part
+        for o in ORIENTATIONS
+        for part in (np.dstack([orient(image, o), np.full_like(image[..., :1], 255)]), nothing)
+    ][:-1]
     return Image.fromarray(np.concatenate(parts, axis=1))
 
 
 def shown(condition: Condition) -> bool:
     """Whether a condition changes the first picture: not the words, not the motion, and not what only shows later."""
     later = {"frame_delay", "friction", "nudge"}
-    return condition.boundary in ("pixels", "simulator", "shift") and not later & changed_settings(condition, WIRING, SCENE).keys()
+    return (
+        condition.boundary in ("pixels", "simulator", "shift")
+        and not later & changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE).keys()
+    )
 
 
 def first_pictures(simulator: Simulator) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Name and (224, 224, 3) uint8: what a policy gets first, published and under each condition that changes it."""
     for name in (None, *(c.name for c in CATALOGUE.values() if shown(c))):
-        wiring, scene = apply([name] if name else [], WIRING, SCENE)
+        wiring, scene = apply([name] if name else [], PUBLISHED_WIRING, PUBLISHED_SCENE)
         image = simulator.reset(scene.init, wiring.settle_steps, scene.perturbation).image
         yield name or "published", prepare(image, wiring)
 
@@ -51,13 +58,15 @@ def sheet(pictures: list[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
         row, column = divmod(number, COLUMNS)
         x, y = column * (SIZE + GAP), row * (SIZE + CAPTION)
         page.paste(Image.fromarray(picture), (x, y))
-        draw.text((x + SIZE // 2, y + SIZE + CAPTION // 2), name, fill="black", anchor="mm", font_size=14)
+        draw.text(
+            (x + SIZE // 2, y + SIZE + CAPTION // 2), name, fill="black", anchor="mm", font_size=14
+        )
     return page
 
 
 def main() -> None:
     """Write both pictures."""
-    with Simulator(SCENE.suite, SCENE.task) as simulator:
+    with Simulator(PUBLISHED_SCENE.suite, PUBLISHED_SCENE.task) as simulator:
         orientations(simulator).save(IMAGES / "orientations.webp", quality=85)
         sheet(list(first_pictures(simulator))).save(IMAGES / "conditions.webp", quality=85)
 

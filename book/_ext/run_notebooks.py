@@ -32,7 +32,8 @@ CACHE = ROOT / "_build" / ".jupyter_cache"
 INPUTS = (
     "vla_tutorial/**/*.py",
     "vla_tutorial/data/*",
-    "vla_tutorial/static/*",
+    "vla_tutorial/**/*.js",
+    "vla_tutorial/**/*.jinja",
     "vla_tutorial/weights/**/*",
     "results/*.json",
     "results/sweeps/*/*",
@@ -70,7 +71,12 @@ def run(path: Path, threads: int) -> tuple[nbformat.NotebookNode, float]:
     notebook, started = nbformat.read(path, as_version=4), time.perf_counter()
     kernel = dict(notebook.metadata.kernelspec)
     place = {"metadata": {"path": str(path.parent)}}
-    options = {"kernel_name": "python3", "record_timing": False, "store_widget_state": False, "extra_arguments": QUIET}
+    options = {
+        "kernel_name": "python3",
+        "record_timing": False,
+        "store_widget_state": False,
+        "extra_arguments": QUIET,
+    }
     NotebookClient(notebook, timeout=TIMEOUT, resources=place, **options).execute()
     notebook.metadata.kernelspec = kernel  # as in the file: the cache finds a notebook by it and by its cells' code and metadata
     return notebook, time.perf_counter() - started
@@ -108,12 +114,16 @@ def missing(cache: Any, paths: Iterable[Path]) -> list[Path]:
 
 def main() -> None:
     """Run what has to run; exit code 1 when a notebook fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="notebooks at a time")
     args = parser.parse_args()
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     cache, failed, started = prepare(), [], time.perf_counter()
-    todo = missing(cache, [ROOT / f"{name}.ipynb" for name in listed(toc) if name.startswith("notebooks/")])
+    todo = missing(
+        cache, [ROOT / f"{name}.ipynb" for name in listed(toc) if name.startswith("notebooks/")]
+    )
     with ProcessPoolExecutor(args.jobs) as pool:
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         jobs = {pool.submit(run, path, threads): path for path in todo}
@@ -125,10 +135,15 @@ def main() -> None:
                 failed.append(path.stem)
                 print(f"{path.stem}: FAILED\n{plain(str(e))}", file=sys.stderr, flush=True)
                 continue
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": round(seconds, 1)})
+            bundle = CacheBundleIn(
+                notebook, str(path), data={"execution_seconds": round(seconds, 1)}
+            )
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             print(f"{path.stem}: {seconds:.0f} s", flush=True)
-    print(f"{len(todo)} run in {time.perf_counter() - started:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    print(
+        f"{len(todo)} run in {time.perf_counter() - started:.0f} s"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
     sys.exit(bool(failed))
 
 

@@ -29,7 +29,11 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
     """Put MathJax into the site."""
     if error or app.builder.format != "html":
         return
-    marker = next(f for f in importlib.metadata.files("sphinx-mathjax-offline") or () if f.name == "tex-chtml.js")
+    marker = next(
+        f
+        for f in importlib.metadata.files("sphinx-mathjax-offline") or ()
+        if f.name == "tex-chtml.js"
+    )
     source, target = Path(str(marker.locate())).parent, Path(app.outdir) / "mathjax"
     for name in MATHJAX:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +47,16 @@ def repository() -> str | None:
     """https address of the repository that this checkout belongs to: GitHub's own variables in a workflow, else the remote `origin`."""
     if name := os.environ.get("GITHUB_REPOSITORY"):
         return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
-    asked = subprocess.run(["git", "remote", "get-url", "origin"], cwd=book_facts.ROOT, capture_output=True, text=True, check=False)
-    match = re.match(r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", asked.stdout.strip())
+    asked = subprocess.run(
+        ["git", "remote", "get-url", "origin"],
+        cwd=book_facts.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = re.match(
+        r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", asked.stdout.strip()
+    )
     return f"https://{match[1]}/{match[2]}" if match else None
 
 
@@ -70,7 +82,9 @@ def launch_buttons(app: Any, config: Any) -> None:
     }
 
 
-def dedupe_scripts(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def dedupe_scripts(
+    app: Any, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
     """sphinx-thebe's inline scripts stand twice on a page under Sphinx 7.4, which is a syntax error in the browser's console."""
     seen, kept = set(), []
     for script in context.get("script_files", []):

@@ -54,7 +54,9 @@ def find(name: str) -> Condition:
     if family in _FACTORIES and level.lstrip("-").isdecimal():
         _FACTORIES[family](int(level))  # says so when it is out of range
         levels = ", ".join(c.name for c in families()[family])
-        raise TutorialError(f"The catalogue has no {name}, only {levels}. In Python, `apply` takes `conditions.{family}({level})` as well.")
+        raise TutorialError(
+            f"The catalogue has no {name}, only {levels}. In Python, `apply` takes `conditions.{family}({level})` as well."
+        )
     raise unknown("condition", name, CATALOGUE)
 
 
@@ -72,13 +74,17 @@ def _settings(wiring: Wiring, scene: Scene) -> dict[str, object]:
     return {**vars(wiring), **flat, **vars(scene.perturbation)}
 
 
-def changed_settings(condition: Condition, wiring: Wiring, scene: Scene) -> dict[str, tuple[object, object]]:
+def changed_settings(
+    condition: Condition, wiring: Wiring, scene: Scene
+) -> dict[str, tuple[object, object]]:
     """What a condition changes: setting → (before, after)."""
     before, after = _settings(wiring, scene), _settings(*condition.change(wiring, scene))
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
 
-def apply(conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+def apply(
+    conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene
+) -> tuple[Wiring, Scene]:
     """Apply conditions one after the other.
 
     Args:
@@ -92,7 +98,9 @@ def apply(conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene) -
     for condition in (find(c) if isinstance(c, str) else c for c in conditions):
         for setting in changed_settings(condition, wiring, scene):
             if setting in owner:
-                raise TutorialError(f"Conditions {owner[setting]!r} and {condition.name!r} both change {setting}; choose one of them.")
+                raise TutorialError(
+                    f"Conditions {owner[setting]!r} and {condition.name!r} both change {setting}; choose one of them."
+                )
             owner[setting] = condition.name
         result = condition.change(*result)
     return result

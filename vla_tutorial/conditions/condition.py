@@ -76,4 +76,7 @@ def wiring_change(**changes: Any) -> Change:
 
 def perturbation_change(**changes: Any) -> Change:
     """Settings of the scene's perturbation, replaced."""
-    return lambda wiring, scene: (wiring, replace(scene, perturbation=replace(scene.perturbation, **changes)))
+    return lambda wiring, scene: (
+        wiring,
+        replace(scene, perturbation=replace(scene.perturbation, **changes)),
+    )

@@ -88,7 +88,10 @@ MOTION = (
         "Bins are turned into motion with Bridge's statistics (metres), so LIBERO's arm hardly moves; rotation and gripper look normal.",
         wiring_change(unnorm_key="bridge_orig", embedded_statistics=True),
         claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm slams towards its joint limits.",
-        seen_in=(f"{_GITHUB}openvla/openvla/issues/118", f"{_GITHUB}allenai/vla-evaluation-harness/pull/3"),
+        seen_in=(
+            f"{_GITHUB}openvla/openvla/issues/118",
+            f"{_GITHUB}allenai/vla-evaluation-harness/pull/3",
+        ),
     ),
     Condition(
         "wrong_suite_key",

@@ -19,7 +19,11 @@ UNRELATED = "turn on the stove"
 
 @cache
 def _data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(resources.files("vla_tutorial").joinpath("data/paraphrases.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(
+        resources.files("vla_tutorial")
+        .joinpath("data/paraphrases.json")
+        .read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -55,8 +59,13 @@ def paraphrase(number: int) -> Condition:
         f"paraphrase_{number}",
         "language",
         f"The instruction in other words: {kinds()[number - 1]}.",
-        lambda wiring, scene: (wiring, replace(scene, instruction=paraphrases(scene.suite, scene.task)[number - 1])),
-        claims="“Put the soup can in the bin” costs 10 to 30 percentage points on task 0." if number == 1 else "",
+        lambda wiring, scene: (
+            wiring,
+            replace(scene, instruction=paraphrases(scene.suite, scene.task)[number - 1]),
+        ),
+        claims="“Put the soup can in the bin” costs 10 to 30 percentage points on task 0."
+        if number == 1
+        else "",
         clip=number == 1,
     )
 

@@ -15,15 +15,24 @@ from pathlib import Path
 from typing import Literal
 
 from vla_tutorial.diagnose.compute import compute
-from vla_tutorial.diagnose.log import Log, read_log
 from vla_tutorial.diagnose.reference import Reference, load_reference
 from vla_tutorial.diagnose.rules import Boundary, Finding, findings
 from vla_tutorial.diagnose.signatures import Signatures
 from vla_tutorial.diagnose.sweep import Entry, read_entries
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.log import Log, read_log
 from vla_tutorial.sim.protocol import STEP_LIMITS
 
-__all__ = ["NOTHING_WRONG", "POLICY", "Diagnosis", "diagnose", "diagnose_folder", "diagnose_sweep", "load_reference", "read_log"]
+__all__ = [
+    "NOTHING_WRONG",
+    "POLICY",
+    "Diagnosis",
+    "diagnose",
+    "diagnose_folder",
+    "diagnose_sweep",
+    "load_reference",
+    "read_log",
+]
 
 Verdict = Literal["pixels", "prompt", "motion", "simulator", "policy", "nothing wrong"]
 POLICY: Verdict = "policy"
@@ -54,18 +63,28 @@ def diagnose(log: Log, reference: Reference | None = None) -> Diagnosis:
     known = reference or load_reference()
     signatures = compute(log, known)
     found = findings(signatures, known)
-    verdict, evidence, next_step = _of_findings(found) if found else _without(signatures, STEP_LIMITS.get(known.key, 0))
+    verdict, evidence, next_step = (
+        _of_findings(found) if found else _without(signatures, STEP_LIMITS.get(known.key, 0))
+    )
     return Diagnosis(verdict, evidence, next_step, tuple(_notes(log, known)), signatures)
 
 
 def _of_findings(found: Sequence[Finding]) -> tuple[Boundary, tuple[str, ...], str]:
-    return found[0].boundary, tuple(f"{f.boundary}: {f.evidence}" for f in found), found[0].next_step
+    return (
+        found[0].boundary,
+        tuple(f"{f.boundary}: {f.evidence}" for f in found),
+        found[0].next_step,
+    )
 
 
 def _without(s: Signatures, limit: int) -> tuple[Verdict, tuple[str, ...], str]:
     """All boundaries check out: success, an early stop, or the policy itself."""
     if s.success:
-        return NOTHING_WRONG, (f"All boundaries check out, and the task was done after {s.steps} steps.",), "Nothing to do."
+        return (
+            NOTHING_WRONG,
+            (f"All boundaries check out, and the task was done after {s.steps} steps.",),
+            "Nothing to do.",
+        )
     if s.steps < limit:
         return (
             NOTHING_WRONG,
@@ -77,13 +96,20 @@ def _without(s: Signatures, limit: int) -> tuple[Verdict, tuple[str, ...], str]:
     return (
         POLICY,
         (f"All boundaries check out, but no success in {s.steps} steps: {_story(s)}.",),
-        ("Watch episode.mp4. Then measure: one episode says little, so run the same task on more initial states (vla-tutorial sweep)."),
+        (
+            "Watch episode.mp4. Then measure: one episode says little, so run the same task on more initial states (vla-tutorial sweep)."
+        ),
     )
 
 
 def _story(s: Signatures) -> str:
     p = s.progress
-    stages = (("came down to the object", p.reached), ("grasped something", p.grasped), ("lifted it", p.lifted), ("let go", p.released))
+    stages = (
+        ("came down to the object", p.reached),
+        ("grasped something", p.grasped),
+        ("lifted it", p.lifted),
+        ("let go", p.released),
+    )
     done = [f"{what} at step {step}" for what, step in stages if step is not None]
     return f"the hand {', '.join(done)}" if done else "the hand never came down to an object"
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial import actions
-from vla_tutorial.diagnose.log import Array, Log
 from vla_tutorial.diagnose.reference import Reference
 from vla_tutorial.diagnose.signatures import (
     CENTRE_BIN,
@@ -30,6 +29,7 @@ from vla_tutorial.diagnose.signatures import (
     Progress,
     Signatures,
 )
+from vla_tutorial.log import Array, Log
 from vla_tutorial.wiring import GripperMapping
 
 
@@ -41,7 +41,9 @@ def compute(log: Log, reference: Reference) -> Signatures:
     return Signatures(
         steps=len(log),
         success=bool(log.reward[-1] > 0),
-        jaggedness=_ratio(np.linalg.norm(np.diff(translation, axis=0), axis=1).sum(), speed[1:].sum()),
+        jaggedness=_ratio(
+            np.linalg.norm(np.diff(translation, axis=0), axis=1).sum(), speed[1:].sum()
+        ),
         response=_response(log),
         travel=float(np.linalg.norm(log.eef_pos - log.eef_pos[0], axis=1).max()),
         still=float((speed < STILL).mean()),
@@ -57,7 +59,9 @@ def compute(log: Log, reference: Reference) -> Signatures:
 
 def token_bins(log: Log) -> Array:
     """(T, 7) bins from 0 (lowest) to 254, as `actions.decode` reads tokens."""
-    return np.clip(actions.VOCABULARY - 1 - log.tokens, 0, len(actions.BIN_CENTERS) - 1).astype(np.float64)
+    return np.clip(actions.VOCABULARY - 1 - log.tokens, 0, len(actions.BIN_CENTERS) - 1).astype(
+        np.float64
+    )
 
 
 def _ratio(a: float, b: float) -> float:
@@ -83,14 +87,23 @@ def _picture(log: Log, reference: Reference) -> Picture:
     quarters = log.quarters[0]
     brightness = float(quarters.mean())
     scaled = quarters / max(brightness, 1.0) * reference.quarters.mean()
-    known = reference.quarters / reference.quarters.mean(axis=1, keepdims=True) * reference.quarters.mean()
-    misfits = {name: float(np.abs(known[:, order] - scaled).max(axis=1).min()) for name, order in TURNS.items()}
+    known = (
+        reference.quarters
+        / reference.quarters.mean(axis=1, keepdims=True)
+        * reference.quarters.mean()
+    )
+    misfits = {
+        name: float(np.abs(known[:, order] - scaled).max(axis=1).min())
+        for name, order in TURNS.items()
+    }
     turned = min(misfits, key=lambda name: misfits[name])
     red_minus_blue = chroma = None
     if log.channels is not None:
         red, green, blue = log.channels[0].tolist()
         red_minus_blue, chroma = red - blue, red + blue - 2 * green
-    moved = len(log) > 1 and 1000 * float(np.linalg.norm(log.eef_pos[1] - log.eef_pos[0])) > MOVED_MM
+    moved = (
+        len(log) > 1 and 1000 * float(np.linalg.norm(log.eef_pos[1] - log.eef_pos[0])) > MOVED_MM
+    )
     return Picture(
         brightness=brightness,
         turned=turned,
@@ -124,7 +137,9 @@ def _mapping(log: Log, expected: str) -> Mapping:
     meant = decoded[expected]
     mappings: tuple[GripperMapping, ...] = get_args(GripperMapping)  # the published one first
     commands = {m: actions.to_libero(meant, m)[:, 6] for m in mappings}
-    gripper = next((m for m in mappings if np.abs(commands[m] - log.actions[:, 6]).max() < EXACT), None)
+    gripper = next(
+        (m for m in mappings if np.abs(commands[m] - log.actions[:, 6]).max() < EXACT), None
+    )
     return Mapping(
         key=best if fits[best] < EXACT else None,
         scale=_ratio((meant[:, :3] * log.actions[:, :3]).sum(), (meant[:, :3] ** 2).sum()),
@@ -136,11 +151,21 @@ def _mapping(log: Log, expected: str) -> Mapping:
 def _progress(log: Log) -> Progress:
     closing, height = log.actions[:, 6] > 0, log.eef_pos[:, 2]
     at_rest = np.abs(np.diff(log.fingers, prepend=log.fingers[0])) < REST_MM
-    held = closing & np.r_[False, closing[:-1]] & at_rest & (log.fingers > EMPTY_MM) & (log.fingers < OPEN_MM)
-    held &= np.r_[False, held[:-1]]  # at rest for two steps: not the moment at which the fingers begin to move
+    held = (
+        closing
+        & np.r_[False, closing[:-1]]
+        & at_rest
+        & (log.fingers > EMPTY_MM)
+        & (log.fingers < OPEN_MM)
+    )
+    held &= np.r_[
+        False, held[:-1]
+    ]  # at rest for two steps: not the moment at which the fingers begin to move
     grasped = _first(held)
     grasp_height = height[grasped] if grasped is not None else np.inf
-    lifted = _first(held & (height > grasp_height + LIFT_M) & (np.arange(len(log)) > (grasped or 0)))
+    lifted = _first(
+        held & (height > grasp_height + LIFT_M) & (np.arange(len(log)) > (grasped or 0))
+    )
     released = None if lifted is None else _first(~closing & (np.arange(len(log)) > lifted))
     return Progress(_first(height < REACH_M), grasped, lifted, released)
 

@@ -43,7 +43,9 @@ class Reference:
 
 @cache
 def _data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(resources.files("vla_tutorial").joinpath("data/published_signatures.json").read_text())
+    found: dict[str, Any] = json.loads(
+        resources.files("vla_tutorial").joinpath("data/published_signatures.json").read_text()
+    )
     return found
 
 
@@ -56,12 +58,26 @@ def load_reference(suite: str = "libero_object", policy: str = "mini") -> Refere
     """
     suites = _data()["suites"]
     if suite not in suites:
-        raise unknown("suite", suite, suites, "Ranges of another suite are made with benchmarks/diagnosis.py reference --suite.")
+        raise unknown(
+            "suite",
+            suite,
+            suites,
+            "Ranges of another suite are made with benchmarks/diagnosis.py reference --suite.",
+        )
     entry = suites[suite]
-    ranges = {k: (float(entry[k][0]), float(entry[k][1])) for k in ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")}
+    ranges = {
+        k: (float(entry[k][0]), float(entry[k][1]))
+        for k in ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")
+    }
     bins = entry["first_bins"].get(policy)
     if not np.isfinite(entry["quarters"]).all():
-        raise TutorialError("data/published_signatures.json holds numbers that are not finite; make it again.")
+        raise TutorialError(
+            "data/published_signatures.json holds numbers that are not finite; make it again."
+        )
     return Reference(
-        suite, np.array(entry["quarters"], np.float64), **ranges, first_bins=None if bins is None else np.array(bins), policy=policy
+        suite,
+        np.array(entry["quarters"], np.float64),
+        **ranges,
+        first_bins=None if bins is None else np.array(bins),
+        policy=policy,
     )

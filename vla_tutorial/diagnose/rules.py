@@ -62,7 +62,9 @@ class Finding:
     next_step: str
 
 
-OPEN_PICTURE = "Open agentview.png: the robot's base belongs at the top, the basket left, the objects right."
+OPEN_PICTURE = (
+    "Open agentview.png: the robot's base belongs at the top, the basket left, the objects right."
+)
 
 
 def turned(s: Signatures, reference: Reference) -> Iterator[Finding]:
@@ -102,7 +104,10 @@ def preparation(s: Signatures, reference: Reference) -> Iterator[Finding]:
             f"Neighbouring pixels differ by {p.sharpness:.1f} grey levels; published pictures, enlarged from their centre, by at most {sharpest:.1f}.",
             "Look at Wiring.center_crop and camera_size; if both are as published, open agentview.png and look for noise.",
         )
-    elif p.chroma > reference.chroma[1] + CHROMA and abs(p.red_minus_blue or 0) < reference.red_minus_blue[1] + CHROMA + 2:
+    elif (
+        p.chroma > reference.chroma[1] + CHROMA
+        and abs(p.red_minus_blue or 0) < reference.red_minus_blue[1] + CHROMA + 2
+    ):
         yield Finding(
             "pixels",
             f"Red + blue − 2 green is {p.chroma:+.1f} grey levels; published pictures have at most {reference.chroma[1]:+.1f}, because their JPEG round trip "
@@ -130,7 +135,11 @@ def motion_scale(s: Signatures, reference: Reference) -> Iterator[Finding]:
         whose = f"exactly what these tokens mean under {m.key}, not under {reference.key}: statistics of another data set"
     else:
         whose = f"not what these tokens mean under {reference.key}, nor under any other statistics that this package ships"
-    clipped = f" {m.beyond:.0%} of its numbers lie beyond ±1, where the controller clips." if m.beyond else ""
+    clipped = (
+        f" {m.beyond:.0%} of its numbers lie beyond ±1, where the controller clips."
+        if m.beyond
+        else ""
+    )
     yield Finding(
         "motion",
         f"The logged motion is {whose}. It is {m.scale:.2g} times what it should be, and the hand got {100 * s.travel:.0f} cm from its start.{clipped}",
@@ -146,8 +155,16 @@ def gripper_mapping(s: Signatures, reference: Reference) -> Iterator[Finding]:
     }
     mapping = s.mapping.gripper
     if mapping != "binarised":
-        how = words.get(mapping, f"what the mapping {mapping!r} makes of the tokens") if mapping else "no known mapping of the tokens"
-        closed = "never closed" if s.gripper.first_close is None else f"was first told to close at step {s.gripper.first_close}"
+        how = (
+            words.get(mapping, f"what the mapping {mapping!r} makes of the tokens")
+            if mapping
+            else "no known mapping of the tokens"
+        )
+        closed = (
+            "never closed"
+            if s.gripper.first_close is None
+            else f"was first told to close at step {s.gripper.first_close}"
+        )
         yield Finding(
             "motion",
             f"The logged gripper command is {how}; the gripper {closed}.",
@@ -182,13 +199,17 @@ def answers(s: Signatures, reference: Reference) -> Iterator[Finding]:
     """Rests on the tokens of the first ten steps. Only meaningful when nothing measured is off."""
     signs = []
     if s.first_off is not None and s.first_off > FIRST_OFF:
-        signs.append(f"the first answer is {s.first_off:.0f} bins (mean of six) from any first answer of a good {reference.policy} episode")
+        signs.append(
+            f"the first answer is {s.first_off:.0f} bins (mean of six) from any first answer of a good {reference.policy} episode"
+        )
     if s.gripper.early_undecided > UNDECIDED:
         signs.append(
             f"{s.gripper.early_undecided:.0%} of the first {EARLY} gripper tokens are neither open nor close, which training data never hold"
         )
     if s.gripper.first_close is not None and s.gripper.first_close < EARLIEST_CLOSE:
-        signs.append(f"the gripper closes at step {s.gripper.first_close}, before the hand can be anywhere near an object")
+        signs.append(
+            f"the gripper closes at step {s.gripper.first_close}, before the hand can be anywhere near an object"
+        )
     if signs:
         yield Finding(
             "prompt",
@@ -198,7 +219,16 @@ def answers(s: Signatures, reference: Reference) -> Iterator[Finding]:
         )
 
 
-MEASURED: tuple[Rule, ...] = (turned, colours, preparation, stale, motion_scale, gripper_mapping, rendering, unsettled)
+MEASURED: tuple[Rule, ...] = (
+    turned,
+    colours,
+    preparation,
+    stale,
+    motion_scale,
+    gripper_mapping,
+    rendering,
+    unsettled,
+)
 """In the order pixels, motion, simulator."""
 INFERRED: tuple[Rule, ...] = (answers,)
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from vla_tutorial.wiring import GripperMapping
 
-TURNS = {"as published": (0, 1, 2, 3), "mirrored": (1, 0, 3, 2), "turned by 180°": (3, 2, 1, 0), "upside down": (2, 3, 0, 1)}
+TURNS = {
+    "as published": (0, 1, 2, 3),
+    "mirrored": (1, 0, 3, 2),
+    "turned by 180°": (3, 2, 1, 0),
+    "upside down": (2, 3, 0, 1),
+}
 """Where each quarter of the published picture is found in one that was turned: name → order of top left, top right, bottom left, bottom right."""
 
 EXACT = 1e-5

@@ -45,10 +45,14 @@ def read_entries(sweep: Path) -> list[Entry]:
     """
     path = sweep / "episodes.jsonl"
     if not path.is_file():
-        raise TutorialError(f"{sweep} holds no episodes.jsonl; expected a sweep's folder as `vla-tutorial sweep` writes it.")
+        raise TutorialError(
+            f"{sweep} holds no episodes.jsonl; expected a sweep's folder as `vla-tutorial sweep` writes it."
+        )
     found = {(e.suite, e.task, e.init, e.condition): e for e in _lines(path)}
     if not found:
-        raise TutorialError(f"{path} is empty: the sweep was stopped before its first episode ended. Go on with it.")
+        raise TutorialError(
+            f"{path} is empty: the sweep was stopped before its first episode ended. Go on with it."
+        )
     return list(found.values())
 
 
@@ -56,7 +60,10 @@ def _lines(path: Path) -> Iterator[Entry]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            kept = {key: line[key] for key in ("suite", "task", "init", "condition", "outcome", "folder")}
+            kept = {
+                key: line[key]
+                for key in ("suite", "task", "init", "condition", "outcome", "folder")
+            }
             yield Entry(**kept, first_close=line.get("first_close"))
         except (json.JSONDecodeError, KeyError, TypeError) as e:
             raise TutorialError(
@@ -67,5 +74,7 @@ def _lines(path: Path) -> Iterator[Entry]:
 def boundaries(condition: str) -> set[str]:
     """The boundaries that a condition breaks ("a+b" breaks those of both); empty for "published", for names not in the catalogue, and for
     conditions that are no fault of the code."""
-    touched: set[str] = {CATALOGUE[name].boundary for name in condition.split("+") if name in CATALOGUE}
+    touched: set[str] = {
+        CATALOGUE[name].boundary for name in condition.split("+") if name in CATALOGUE
+    }
     return touched & set(get_args(Boundary))

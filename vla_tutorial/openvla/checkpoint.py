@@ -56,7 +56,9 @@ def locate(checkpoint: str | Path, revision: str | None = None) -> Source:
             f"{path} is a file. {_NO_PICKLE if path.match('*.bin') or path.match('*.pt') else 'Expected the folder that it lies in.'}"
         )
     if name.count("/") != 1 or name.startswith(("/", ".", "~")):
-        raise TutorialError(f"No folder {name!r}. Expected a folder with config.json, or a hub id such as openvla/openvla-7b.")
+        raise TutorialError(
+            f"No folder {name!r}. Expected a folder with config.json, or a hub id such as openvla/openvla-7b."
+        )
     return _download(name, revision)
 
 
@@ -73,15 +75,21 @@ def _download(name: str, revision: str | None) -> Source:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
     except errors.GatedRepoError as e:
-        raise TutorialError(f"No access to {name} on the hub: its owner must let you in. Ask on its page, then run `hf auth login`.") from e
+        raise TutorialError(
+            f"No access to {name} on the hub: its owner must let you in. Ask on its page, then run `hf auth login`."
+        ) from e
     except errors.RevisionNotFoundError as e:
-        raise TutorialError(f"{name} on the hub has no revision {revision!r}. Expected a branch, tag or commit of it.") from e
+        raise TutorialError(
+            f"{name} on the hub has no revision {revision!r}. Expected a branch, tag or commit of it."
+        ) from e
     except errors.RepositoryNotFoundError as e:
         raise TutorialError(
             f"No repository {name!r} on the hub, or no access to it. Check the spelling; if private, run `hf auth login`."
         ) from e
     except errors.HFValidationError as e:
-        raise TutorialError(f"{name!r} is neither a folder here nor a valid hub id ({e}). Expected a folder or owner/name.") from e
+        raise TutorialError(
+            f"{name!r} is neither a folder here nor a valid hub id ({e}). Expected a folder or owner/name."
+        ) from e
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, ConnectionError) as e:
         raise TutorialError(
             f"{name}{at} is not in this machine's hub cache and the hub cannot be reached ({type(e).__name__}: {str(e).splitlines()[0][:160]}). "
@@ -90,8 +98,16 @@ def _download(name: str, revision: str | None) -> Source:
     return Source(folder, name, folder.name)
 
 
-@torch.inference_mode(False)  # parameters made in inference mode could not be filled, or trained, later
-def load_model(source: Source | Path, device: torch.device | str, dtype: torch.dtype, *, config: OpenVLAConfig | None = None) -> OpenVLA:
+@torch.inference_mode(
+    False
+)  # parameters made in inference mode could not be filled, or trained, later
+def load_model(
+    source: Source | Path,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    *,
+    config: OpenVLAConfig | None = None,
+) -> OpenVLA:
     """Build the model without memory, check every tensor's name and shape against the shards, then fill it on `device`.
 
     Args:
@@ -125,19 +141,28 @@ def shard_paths(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            return [
+                folder / name
+                for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            ]
         except (ValueError, KeyError, AttributeError, TypeError) as e:
-            raise TutorialError(f"{index} is damaged ({e!r}). Expected JSON with a weight_map; download it again.") from e
+            raise TutorialError(
+                f"{index} is damaged ({e!r}). Expected JSON with a weight_map; download it again."
+            ) from e
     if found := sorted(folder.glob("*.safetensors")):
         return found
     pickles = [p.name for pattern in PICKLES for p in folder.glob(pattern)]
-    raise TutorialError(f"No *.safetensors in {folder}{f', only {pickles}. {_NO_PICKLE}' if pickles else '. Download the weights too.'}")
+    raise TutorialError(
+        f"No *.safetensors in {folder}{f', only {pickles}. {_NO_PICKLE}' if pickles else '. Download the weights too.'}"
+    )
 
 
 def need(folder: Path, name: str, purpose: str) -> Path:
     """The path of a file that a checkpoint must have, or an error that says what it is for."""
     if not (folder / name).exists():
-        raise TutorialError(f"{folder} has no {name} ({purpose}). Expected a whole checkpoint folder; download what is missing.")
+        raise TutorialError(
+            f"{folder} has no {name} ({purpose}). Expected a whole checkpoint folder; download what is missing."
+        )
     return folder / name
 
 
@@ -152,7 +177,9 @@ def load_statistics(folder: Path) -> Mapping[str, ActionStatistics]:
     try:
         raw = json.loads(source.read_text())
     except ValueError as e:
-        raise TutorialError(f"{source} is not JSON ({e}). Expected action statistics; download it again.") from e
+        raise TutorialError(
+            f"{source} is not JSON ({e}). Expected action statistics; download it again."
+        ) from e
     stats = raw if path.exists() else raw.get("norm_stats")
     if not stats:
         raise TutorialError(
@@ -172,5 +199,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     path = need(folder, "tokenizer.json", "the tokenizer")
     try:
         return cast(Tokenizer, PreTrainedTokenizerFast(tokenizer_file=str(path)))  # type: ignore[no-untyped-call]
-    except Exception as e:  # the tokenizers library raises a bare Exception for a file that does not parse
+    except (
+        Exception
+    ) as e:  # the tokenizers library raises a bare Exception for a file that does not parse
         raise TutorialError(f"{path} is not a tokenizer ({e}). Download it again.") from e

@@ -18,12 +18,16 @@ class CompactRunner:
 
     def __init__(self, llama: Llama, pack: bool) -> None:
         """Take over the weights; with `pack`, lay them out for oneDNN (`packed.available` says whether that can be)."""
-        self._product: Callable[[Tensor], Product] = packed if pack else lambda weight: lambda x: F.linear(x, weight)
+        self._product: Callable[[Tensor], Product] = (
+            packed if pack else lambda weight: lambda x: F.linear(x, weight)
+        )
         self.llama, self.config = llama, llama.config
         self.layers = [cast(Layer, layer) for layer in llama.model.layers]
         weights = [self._product(stacked(linears)) for linears in llama.stacks()]
         self.qkv, self.gate_up = weights[: len(self.layers)], weights[len(self.layers) :]
-        self.rope = rope_table(llama.config, llama.config.max_position_embeddings, llama.lm_head.weight.device)
+        self.rope = rope_table(
+            llama.config, llama.config.max_position_embeddings, llama.lm_head.weight.device
+        )
 
     def tune(self, rows: int) -> None:
         """There is nothing to choose."""
@@ -56,7 +60,9 @@ class CompactRunner:
         c = self.config
         qkv = self.qkv[i](self.layers[i].input_layernorm(x))
         qkv = qkv.view(*x.shape[:2], -1, c.head_dim).transpose(1, 2)
-        q, k, v = qkv.split([c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], 1)  # type: ignore[no-untyped-call]
+        q, k, v = qkv.split(
+            [c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads], 1
+        )  # type: ignore[no-untyped-call]
         return attend(i, rotate(q, *rope), rotate(k, *rope), v).transpose(1, 2).flatten(2)
 
     def _rest(self, i: int, x: Tensor, out: Tensor) -> Tensor:

@@ -50,7 +50,9 @@ class ViTConfig:
         return int(self.class_token) + self.registers
 
 
-SIGLIP = ViTConfig(1152, 27, 16, 4304, layer_scale=False, class_token=False, registers=0, attention_pool=True)
+SIGLIP = ViTConfig(
+    1152, 27, 16, 4304, layer_scale=False, class_token=False, registers=0, attention_pool=True
+)
 """SigLIP SO400M/14 (timm `vit_so400m_patch14_siglip_224`)."""
 
 
@@ -119,12 +121,26 @@ class OpenVLAConfig:
         """Ids without the padding rows: 32000 for openvla-7b; action bin b has the id vocabulary − 1 − b."""
         return self.llama.vocab_size - self.padding
 
-    def with_vision_sizes(self, sizes: Sequence[Mapping[str, Any]], mlp_hidden: Sequence[int] | None = None) -> OpenVLAConfig:
+    def with_vision_sizes(
+        self, sizes: Sequence[Mapping[str, Any]], mlp_hidden: Sequence[int] | None = None
+    ) -> OpenVLAConfig:
         """The same with shrunk transformers (DINO, SigLIP): the reference checkpoints in the tests carry these sizes beside config.json."""
         vits = []
-        for i, (vit, size) in enumerate(zip((self.vision.dino, self.vision.siglip), sizes, strict=True)):
-            hidden = mlp_hidden[i] if mlp_hidden else int(size["embed_dim"] * vit.mlp_hidden / vit.dim)
-            vits.append(replace(vit, dim=size["embed_dim"], depth=size["depth"], heads=size["num_heads"], mlp_hidden=hidden))
+        for i, (vit, size) in enumerate(
+            zip((self.vision.dino, self.vision.siglip), sizes, strict=True)
+        ):
+            hidden = (
+                mlp_hidden[i] if mlp_hidden else int(size["embed_dim"] * vit.mlp_hidden / vit.dim)
+            )
+            vits.append(
+                replace(
+                    vit,
+                    dim=size["embed_dim"],
+                    depth=size["depth"],
+                    heads=size["num_heads"],
+                    mlp_hidden=hidden,
+                )
+            )
         return replace(self, vision=replace(self.vision, dino=vits[0], siglip=vits[1]))
 
 
@@ -149,8 +165,16 @@ def parse_config(raw: Mapping[str, Any], source: str = "config.json") -> OpenVLA
     wanted = [
         ("model_type", raw.get("model_type"), "openvla"),
         ("use_fused_vision_backbone", raw.get("use_fused_vision_backbone", True), True),
-        ("arch_specifier", raw.get("arch_specifier", "no-align+fused-gelu-mlp"), "no-align+fused-gelu-mlp"),
-        ("vision_backbone_id", None if ours else raw.get("vision_backbone_id"), None if ours else "dinosiglip-vit-so-224px"),
+        (
+            "arch_specifier",
+            raw.get("arch_specifier", "no-align+fused-gelu-mlp"),
+            "no-align+fused-gelu-mlp",
+        ),
+        (
+            "vision_backbone_id",
+            None if ours else raw.get("vision_backbone_id"),
+            None if ours else "dinosiglip-vit-so-224px",
+        ),
         ("text_config.hidden_act", text.get("hidden_act", "silu"), "silu"),
         ("text_config.rope_scaling", text.get("rope_scaling"), None),
         ("text_config.attention_bias", text.get("attention_bias", False), False),
@@ -183,7 +207,9 @@ def _vision(raw: Mapping[str, Any], source: str) -> VisionConfig:
 def _refuse_unknown(cls: type, raw: Mapping[str, Any], where: str) -> None:
     known = [f.name for f in fields(cls)]
     if unknown := sorted(set(raw) - set(known)):
-        raise TutorialError(f"{where} has unknown keys {unknown}; known: {', '.join(known)}. Correct the spelling.")
+        raise TutorialError(
+            f"{where} has unknown keys {unknown}; known: {', '.join(known)}. Correct the spelling."
+        )
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:
@@ -193,10 +219,21 @@ def _known(cls: type[T], raw: Mapping[str, Any]) -> T:
 
 def _check(config: OpenVLAConfig, source: str) -> None:
     llama, vision = config.llama, config.vision
-    divisions = [("hidden_size by num_attention_heads", llama.hidden_size, llama.num_attention_heads)]
-    divisions += [("num_attention_heads by num_key_value_heads", llama.num_attention_heads, llama.num_key_value_heads)]
+    divisions = [
+        ("hidden_size by num_attention_heads", llama.hidden_size, llama.num_attention_heads)
+    ]
+    divisions += [
+        (
+            "num_attention_heads by num_key_value_heads",
+            llama.num_attention_heads,
+            llama.num_key_value_heads,
+        )
+    ]
     divisions += [("image_size by patch_size", vision.image_size, vision.patch_size)]
-    divisions += [(f"{n}.dim by heads", v.dim, v.heads) for n, v in (("dino", vision.dino), ("siglip", vision.siglip))]
+    divisions += [
+        (f"{n}.dim by heads", v.dim, v.heads)
+        for n, v in (("dino", vision.dino), ("siglip", vision.siglip))
+    ]
     for what, a, b in divisions:
         if b <= 0 or a % b:
             raise TutorialError(f"{source}: {what} must be a whole number; got {a} / {b}.")

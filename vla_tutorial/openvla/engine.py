@@ -55,7 +55,9 @@ class Engine:
         provenance: what runs and, for what does not, why not.
     """
 
-    def __init__(self, model: OpenVLA, *, kernels: bool | None = None, graphs: bool | None = None) -> None:
+    def __init__(
+        self, model: OpenVLA, *, kernels: bool | None = None, graphs: bool | None = None
+    ) -> None:
         self.model = model
         obstacle = "switched off" if kernels is False else _obstacle(model)
         self.graphs = model.device.type == "cuda" if graphs is None else graphs
@@ -64,7 +66,9 @@ class Engine:
         self.captured: dict[tuple[int, ...], Captured] = {}
         self.pool: Any = None
         self.provenance = {
-            "kernels": "triton" if obstacle is None else f"plain PyTorch{', products through oneDNN' if packs else ''}: {obstacle}",
+            "kernels": "triton"
+            if obstacle is None
+            else f"plain PyTorch{', products through oneDNN' if packs else ''}: {obstacle}",
             "graphs": "CUDA graphs"
             if self.graphs
             else f"none: {'switched off' if graphs is False else f'{model.device} is no CUDA device'}",
@@ -92,13 +96,24 @@ class Engine:
         parts = range(0, len(prompts), ROWS[-1])
         try:
             with self._device():
-                return torch.cat([self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count) for i in parts])
+                return torch.cat(
+                    [
+                        self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count)
+                        for i in parts
+                    ]
+                )
         except torch.OutOfMemoryError as e:
-            raise TutorialError(self._memory_message(min(len(prompts), ROWS[-1]), max(map(len, prompts)) + count)) from e
+            raise TutorialError(
+                self._memory_message(min(len(prompts), ROWS[-1]), max(map(len, prompts)) + count)
+            ) from e
 
     def _device(self) -> contextlib.AbstractContextManager[object]:
         """Triton and graphs work on the current device, which need not be the model's where there are several."""
-        return torch.cuda.device(self.model.device) if self.model.device.type == "cuda" else contextlib.nullcontext()
+        return (
+            torch.cuda.device(self.model.device)
+            if self.model.device.type == "cuda"
+            else contextlib.nullcontext()
+        )
 
     def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
         """Everything from pixels to tokens, on the device, with no word from the host in between.
@@ -138,15 +153,22 @@ class Engine:
         if key not in self.captured:
             device = self.model.device
             pixels = torch.zeros(rows, *like.shape[1:], device=device, dtype=like.dtype)
-            ids, lengths = torch.zeros(rows, text, device=device, dtype=torch.int64), torch.full((rows,), text, device=device)
+            ids, lengths = (
+                torch.zeros(rows, text, device=device, dtype=torch.int64),
+                torch.full((rows,), text, device=device),
+            )
             self.runner.tune(rows)
-            self.act(pixels, ids, lengths, count)  # compiles kernels and lets cuBLAS choose, which a capture must not do
+            self.act(
+                pixels, ids, lengths, count
+            )  # compiles kernels and lets cuBLAS choose, which a capture must not do
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self.pool):
                 tokens = self.act(pixels, ids, lengths, count)
-            self.pool = graph.pool()  # graphs never run at the same time, so they share their memory
+            self.pool = (
+                graph.pool()
+            )  # graphs never run at the same time, so they share their memory
             self.captured[key] = Captured(graph, pixels, ids, lengths, tokens)
         return self.captured[key]
 
@@ -158,7 +180,11 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]], count: int) -> None:
-        room = self.model.config.llama.max_position_embeddings - self.model.config.vision.patches - count
+        room = (
+            self.model.config.llama.max_position_embeddings
+            - self.model.config.vision.patches
+            - count
+        )
         longest = max(map(len, prompts))
         if -(-longest // TEXT_STEP) * TEXT_STEP > room:
             raise TutorialError(
@@ -169,7 +195,11 @@ class Engine:
         weights = sum(p.nbytes for p in self.model.parameters()) / 2**30
         extra = working_bytes(self.model, rows, text) / 2**30
         device = self.model.device
-        free = f"; {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free now" if device.type == "cuda" else ""
+        free = (
+            f"; {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free now"
+            if device.type == "cuda"
+            else ""
+        )
         return (
             f"Out of memory on {device}: a batch of {rows} needs about {extra:.1f} GiB beside the weights' {weights:.1f} GiB{free}. "
             "Use a smaller batch, or close what else uses the GPU."

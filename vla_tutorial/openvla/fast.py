@@ -49,7 +49,12 @@ class Weights:
         return cls(
             Product("qkv", stacked([a.q_proj, a.k_proj, a.v_proj]), layer.input_layernorm.weight),
             Product("o", a.o_proj.weight),
-            Product("gate_up", stacked([m.gate_proj, m.up_proj]), layer.post_attention_layernorm.weight, gated=True),
+            Product(
+                "gate_up",
+                stacked([m.gate_proj, m.up_proj]),
+                layer.post_attention_layernorm.weight,
+                gated=True,
+            ),
             Product("down", m.down_proj.weight),
         )
 
@@ -67,7 +72,9 @@ class FastRunner:
         self.embedding = llama.model.embed_tokens.weight
         self.layers = [Weights.of(cast(Layer, layer)) for layer in llama.model.layers]
         self.head = Product("head", llama.lm_head.weight, llama.model.norm.weight)
-        self.rope = rope_table(llama.config, llama.config.max_position_embeddings, self.embedding.device)
+        self.rope = rope_table(
+            llama.config, llama.config.max_position_embeddings, self.embedding.device
+        )
         self.plans: dict[tuple[str, int], Tile | None] = {}
         self.timings: dict[tuple[str, int], Mapping[Tile | None, float]] = {}
 
@@ -81,7 +88,9 @@ class FastRunner:
             rotate(qkv, rows, self.rope, cache.k[i], cache.v[i])
             q = qkv[:, : heads * dim].view(rows, length, heads, dim).transpose(1, 2)
             k, v = cache.k[i][:, :, :length], cache.v[i][:, :, :length]
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=heads != k.shape[1])
+            out = F.scaled_dot_product_attention(
+                q, k, v, is_causal=True, enable_gqa=heads != k.shape[1]
+            )
             out = out.transpose(1, 2).reshape(-1, width)
             if i == len(self.layers) - 1:
                 out, x = out[ends], x[ends]
@@ -107,14 +116,24 @@ class FastRunner:
     def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
         """One product with a tile of `product`, or with cuBLAS where `tile` is None."""
         if tile is not None:
-            return product(x, p.weight, tile, norm=p.norm, eps=self.config.rms_norm_eps, residual=residual, gated=p.gated)
+            return product(
+                x,
+                p.weight,
+                tile,
+                norm=p.norm,
+                eps=self.config.rms_norm_eps,
+                residual=residual,
+                gated=p.gated,
+            )
         x = self._normed(x, p)
         if residual is not None:
             return torch.addmm(residual, x, p.weight.t())
         return silu_mul(F.linear(x, p.weight)) if p.gated else F.linear(x, p.weight)
 
     def _normed(self, x: Tensor, p: Product) -> Tensor:
-        return x if p.norm is None else F.rms_norm(x, p.norm.shape, p.norm, self.config.rms_norm_eps)
+        return (
+            x if p.norm is None else F.rms_norm(x, p.norm.shape, p.norm, self.config.rms_norm_eps)
+        )
 
     def tune(self, rows: int) -> None:
         """Measure every tile and cuBLAS for each product at this many rows and keep the fastest: a few seconds, most of it Triton compiling."""
@@ -125,8 +144,17 @@ class FastRunner:
 
     def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
         """Milliseconds for one product by tile (None: cuBLAS), averaged over all layers so that the weights come from memory, not from L2."""
-        products = [self.head] * 4 if name == "head" else [cast(Product, getattr(layer, name)) for layer in self.layers]
-        x = torch.randn(rows, products[0].weight.shape[1], device=self.embedding.device, dtype=self.embedding.dtype)
+        products = (
+            [self.head] * 4
+            if name == "head"
+            else [cast(Product, getattr(layer, name)) for layer in self.layers]
+        )
+        x = torch.randn(
+            rows,
+            products[0].weight.shape[1],
+            device=self.embedding.device,
+            dtype=self.embedding.dtype,
+        )
         residual = x.new_zeros(rows, len(products[0].weight)) if name in ("o", "down") else None
         times: dict[Tile | None, float] = {}
         for tile in (None, *candidates(rows)):

@@ -16,7 +16,22 @@ from torch import Tensor
 
 @triton.jit
 def _attend(
-    qkv, positions, cos, sin, keys, values, out, tops, totals, S, H, HKV, scale, HALF: tl.constexpr, BS: tl.constexpr, PARTS: tl.constexpr
+    qkv,
+    positions,
+    cos,
+    sin,
+    keys,
+    values,
+    out,
+    tops,
+    totals,
+    S,
+    H,
+    HKV,
+    scale,
+    HALF: tl.constexpr,
+    BS: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
     row, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     group = head // (H // HKV)
@@ -72,14 +87,18 @@ def _merge(partial, tops, totals, out, DIM: tl.constexpr, PARTS: tl.constexpr):
     weight = tl.exp(top - tl.max(top, 0))
     acc = tl.load(partial + (place * PARTS + part)[:, None] * DIM + d[None, :])
     total = tl.sum(weight * tl.load(totals + place * PARTS + part), 0)
-    tl.store(out + place * DIM + d, (tl.sum(acc * weight[:, None], 0) / total).to(out.dtype.element_ty))
+    tl.store(
+        out + place * DIM + d, (tl.sum(acc * weight[:, None], 0) / total).to(out.dtype.element_ty)
+    )
 
 
 PROGRAMS = 256
 """About two for each of an H100's 132 multiprocessors: below this, the past is shared out among more programs, and their parts merged."""
 
 
-def attend(qkv: Tensor, positions: Tensor, rope: tuple[Tensor, Tensor], keys: Tensor, values: Tensor) -> Tensor:
+def attend(
+    qkv: Tensor, positions: Tensor, rope: tuple[Tensor, Tensor], keys: Tensor, values: Tensor
+) -> Tensor:
     """Attention of one new token a row, over what the row has in its cache and no more.
 
     Args:
@@ -111,7 +130,9 @@ def _rotate(qkv, cos, sin, keys, values, T, S, H, HKV, HALF: tl.constexpr, BH: t
     row, p = token // T, token % T
     h, i = tl.program_id(1) * BH + tl.arange(0, BH), tl.arange(0, HALF)
     here = (h < H + 2 * HKV)[:, None]
-    source = qkv + token.to(tl.int64) * (H + 2 * HKV) * 2 * HALF + h[:, None] * 2 * HALF + i[None, :]
+    source = (
+        qkv + token.to(tl.int64) * (H + 2 * HKV) * 2 * HALF + h[:, None] * 2 * HALF + i[None, :]
+    )
     a, b = tl.load(source, mask=here, other=0.0), tl.load(source + HALF, mask=here, other=0.0)
     turn = (h < H + HKV)[:, None]
     c = tl.where(turn, tl.load(cos + p * HALF + i)[None, :], 1.0)
@@ -128,12 +149,26 @@ def _rotate(qkv, cos, sin, keys, values, T, S, H, HKV, HALF: tl.constexpr, BH: t
     tl.store(values + slot + HALF, b, mask=value)
 
 
-def rotate(qkv: Tensor, rows: int, rope: tuple[Tensor, Tensor], keys: Tensor, values: Tensor) -> None:
+def rotate(
+    qkv: Tensor, rows: int, rope: tuple[Tensor, Tensor], keys: Tensor, values: Tensor
+) -> None:
     """Rotate the queries of (rows · T, (H + 2 Hkv) · hd) in place; rotate the keys into the cache's positions 0 … T−1; copy the values there."""
     tokens, groups, length, dim = len(qkv), *keys.shape[1:]
     heads = qkv.shape[1] // dim
     grid = (tokens, triton.cdiv(heads, 16))
-    _rotate[grid](qkv, *rope, keys, values, tokens // rows, length, heads - 2 * groups, groups, HALF=dim // 2, BH=16, num_warps=4)
+    _rotate[grid](
+        qkv,
+        *rope,
+        keys,
+        values,
+        tokens // rows,
+        length,
+        heads - 2 * groups,
+        groups,
+        HALF=dim // 2,
+        BH=16,
+        num_warps=4,
+    )
 
 
 @triton.jit
@@ -141,11 +176,15 @@ def _silu_mul(x, out, N, BLOCK: tl.constexpr):
     row, n = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     gate = tl.load(x + row * 2 * N + n, mask=n < N, other=0.0).to(tl.float32)
     up = tl.load(x + row * 2 * N + N + n, mask=n < N, other=0.0).to(tl.float32)
-    tl.store(out + row * N + n, (gate / (1 + tl.exp(-gate)) * up).to(out.dtype.element_ty), mask=n < N)
+    tl.store(
+        out + row * N + n, (gate / (1 + tl.exp(-gate)) * up).to(out.dtype.element_ty), mask=n < N
+    )
 
 
 def silu_mul(x: Tensor) -> Tensor:
     """(M, 2N), gate beside up → silu(gate) · up (M, N)."""
     out = torch.empty(len(x), x.shape[1] // 2, device=x.device, dtype=x.dtype)
-    _silu_mul[(len(x), triton.cdiv(out.shape[1], 1024))](x, out, out.shape[1], BLOCK=1024, num_warps=4)
+    _silu_mul[(len(x), triton.cdiv(out.shape[1], 1024))](
+        x, out, out.shape[1], BLOCK=1024, num_warps=4
+    )
     return out

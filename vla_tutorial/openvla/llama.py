@@ -20,13 +20,19 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 def causal(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention over the whole sequence, each position to itself and those before it."""
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+    return F.scaled_dot_product_attention(
+        q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+    )
 
 
-def rope_table(config: LlamaConfig, length: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def rope_table(
+    config: LlamaConfig, length: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary position embedding, each (length, head_dim / 2) float32."""
     half = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
-    angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] / config.rope_theta**half
+    angles = (
+        torch.arange(length, device=device, dtype=torch.float32)[:, None] / config.rope_theta**half
+    )
     return angles.cos(), angles.sin()
 
 
@@ -46,7 +52,13 @@ class Cache:
     @classmethod
     def empty(cls, config: LlamaConfig, rows: int, length: int, like: Tensor) -> Cache:
         """Room for `rows` × `length` positions, of `like`'s dtype and device; the contents are whatever was there."""
-        shape = (config.num_hidden_layers, rows, config.num_key_value_heads, length, config.head_dim)
+        shape = (
+            config.num_hidden_layers,
+            rows,
+            config.num_key_value_heads,
+            length,
+            config.head_dim,
+        )
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -57,12 +69,19 @@ class Cache:
     def decode(self, positions: Tensor) -> Attend:
         """An `Attend` for one new token a row, at `positions` (N,) int64. A row sees its own past alone, so rows may differ in length."""
         rows = torch.arange(len(positions), device=positions.device)
-        mask = (torch.arange(self.k.shape[3], device=positions.device) <= positions[:, None])[:, None, None]
+        mask = (torch.arange(self.k.shape[3], device=positions.device) <= positions[:, None])[
+            :, None, None
+        ]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.k[layer, rows, :, positions], self.v[layer, rows, :, positions] = k[:, :, 0], v[:, :, 0]
+            self.k[layer, rows, :, positions], self.v[layer, rows, :, positions] = (
+                k[:, :, 0],
+                v[:, :, 0],
+            )
             gqa = q.shape[1] != k.shape[1]
-            return F.scaled_dot_product_attention(q, self.k[layer], self.v[layer], attn_mask=mask, enable_gqa=gqa)
+            return F.scaled_dot_product_attention(
+                q, self.k[layer], self.v[layer], attn_mask=mask, enable_gqa=gqa
+            )
 
         return attend
 
@@ -94,7 +113,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
         """(N, T, d) → (N, T, d)."""
-        q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for p in (self.q_proj, self.k_proj, self.v_proj)
+        )
         out = attend(layer, rotate(q, *rope), rotate(k, *rope), v)
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

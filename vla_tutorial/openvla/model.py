@@ -87,8 +87,12 @@ class OpenVLA(nn.Module):
         rows = torch.arange(len(prompts), device=self.device)
         for step in range(count):
             last = self.config.vision.patches + lengths + step - 1
-            ids[rows, lengths + step] = self.language_model.logits(self._hidden(image, ids)[rows, last]).argmax(-1)
-        return torch.stack([row[n : n + count] for row, n in zip(ids, lengths.tolist(), strict=True)])
+            ids[rows, lengths + step] = self.language_model.logits(
+                self._hidden(image, ids)[rows, last]
+            ).argmax(-1)
+        return torch.stack(
+            [row[n : n + count] for row, n in zip(ids, lengths.tolist(), strict=True)]
+        )
 
 
 @cache
@@ -103,7 +107,9 @@ def normalise(images: Tensor) -> Tensor:
     return torch.stack([table[c][channels[:, c % 3]] for c in range(6)], 1)
 
 
-def pad(prompts: Sequence[Sequence[int]], length: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def pad(
+    prompts: Sequence[Sequence[int]], length: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
     """Prompts as ids (N, length) int64, zeros on the right, and their lengths (N,) int64."""
     ids = torch.tensor([[*p, *[0] * (length - len(p))] for p in prompts], dtype=torch.int64)
     return ids.to(device), torch.tensor([len(p) for p in prompts], dtype=torch.int64).to(device)
@@ -139,15 +145,27 @@ def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) 
 
     Weights that a fast path runs as one lie side by side.
     """
-    groups: list[list[tuple[nn.Module, str]]] = [[(linear, "weight") for linear in stack] for stack in model.language_model.stacks()]
+    groups: list[list[tuple[nn.Module, str]]] = [
+        [(linear, "weight") for linear in stack] for stack in model.language_model.stacks()
+    ]
     placed = {id(linear.weight) for stack in model.language_model.stacks() for linear in stack}
-    owners = [(module, name) for module in model.modules() for name, p in module.named_parameters(recurse=False) if id(p) not in placed]
+    owners = [
+        (module, name)
+        for module in model.modules()
+        for name, p in module.named_parameters(recurse=False)
+        if id(p) not in placed
+    ]
     groups += [[owner] for owner in owners]
-    sizes = [-(-sum(getattr(m, n).numel() for m, n in group) // ALIGNMENT) * ALIGNMENT for group in groups]
+    sizes = [
+        -(-sum(getattr(m, n).numel() for m, n in group) // ALIGNMENT) * ALIGNMENT
+        for group in groups
+    ]
     slab = torch.empty(sum(sizes), device=device, dtype=dtype)
     for group, part in zip(groups, slab.split(sizes), strict=True):  # type: ignore[no-untyped-call]
         for module, name in group:
             shape = getattr(module, name).shape
-            setattr(module, name, nn.Parameter(part[: shape.numel()].view(shape), requires_grad=False))
+            setattr(
+                module, name, nn.Parameter(part[: shape.numel()].view(shape), requires_grad=False)
+            )
             part = part[shape.numel() :]
     return model

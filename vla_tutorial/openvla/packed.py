@@ -26,12 +26,18 @@ def available(model: nn.Module) -> bool:
     """Whether packing is possible and worth it: float32 on a CPU, a PyTorch with oneDNN, and not a large model."""
     weight = next(model.parameters())
     small = sum(p.numel() for p in model.parameters()) <= MAX_PARAMETERS
-    return small and weight.device.type == "cpu" and weight.dtype == torch.float32 and _have_onednn()
+    return (
+        small and weight.device.type == "cpu" and weight.dtype == torch.float32 and _have_onednn()
+    )
 
 
 def _have_onednn() -> bool:
     ops = torch.ops.mkldnn
-    return torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise") and hasattr(ops, "_reorder_linear_weight")  # type: ignore[no-untyped-call]
+    return (
+        torch.backends.mkldnn.is_available()
+        and hasattr(ops, "_linear_pointwise")
+        and hasattr(ops, "_reorder_linear_weight")
+    )  # type: ignore[no-untyped-call]
 
 
 def packed(weight: Tensor, bias: Tensor | None = None) -> Product:

@@ -25,7 +25,9 @@ def check_image_matters(model: OpenVLA, prompt_ids: Sequence[int]) -> float:
         TutorialError: there is none, so the image is ignored, as with the published remote code on transformers ≥ 4.50 (openvla issue 346).
     """
     size = model.config.vision.image_size
-    extremes = torch.tensor([-1.0, 1.0], device=model.device)[:, None, None, None].expand(2, 6, size, size)
+    extremes = torch.tensor([-1.0, 1.0], device=model.device)[:, None, None, None].expand(
+        2, 6, size, size
+    )
     ids = torch.tensor([list(prompt_ids)] * 2, device=model.device)
     with torch.inference_mode():
         black, white = model(extremes, ids)[:, -1].float()
@@ -46,7 +48,9 @@ def check_prompt(prompt: Prompt, tokenizer: Tokenizer, bos: int = 1) -> list[int
     """
     head, tail = OPENVLA_TEMPLATE.split("{instruction}")
     if not (prompt.text.startswith(head) and prompt.text.endswith(tail)):
-        raise TutorialError(f"Prompt {prompt.text!r} is not what OpenVLA was trained with. Expected {OPENVLA_TEMPLATE!r}.")
+        raise TutorialError(
+            f"Prompt {prompt.text!r} is not what OpenVLA was trained with. Expected {OPENVLA_TEMPLATE!r}."
+        )
     ids = token_ids(prompt, tokenizer)
     if ids[0] != bos:
         raise TutorialError(

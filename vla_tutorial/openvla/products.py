@@ -31,7 +31,15 @@ class Tile:
 
 SKINNY = (Tile(16, 256, 4, 4), Tile(32, 128, 5, 4), Tile(64, 128, 4, 4))
 SINGLE = tuple(
-    Tile(n, k, 2, w, single=True) for n, k, w in ((2, 2048, 4), (4, 1024, 4), (8, 512, 4), (4, 1024, 2), (8, 1024, 8), (16, 256, 4))
+    Tile(n, k, 2, w, single=True)
+    for n, k, w in (
+        (2, 2048, 4),
+        (4, 1024, 4),
+        (8, 512, 4),
+        (4, 1024, 2),
+        (8, 1024, 8),
+        (16, 256, 4),
+    )
 )
 
 
@@ -58,7 +66,11 @@ def _single(
         wide = xk.to(tl.float32)
         if NORM:
             squares += wide * wide
-            wide = (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)).to(xk.dtype).to(tl.float32)
+            wide = (
+                (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32))
+                .to(xk.dtype)
+                .to(tl.float32)
+            )
         acc += wk.to(tl.float32) * wide[None, :]
         if GATED:
             uk = tl.load(w + N.to(tl.int64) * K + rows + k[None, :], mask=inside, other=0.0)
@@ -85,14 +97,18 @@ def _skinny(
     squares = tl.zeros((BM,), tl.float32)
     for k0 in range(0, K, BK):
         k = k0 + tl.arange(0, BK)
-        xk = tl.load(x + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0.0)
+        xk = tl.load(
+            x + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0.0
+        )
         inside = (n < N)[None, :] & (k < K)[:, None]
         wk = tl.load(w + n[None, :] * K + k[:, None], mask=inside, other=0.0)
         if NORM:
             # 1/rms is the same for a whole row, so it can be applied to the sum at the end: no pass over x beforehand
             wide = xk.to(tl.float32)
             squares += tl.sum(wide * wide, 1)
-            xk = (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)[None, :]).to(xk.dtype)
+            xk = (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)[None, :]).to(
+                xk.dtype
+            )
         acc = tl.dot(xk, wk, acc, input_precision="ieee")
         if GATED:
             uk = tl.load(w + N * K + n[None, :] * K + k[:, None], mask=inside, other=0.0)
@@ -109,7 +125,14 @@ def _skinny(
 
 
 def product(
-    x: Tensor, w: Tensor, tile: Tile, *, norm: Tensor | None = None, eps: float = 0.0, residual: Tensor | None = None, gated: bool = False
+    x: Tensor,
+    w: Tensor,
+    tile: Tile,
+    *,
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    residual: Tensor | None = None,
+    gated: bool = False,
 ) -> Tensor:
     """y = f(x) wᵀ for few rows: bound by reading w once.
 

@@ -31,7 +31,9 @@ class PlainRunner:
 
     def __init__(self, llama: Llama) -> None:
         self.llama = llama
-        self.rope = rope_table(llama.config, llama.config.max_position_embeddings, llama.lm_head.weight.device)
+        self.rope = rope_table(
+            llama.config, llama.config.max_position_embeddings, llama.lm_head.weight.device
+        )
 
     def tune(self, rows: int) -> None:
         """There is nothing to choose."""

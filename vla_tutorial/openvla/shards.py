@@ -76,7 +76,9 @@ def _read_header(path: Path) -> dict[str, Entry]:
         with path.open("rb") as f:
             length = int.from_bytes(f.read(8), "little")
             if not 0 < length <= min(MAX_HEADER, size - 8):
-                raise TutorialError(f"{damaged}: it has {size} bytes and names a header of {length}. {remedy}")
+                raise TutorialError(
+                    f"{damaged}: it has {size} bytes and names a header of {length}. {remedy}"
+                )
             header = json.loads(f.read(length))
         entries = {k: _entry(path, v, 8 + length) for k, v in header.items() if k != "__metadata__"}
     except OSError as e:
@@ -87,7 +89,9 @@ def _read_header(path: Path) -> dict[str, Entry]:
         raise TutorialError(f"{damaged}: its header does not parse ({e}). {remedy}") from e
     end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)
     if end != size:
-        raise TutorialError(f"{damaged}: its header promises {end} bytes and the file has {size}. {remedy}")
+        raise TutorialError(
+            f"{damaged}: its header promises {end} bytes and the file has {size}. {remedy}"
+        )
     return entries
 
 
@@ -153,7 +157,9 @@ class Staging:
 
     def __init__(self, nbytes: int, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
-        self.buffers = [torch.empty(nbytes, dtype=torch.uint8, pin_memory=self.cuda) for _ in range(2)]
+        self.buffers = [
+            torch.empty(nbytes, dtype=torch.uint8, pin_memory=self.cuda) for _ in range(2)
+        ]
         self.stream = torch.cuda.Stream(device) if self.cuda else None  # type: ignore[no-untyped-call]
         self.copied = [torch.cuda.Event() for _ in range(2)] if self.cuda else []  # type: ignore[no-untyped-call]
         self.turn = 0
@@ -179,5 +185,7 @@ def _read(piece: Piece, into: Tensor) -> None:
         while done < piece.nbytes:
             count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
             if count == 0:
-                raise TutorialError(f"{piece.path} ends at byte {piece.start + done}, inside a tensor. Delete it and download it again.")
+                raise TutorialError(
+                    f"{piece.path} ends at byte {piece.start + done}, inside a tensor. Delete it and download it again."
+                )
             done += count

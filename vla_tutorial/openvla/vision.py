@@ -147,9 +147,14 @@ class VisionBackbone(nn.Module):
         if pixel_values.shape[-1] != self.image_size:
             pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)
         if not (pixel_values.is_cuda and torch.cuda.is_current_stream_capturing()):
-            return torch.cat([self.featurizer(pixel_values[:, :3]), self.fused_featurizer(pixel_values[:, 3:])], -1)
+            return torch.cat(
+                [self.featurizer(pixel_values[:, :3]), self.fused_featurizer(pixel_values[:, 3:])],
+                -1,
+            )
         main, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(main)  # in a CUDA graph the towers become two branches: for few images neither fills the GPU alone
+        side.wait_stream(
+            main
+        )  # in a CUDA graph the towers become two branches: for few images neither fills the GPU alone
         with torch.cuda.stream(side):
             siglip = self.fused_featurizer(pixel_values[:, 3:])
         dino = self.featurizer(pixel_values[:, :3])

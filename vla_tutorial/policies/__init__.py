@@ -8,8 +8,9 @@ from typing import Any
 
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+from vla_tutorial.sim import base_suite
 
-__all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy"]
+__all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy", "native_key"]
 
 
 def _expert(checkpoint: str | None = None, **options: Any) -> Policy:
@@ -39,7 +40,10 @@ def _mini(checkpoint: str | None = None, **options: Any) -> Policy:
         return load_model_policy("mini", checkpoint, **options)
     with resources.as_file(resources.files("vla_tutorial") / "weights" / "mini") as packaged:
         policy = load_model_policy("mini", packaged, **options)
-    policy.provenance = {**policy.provenance, "checkpoint": "vla_tutorial/weights/mini"}  # not where this machine keeps packages
+    policy.provenance = {
+        **policy.provenance,
+        "checkpoint": "vla_tutorial/weights/mini",
+    }  # not where this machine keeps packages
     return policy
 
 
@@ -61,3 +65,12 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
     if name not in POLICIES:
         raise unknown("policy", name, POLICIES)
     return POLICIES[name](checkpoint=checkpoint, **options)
+
+
+def native_key(policy: str, suite: str) -> str:
+    """Whose action statistics a policy's tokens are meant for, unless the user says otherwise.
+
+    The expert and `mini` use libero_object's, whatever the suite. A published checkpoint carries those of
+    the suite that it was trained on.
+    """
+    return "libero_object" if policy in ("expert", "mini") else base_suite(suite)

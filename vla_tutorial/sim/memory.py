@@ -24,7 +24,11 @@ def _library() -> ctypes.CDLL | None:
     """MuJoCo's own library, which its Python module has loaded; None where it is not found."""
     import mujoco
 
-    found = [p for pattern in ("libmujoco*", "mujoco.dll") for p in Path(mujoco.__file__).parent.glob(pattern)]
+    found = [
+        p
+        for pattern in ("libmujoco*", "mujoco.dll")
+        for p in Path(mujoco.__file__).parent.glob(pattern)
+    ]
     if not found:
         return None
     library = ctypes.CDLL(str(found[0]))
@@ -70,8 +74,14 @@ def page_out(model: Any) -> None:
 
 def _pages(model: Any) -> tuple[int, int]:
     """First and last address of the whole pages that hold the model's arrays; MuJoCo keeps them all in one piece of memory."""
-    arrays = [value for name in dir(model) if not name.startswith("_") and isinstance(value := getattr(model, name), np.ndarray)]
-    spans = [(array.__array_interface__["data"][0], array.nbytes) for array in arrays if array.nbytes]
+    arrays = [
+        value
+        for name in dir(model)
+        if not name.startswith("_") and isinstance(value := getattr(model, name), np.ndarray)
+    ]
+    spans = [
+        (array.__array_interface__["data"][0], array.nbytes) for array in arrays if array.nbytes
+    ]
     first, last = min(at for at, _ in spans), max(at + size for at, size in spans)
     return -(-first // mmap.PAGESIZE) * mmap.PAGESIZE, last // mmap.PAGESIZE * mmap.PAGESIZE
 
@@ -88,7 +98,14 @@ def _map_over(descriptor: int, start: int, size: int) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mmap.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    ]
     how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | MAP_FIXED
     if libc.mmap(start, size, *how, descriptor, 0) != start:
         raise OSError(ctypes.get_errno(), "mmap")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import UNPERTURBED, Perturbation
-from vla_tutorial.sim.ghost import Ghost
+from vla_tutorial.sim.rendered_copy import RenderedCopy
 
 Floats = NDArray[np.float64]
 
@@ -22,11 +22,20 @@ NUDGE_RAD = 0.01
 HIDING_PLACE = (6.0, 0.0)
 """Metres, world frame: where hidden things stand in a row, some five metres behind the camera."""
 
-_CHANGED = ("cam_pos", "cam_quat", "light_ambient", "light_diffuse", "light_specular", "geom_friction")
+_CHANGED = (
+    "cam_pos",
+    "cam_quat",
+    "light_ambient",
+    "light_diffuse",
+    "light_specular",
+    "geom_friction",
+)
 _HEADLIGHT = ("ambient", "diffuse", "specular")
 
 _LEVEL = np.arange(256) / 255
-_LINEAR = np.rint(255 * np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4)).astype(np.uint8)
+_LINEAR = np.rint(
+    255 * np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4)
+).astype(np.uint8)
 """(256,) sRGB grey level → linear grey level (IEC 61966-2-1): what OpenGL does when it samples a texture of format GL_SRGB8."""
 
 
@@ -47,9 +56,11 @@ class Perturber:
         self._inner, self._model = inner, inner.sim.model._model
         self._camera = self._model.camera(camera).id
         self._kept = {name: getattr(self._model, name).copy() for name in _CHANGED}
-        self._headlight = {name: getattr(self._model.vis.headlight, name).copy() for name in _HEADLIGHT}
+        self._headlight = {
+            name: getattr(self._model.vis.headlight, name).copy() for name in _HEADLIGHT
+        }
         self._textures: dict[int, NDArray[np.uint8]] = {}
-        self._ghost: Ghost | None = None
+        self._ghost: RenderedCopy | None = None
         self._seed, self._frame = 0, 0
         self.now = UNPERTURBED
         self._pivot = self._looked_at()
@@ -116,15 +127,20 @@ class Perturber:
             self._move_distractors(state, swap=p.distractors == "swapped")
         if p.nudge:
             joints = 1 + np.asarray(self._inner.robots[0]._ref_joint_pos_indexes)
-            state[joints] += np.random.default_rng((p.nudge, self._seed)).normal(0, NUDGE_RAD, len(joints))
+            state[joints] += np.random.default_rng((p.nudge, self._seed)).normal(
+                0, NUDGE_RAD, len(joints)
+            )
         if p.second_can:
-            self._ghost = Ghost(self._inner, self._wanted())
+            self._ghost = RenderedCopy(self._inner, self._wanted())
         return state
 
     def _looked_at(self) -> Floats:
         """(3,) where the camera's axis meets the height of the lowest thing, in metres."""
         data = self._inner.sim.data._data
-        position, forward = data.cam_xpos[self._camera], -data.cam_xmat[self._camera].reshape(3, 3)[:, 2]
+        position, forward = (
+            data.cam_xpos[self._camera],
+            -data.cam_xmat[self._camera].reshape(3, 3)[:, 2],
+        )
         height = min((data.xpos[body][2] for body in self._inner.obj_body_id.values()), default=0.0)
         return np.asarray(position + forward * (height - position[2]) / forward[2])
 
@@ -132,10 +148,17 @@ class Perturber:
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
         half = np.radians(degrees) / 2
-        turn, position, quaternion = np.array([np.cos(half), 0, 0, np.sin(half)]), np.zeros(3), np.zeros(4)
+        turn, position, quaternion = (
+            np.array([np.cos(half), 0, 0, np.sin(half)]),
+            np.zeros(3),
+            np.zeros(4),
+        )
         mujoco.mju_rotVecQuat(position, self._kept["cam_pos"][self._camera] - self._pivot, turn)
         mujoco.mju_mulQuat(quaternion, turn, self._kept["cam_quat"][self._camera])
-        self._model.cam_pos[self._camera], self._model.cam_quat[self._camera] = self._pivot + position, quaternion
+        self._model.cam_pos[self._camera], self._model.cam_quat[self._camera] = (
+            self._pivot + position,
+            quaternion,
+        )
 
     def _dim(self, share: float) -> None:
         for name in ("light_ambient", "light_diffuse", "light_specular"):
@@ -146,7 +169,11 @@ class Perturber:
     def _linearise_textures(self) -> None:
         for texture in srgb_textures(self._inner):
             start = self._model.tex_adr[texture]
-            size = self._model.tex_height[texture] * self._model.tex_width[texture] * self._model.tex_nchannel[texture]
+            size = (
+                self._model.tex_height[texture]
+                * self._model.tex_width[texture]
+                * self._model.tex_nchannel[texture]
+            )
             self._textures[texture] = self._model.tex_data[start : start + size].copy()
             self._write_texture(texture, _LINEAR[self._textures[texture]])
 
@@ -165,11 +192,17 @@ class Perturber:
         for name in spoken_of:
             if name in free_positions(self._inner):
                 return str(name)
-        raise TutorialError(f"Of what this task speaks of ({', '.join(spoken_of)}), nothing could lie there twice. Choose another task.")
+        raise TutorialError(
+            f"Of what this task speaks of ({', '.join(spoken_of)}), nothing could lie there twice. Choose another task."
+        )
 
     def _move_distractors(self, state: Floats, swap: bool) -> None:
         spoken_of = self._inner.parsed_problem["obj_of_interest"]
-        places = {name: 1 + start for name, start in free_positions(self._inner).items() if name not in spoken_of}
+        places = {
+            name: 1 + start
+            for name, start in free_positions(self._inner).items()
+            if name not in spoken_of
+        }
         if len(places) < (2 if swap else 1):
             raise TutorialError(
                 f"This scene has {len(places)} things that its task does not speak of ({', '.join(places) or 'none'}); "
@@ -185,8 +218,16 @@ class Perturber:
 def free_positions(inner: Any) -> Mapping[str, int]:
     """Name of each thing that can be moved → where its position begins in qpos."""
     model, free = inner.sim.model._model, 0  # mjJNT_FREE
-    joints = {name: model.body_jntadr[body] for name, body in inner.obj_body_id.items() if model.body_jntnum[body] == 1}
-    return {name: int(model.jnt_qposadr[joint]) for name, joint in joints.items() if model.jnt_type[joint] == free}
+    joints = {
+        name: model.body_jntadr[body]
+        for name, body in inner.obj_body_id.items()
+        if model.body_jntnum[body] == 1
+    }
+    return {
+        name: int(model.jnt_qposadr[joint])
+        for name, joint in joints.items()
+        if model.jnt_type[joint] == free
+    }
 
 
 def srgb_textures(inner: Any) -> tuple[int, ...]:
@@ -197,7 +238,9 @@ def srgb_textures(inner: Any) -> tuple[int, ...]:
     here, the first picture differs from 3.3.3's by at most 0.42 grey levels on average (without: 36.6), at most 4 anywhere; the floor's and
     the picture's mean come within 0.4 (results/perturbations.json). What is left is rounding: OpenGL makes texels linear after reading 8 bits.
     """
-    elements = {e.get("name"): e.get("file") for e in inner.model.root.iter("texture") if e.get("file")}
+    elements = {
+        e.get("name"): e.get("file") for e in inner.model.root.iter("texture") if e.get("file")
+    }
     tagged = {name for name, file in elements.items() if "srgb" in Image.open(file).info}
     model = inner.sim.model._model
     return tuple(i for i in range(model.ntex) if model.texture(i).name in tagged)

@@ -45,7 +45,9 @@ class Physics:
     def forward(self) -> None:
         """`mj_forward`; without positions and velocities where they are known."""
         if self._placed:
-            self._mujoco.mj_forwardSkip(self._model, self._data, int(self._mujoco.mjtStage.mjSTAGE_VEL), 0)
+            self._mujoco.mj_forwardSkip(
+                self._model, self._data, int(self._mujoco.mjtStage.mjSTAGE_VEL), 0
+            )
         else:
             self._mujoco.mj_forward(self._model, self._data)
             self._placed = self._lean
@@ -94,9 +96,15 @@ class _Arm:
         self._physics.forward()
         turning, moving = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         self._mujoco.mj_jacSite(model, data, moving, turning, self._site)
-        c.ee_pos, c.ee_ori_mat = np.array(data.site_xpos[self._site]), np.array(data.site_xmat[self._site].reshape(3, 3))
+        c.ee_pos, c.ee_ori_mat = (
+            np.array(data.site_xpos[self._site]),
+            np.array(data.site_xmat[self._site].reshape(3, 3)),
+        )
         c.ee_pos_vel, c.ee_ori_vel = np.dot(moving, data.qvel), np.dot(turning, data.qvel)
-        c.joint_pos, c.joint_vel = np.array(data.qpos[c.qpos_index]), np.array(data.qvel[c.qvel_index])
+        c.joint_pos, c.joint_vel = (
+            np.array(data.qpos[c.qpos_index]),
+            np.array(data.qvel[c.qvel_index]),
+        )
         c.J_pos, c.J_ori = np.array(moving[:, c.qvel_index]), np.array(turning[:, c.qvel_index])
         c.J_full = np.vstack([c.J_pos, c.J_ori])
         mass = np.empty((model.nv, model.nv))

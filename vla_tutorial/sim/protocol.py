@@ -16,7 +16,13 @@ from vla_tutorial.sim import libero
 SEED = 0
 """`env.seed(0)` in OpenVLA's run_libero_eval.py: "even when using a fixed initial state" the seed changes object positions."""
 
-STEP_LIMITS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
+STEP_LIMITS = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
 """Longest training demonstration and some more, by suite (run_libero_eval.py). LIBERO-PRO suites take the limit of the suite they vary."""
 
 
@@ -42,7 +48,11 @@ def suites() -> tuple[str, ...]:
     """Names of every suite whose tasks, definitions and saved initial states came with the installed benchmark."""
     module = libero.load()
     folders = [Path(module.get_libero_path(k)) for k in ("bddl_files", "init_states")]
-    return tuple(n for n in module.benchmark.get_benchmark_dict() if all((f / n).is_dir() and any((f / n).iterdir()) for f in folders))
+    return tuple(
+        n
+        for n in module.benchmark.get_benchmark_dict()
+        if all((f / n).is_dir() and any((f / n).iterdir()) for f in folders)
+    )
 
 
 @cache
@@ -63,9 +73,13 @@ def check_task(suite: str, task: int, init: int | None = None) -> Task:
     if not 0 <= task < bench.n_tasks:
         raise TutorialError(f"Unknown task {task} of {suite}: expected 0 … {bench.n_tasks - 1}.")
     entry = bench.get_task(task)
-    path = Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder / entry.bddl_file
+    path = (
+        Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder / entry.bddl_file
+    )
     if init is not None and init not in range(count := len(initial_states(suite, task))):
-        raise TutorialError(f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {count - 1}.")
+        raise TutorialError(
+            f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {count - 1}."
+        )
     return Task(suite, task, entry.name, _instruction(suite, entry.language, path), path)
 
 
@@ -91,7 +105,9 @@ def initial_states(suite: str, task: int) -> NDArray[np.float64]:
     try:
         return np.asarray(_benchmark(suite).get_task_init_states(task), np.float64)
     except FileNotFoundError as e:
-        raise TutorialError(f"{suite} task {task} comes without saved initial states; choose another suite.") from e
+        raise TutorialError(
+            f"{suite} task {task} comes without saved initial states; choose another suite."
+        ) from e
 
 
 def base_suite(suite: str) -> str:

@@ -11,16 +11,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.actions import check_action
-from vla_tutorial.errors import TutorialError
-from vla_tutorial.scene import UNPERTURBED, Perturbation
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.scene import UNPERTURBED, Perturbation, Scene
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
 
 CAMERA = "agentview"
-SENSORS = (f"{CAMERA}_image", "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
+SENSORS = (
+    f"{CAMERA}_image",
+    "robot0_eef_pos",
+    "robot0_eef_quat",
+    "robot0_gripper_qpos",
+    "robot0_joint_pos",
+)
 """What `Observation` holds, by robosuite's names."""
+
+BASKET_REGION = "basket_1_contain_region"
+"""Where LIBERO-object wants the target: LIBERO's predicate `In` asks for the object's origin inside it."""
 
 NO_OP = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold the arm, gripper open: what the published protocol sends while objects settle."""
@@ -53,7 +62,9 @@ class _Camera:
     current first: otherwise a second simulator in the process, or closing it, turns this one's pictures black.
     """
 
-    def __init__(self, sensor: Any, make_current: Callable[[], None], blank: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, sensor: Any, make_current: Callable[[], None], blank: NDArray[np.uint8]
+    ) -> None:
         self.sensor, self.make_current, self.on, self.blank = sensor, make_current, False, blank
         self.__modality__ = sensor.__modality__
 
@@ -115,6 +126,7 @@ class Simulator:
         self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
         self.placement = self.state()
         self._perturber = Perturber(self._inner, CAMERA)
+        self._target: str | None = None
 
     def _install_camera(self) -> _Camera:
         name = f"{CAMERA}_image"
@@ -128,7 +140,41 @@ class Simulator:
         for name in set(self._inner._observables) - set(SENSORS):
             del self._inner._observables[name]
 
-    def reset(self, init: int | NDArray[np.float64] = 0, settle_steps: int = 10, perturbation: Perturbation = UNPERTURBED) -> Observation:
+    def start(self, scene: Scene, settle_steps: int) -> Observation:
+        """Reset to where `scene` begins; until the next reset, success means the scene's own target.
+
+        Args:
+            scene: of this simulator's suite and task. With a `layout_seed` the episode begins with that random
+                layout, and a layout whose hand starts elsewhere settles for as many steps as it says.
+            settle_steps: no-op control steps; the published protocol takes 10.
+
+        Raises:
+            TutorialError: as `reset`; or the scene's target is no object here that fits into a basket.
+        """
+        from vla_tutorial.sim.layouts import (
+            BASKET,
+            random_layout,
+        )  # needs MuJoCo: see `libero.load`
+
+        target = scene.target
+        things = [name for name in self.bodies if name != BASKET]
+        if target is not None and (target not in things or BASKET not in self.bodies):
+            raise unknown("target", target, things if BASKET in self.bodies else ())
+        init: int | NDArray[np.float64] = scene.init
+        if scene.layout_seed is not None:
+            layout = random_layout(self, scene.layout_seed)
+            init = layout.state
+            settle_steps = min(settle_steps, layout.settle_steps)
+        observation = self.reset(init, settle_steps, scene.perturbation)
+        self._target = target
+        return observation
+
+    def reset(
+        self,
+        init: int | NDArray[np.float64] = 0,
+        settle_steps: int = 10,
+        perturbation: Perturbation = UNPERTURBED,
+    ) -> Observation:
         """Restart exactly as a hard reset would, without recompiling the model, and let the objects settle.
 
         Args:
@@ -142,6 +188,7 @@ class Simulator:
         if isinstance(init, int):
             check_task(self.task.suite, self.task.index, init)
             init = initial_states(self.task.suite, self.task.index)[init]
+        self._target = None
         state = self._perturber.start(perturbation, np.array(init, np.float64))
         self._restart()
         raw = self._set_state(state, picture=settle_steps == 0)
@@ -191,6 +238,9 @@ class Simulator:
         checked = check_action(action)
         with self._physics.once():
             raw, reward, done, _ = self._inner.step(checked)
+        if self._target is not None:
+            done = self.inside(self._target, BASKET_REGION)
+            reward = float(done)
         return self._observation(raw), float(reward), bool(done)
 
     def _observation(self, raw: Mapping[str, Any]) -> Observation:
@@ -253,5 +303,10 @@ class Simulator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()

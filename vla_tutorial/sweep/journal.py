@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from vla_tutorial.episodes import FORMAT
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.record import write_atomically
+from vla_tutorial.files import write_atomically
 from vla_tutorial.sweep.plan import Job
 
 Entry = dict[str, Any]
@@ -30,7 +30,9 @@ class DiskFull(TutorialError):
     """Nothing more can be written; what is there is whole."""
 
     def __init__(self, folder: Path, why: object) -> None:
-        super().__init__(f"{folder} cannot be written to any more: {why}. Make room and give the same command again: it goes on from here.")
+        super().__init__(
+            f"{folder} cannot be written to any more: {why}. Make room and give the same command again: it goes on from here."
+        )
 
 
 def is_full(error: OSError, folder: Path) -> bool:
@@ -88,7 +90,9 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            raise TutorialError(f"Another sweep is writing to {self.folder}. Wait for its end, or choose another folder with --out.") from e
+            raise TutorialError(
+                f"Another sweep is writing to {self.folder}. Wait for its end, or choose another folder with --out."
+            ) from e
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         text = json.dumps({"format": FORMAT, **config}, indent=1, ensure_ascii=False) + "\n"
@@ -105,9 +109,13 @@ class Journal:
                 os.fsync(self._file)
                 self.repaired = f"{path}: the last line was damaged ({len(line)} bytes) and has been removed; its episode runs again."
             elif entry is None:
-                raise TutorialError(f"{path}, line {number} is damaged, and not the last: the file was edited. Mend or delete that line.")
+                raise TutorialError(
+                    f"{path}, line {number} is damaged, and not the last: the file was edited. Mend or delete that line."
+                )
             elif job in self.entries:
-                raise TutorialError(f"{path}, line {number} tells of {job.folder} a second time. Delete one of the two lines.")
+                raise TutorialError(
+                    f"{path}, line {number} tells of {job.folder} a second time. Delete one of the two lines."
+                )
             else:
                 self.entries[job] = entry
 
@@ -122,7 +130,9 @@ class Journal:
         with explained(self.folder):
             try:
                 if (written := os.write(self._file, line)) < len(line):
-                    os.write(self._file, line[written:])  # a short write: this one raises and says why
+                    os.write(
+                        self._file, line[written:]
+                    )  # a short write: this one raises and says why
                 os.fsync(self._file)
             except OSError:
                 os.ftruncate(self._file, size)
@@ -153,19 +163,25 @@ def check(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise a TutorialError if a sweep of `config` (or the part of it that is known) cannot go on in `folder`; writes nothing."""
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise TutorialError(f"Cannot write to {folder}: {parent} is not a folder that you may write to. Choose another one with --out.")
+        raise TutorialError(
+            f"Cannot write to {folder}: {parent} is not a folder that you may write to. Choose another one with --out."
+        )
     path = folder / "sweep.json"
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as e:
-            raise TutorialError(f"{path} is not JSON ({e}). The file was edited; choose another folder with --out.") from e
+            raise TutorialError(
+                f"{path} is not JSON ({e}). The file was edited; choose another folder with --out."
+            ) from e
         if found := differences(before, config):
             raise TutorialError(
                 f"{folder} holds a sweep of another configuration: {'; '.join(found)}. Give the same settings to go on with it, or choose another --out."
             )
     elif folder.is_dir() and any(not _is_beginning(p) for p in folder.iterdir()):
-        raise TutorialError(f"{folder} is not empty and holds no sweep (no sweep.json). Choose another folder with --out.")
+        raise TutorialError(
+            f"{folder} is not empty and holds no sweep (no sweep.json). Choose another folder with --out."
+        )
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -176,16 +192,24 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
         if (
             name in FREE
             or old == new
-            or (isinstance(old, list) and isinstance(new, list) and sorted(map(str, old)) == sorted(map(str, new)))
+            or (
+                isinstance(old, list)
+                and isinstance(new, list)
+                and sorted(map(str, old)) == sorted(map(str, new))
+            )
         ):
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new, f"{name}.")
         else:
-            found.append(f"{name} was {json.dumps(old, ensure_ascii=False)} and is {json.dumps(new, ensure_ascii=False)} now")
+            found.append(
+                f"{name} was {json.dumps(old, ensure_ascii=False)} and is {json.dumps(new, ensure_ascii=False)} now"
+            )
     return found
 
 
 def _is_beginning(path: Path) -> bool:
     """Whether a file is what a sweep leaves behind that was killed before it had begun."""
-    return path.name == "sweep.json.part" or (path.name == "episodes.jsonl" and not path.stat().st_size)
+    return path.name == "sweep.json.part" or (
+        path.name == "episodes.jsonl" and not path.stat().st_size
+    )

@@ -15,7 +15,7 @@ from vla_tutorial.wiring import Wiring
 
 
 @dataclass(frozen=True)
-class Acting:
+class PolicyInfo:
     """The policy as a worker has to know it.
 
     Attributes:
@@ -28,13 +28,13 @@ class Acting:
     provenance: Mapping[str, Any]
 
     @classmethod
-    def of(cls, policy: Policy) -> Acting:
+    def of(cls, policy: Policy) -> PolicyInfo:
         """What is to be known of `policy`."""
         return cls(policy.name, policy.privileged, dict(policy.statistics), dict(policy.provenance))
 
 
 @dataclass(frozen=True)
-class Order:
+class EpisodeRequest:
     """To a worker: run this episode and record it in `part`.
 
     Attributes:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
 
-from vla_tutorial.choice import native_key
 from vla_tutorial.conditions import PUBLISHED, apply
 from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.policies import native_key
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
@@ -69,7 +69,9 @@ class Sweep:
         for field, ordered in (("tasks", True), ("inits", True), ("conditions", False)):
             values = _once(getattr(self, field), ordered)
             if not values:
-                raise TutorialError(f"A sweep without {field} has no episodes. Name at least one, for example 0-9 or {PUBLISHED!r}.")
+                raise TutorialError(
+                    f"A sweep without {field} has no episodes. Name at least one, for example 0-9 or {PUBLISHED!r}."
+                )
             object.__setattr__(self, field, values)
         if self.video not in get_args(Video):
             raise unknown("choice of videos", self.video, get_args(Video))
@@ -110,7 +112,10 @@ class Sweep:
             "tasks": list(self.tasks),
             "inits": list(self.inits),
             "conditions": list(self.conditions),
-            "wiring": {"unnorm_key": self.unnorm_key, "embedded_statistics": self.embedded_statistics},
+            "wiring": {
+                "unnorm_key": self.unnorm_key,
+                "embedded_statistics": self.embedded_statistics,
+            },
             "max_steps": self.max_steps,
             "video": self.video,
         }

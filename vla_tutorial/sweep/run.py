@@ -7,26 +7,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vla_tutorial.record import versions
-from vla_tutorial.sweep.crew import PATIENCE, Crew, Patience, Tally
-from vla_tutorial.sweep.drive import Drive
+from vla_tutorial.provenance import versions
+from vla_tutorial.sweep.engine import DEFAULT_TIMEOUTS, Engine, SweepProgress, Timeouts
 from vla_tutorial.sweep.journal import Journal
 from vla_tutorial.sweep.plan import Sweep
+from vla_tutorial.sweep.scheduler import Scheduler
 
 
-def configuration(sweep: Sweep, crew: Crew, weights: str, command: str) -> dict[str, Any]:
+def configuration(sweep: Sweep, engine: Engine, weights: str, command: str) -> dict[str, Any]:
     """What `sweep.json` says. Everything but command, date, machine and serving must be the same when a sweep goes on.
 
     Args:
         weights: hash of the policy's checkpoint (`studio.weights_hash`).
     """
-    from vla_tutorial.training.results import machine
+    from vla_tutorial.provenance import machine
 
-    device = crew.acting.provenance.get("device", "cpu")
+    device = engine.policy_info.provenance.get("device", "cpu")
     return {
         **sweep.entry(),
-        "policy": {"name": crew.acting.name, **crew.acting.provenance, "weights": weights},
-        "serving": crew.serving,
+        "policy": {
+            "name": engine.policy_info.name,
+            **engine.policy_info.provenance,
+            "weights": weights,
+        },
+        "serving": engine.serving,
         "command": command,
         "versions": versions(),
         "machine": machine([] if device == "cpu" else [device]),
@@ -37,17 +41,17 @@ def configuration(sweep: Sweep, crew: Crew, weights: str, command: str) -> dict[
 def run(
     sweep: Sweep,
     out: Path,
-    crew: Crew,
+    engine: Engine,
     workers: int,
     *,
     weights: str = "",
     command: str = "",
-    patience: Patience = PATIENCE,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
     stopping: Callable[[], bool] = lambda: False,
-    watch: Callable[[Tally], None] = lambda tally: None,
+    watch: Callable[[SweepProgress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda words: None,
-) -> Tally:
-    """Run what is left of a sweep in `out`, and close the crew.
+) -> SweepProgress:
+    """Run what is left of a sweep in `out`, and close the engine.
 
     Args:
         workers: simulators at a time.
@@ -56,17 +60,19 @@ def run(
         say: called with what the user should know: a line that was mended, episodes that are there already.
 
     Raises:
-        TutorialError: `journal.Journal` and `drive.Drive.run` say when. What has ended is kept; the same call goes on.
+        TutorialError: `journal.Journal` and `drive.Scheduler.run` say when. What has ended is kept; the same call goes on.
     """
     try:
-        config: Mapping[str, Any] = configuration(sweep, crew, weights, command)
+        config: Mapping[str, Any] = configuration(sweep, engine, weights, command)
         with Journal(out, config) as journal:
             if journal.repaired:
                 say(journal.repaired)
             if journal.entries:
-                say(f"{out} holds {len(journal.entries)} of {len(sweep.jobs())} episodes already; going on with the rest.")
-            drive = Drive(sweep, journal, crew, workers, patience)
+                say(
+                    f"{out} holds {len(journal.entries)} of {len(sweep.jobs())} episodes already; going on with the rest."
+                )
+            drive = Scheduler(sweep, journal, engine, workers, timeouts)
             drive.run(stopping, watch)
-            return drive.tally
+            return drive.progress
     finally:
-        crew.close()
+        engine.close()

@@ -19,10 +19,10 @@ from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import Result, record_episode
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.memory import page_out
-from vla_tutorial.sweep.batching import Blamed, PolicyError
 from vla_tutorial.sweep.journal import is_full
-from vla_tutorial.sweep.messages import Acting, Alive, Ended, Failed, Message, Order
+from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Message, PolicyInfo
 from vla_tutorial.sweep.plan import names
+from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, PolicyError
 
 SIMULATOR = "VLA_TUTORIAL_SIMULATOR"
 """Environment variable for tests: "module:callable" that stands in for `Simulator(suite, task, camera_size)`."""
@@ -60,22 +60,29 @@ class _Watch:
             self.steps, self._told = 0, time.monotonic()
 
 
-class Bench:
+class Worker:
     """A worker's place: its policy (a privileged one of its own, or one that asks over some connection) and the simulator of its last order."""
 
-    def __init__(self, acting: Acting, asking: Callable[[Acting], Policy], tell: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        policy_info: PolicyInfo,
+        asking: Callable[[PolicyInfo], Policy],
+        tell: Callable[[Message], None],
+    ) -> None:
         """Make the policy ready.
 
         Args:
             asking: makes the policy that asks the served one.
             tell: sends a message to the main process.
         """
-        self.policy: Any = Blamed(load_policy(acting.name) if acting.privileged else asking(acting))
+        self.policy: Any = ErrorTaggingPolicy(
+            load_policy(policy_info.name) if policy_info.privileged else asking(policy_info)
+        )
         self.tell = tell
         self._simulator: Simulator | None = None
         self._place: tuple[str, int, int] | None = None
 
-    def run(self, order: Order) -> Ended | Failed:
+    def run(self, order: EpisodeRequest) -> Ended | Failed:
         """One episode, recorded in `order.part`."""
         try:
             return self._episode(order)
@@ -86,9 +93,11 @@ class Bench:
         except Exception as e:
             self.close()  # whatever state it is in: the next episode gets a new one
             full = isinstance(e, OSError) and is_full(e, order.part.parent)
-            return Failed("disk" if full else "episode", str(e) if full else traceback.format_exc(limit=-3))
+            return Failed(
+                "disk" if full else "episode", str(e) if full else traceback.format_exc(limit=-3)
+            )
 
-    def _episode(self, order: Order) -> Ended:
+    def _episode(self, order: EpisodeRequest) -> Ended:
         simulator, watch = self._get(order.place), _Watch(self.tell)
         result = record_episode(
             self.policy,

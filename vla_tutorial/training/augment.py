@@ -45,7 +45,9 @@ def center_crop(images: Tensor) -> Tensor:
     return _to_uint8(_cut(images, side, torch.zeros(len(images), 2, device=images.device)))
 
 
-def crop(images: Tensor, augmentation: Augmentation, windows: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def crop(
+    images: Tensor, augmentation: Augmentation, windows: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """(N, 224, 224, 3) uint8, not cropped yet → the same, near `center_crop` (at `windows`, or random ones), in another light, with noise."""
     n, device = len(images), images.device
     x = _cut(images, *(windows or crop_windows(n, augmentation, device)))
@@ -63,7 +65,9 @@ def _cut(images: Tensor, side: Tensor, center: Tensor) -> Tensor:
     theta[:, 0, 0] = theta[:, 1, 1] = side[:, 0]
     theta[:, :, 2] = center
     grid = F.affine_grid(theta, [len(images), 3, *images.shape[1:3]], align_corners=True)
-    return F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=True)
+    return F.grid_sample(
+        images.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=True
+    )
 
 
 def _to_uint8(x: Tensor) -> Tensor:
@@ -81,7 +85,9 @@ def augmented(images: Tensor, places: Tensor, augmentation: Augmentation) -> tup
         (N, 6, 224, 224) float32 for the two encoders, and (N, K, 2): the points in the cropped picture's −1 … 1.
     """
     side, center = crop_windows(len(images), augmentation, images.device)
-    return normalise(crop(images, augmentation, (side, center))), (places - center[:, None]) / side[:, None]
+    return normalise(crop(images, augmentation, (side, center))), (places - center[:, None]) / side[
+        :, None
+    ]
 
 
 def _uniform(*shape: int, device: torch.device) -> Tensor:

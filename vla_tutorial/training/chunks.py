@@ -113,7 +113,9 @@ def _pack(values: NDArray[Any], grid: float) -> NDArray[np.uint8]:
     steps = np.rint(values.reshape(len(values), -1).astype(np.float64) / grid).astype(np.int32)
     change = np.diff(steps, axis=0, prepend=np.zeros((1, steps.shape[1]), np.int32))
     zigzag = (change << 1) ^ (change >> 31)  # small numbers of either sign get small codes
-    return np.ascontiguousarray(zigzag.astype("<u4").view(np.uint8).reshape(*zigzag.shape, 4).transpose(2, 1, 0))
+    return np.ascontiguousarray(
+        zigzag.astype("<u4").view(np.uint8).reshape(*zigzag.shape, 4).transpose(2, 1, 0)
+    )
 
 
 def _unpack(planes: NDArray[np.uint8], grid: float) -> NDArray[np.float64]:
@@ -129,9 +131,21 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
     Raises:
         TutorialError: no room, or no right to write.
     """
-    per_episode = [{k: asdict(e)[k] for k in ("target", "instruction", "noise", "columns")} | {"steps": len(e)} for e in chunk.episodes]
-    header = {"format": FORMAT, "mujoco": mujoco.__version__, "task": chunk.task, "attempts": chunk.attempts, "episodes": per_episode}
-    arrays = {k: _pack(np.concatenate([getattr(e, k) for e in chunk.episodes]), grid) for k, (_, grid) in _ARRAYS.items()}
+    per_episode = [
+        {k: asdict(e)[k] for k in ("target", "instruction", "noise", "columns")} | {"steps": len(e)}
+        for e in chunk.episodes
+    ]
+    header = {
+        "format": FORMAT,
+        "mujoco": mujoco.__version__,
+        "task": chunk.task,
+        "attempts": chunk.attempts,
+        "episodes": per_episode,
+    }
+    arrays = {
+        k: _pack(np.concatenate([getattr(e, k) for e in chunk.episodes]), grid)
+        for k, (_, grid) in _ARRAYS.items()
+    }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -141,7 +155,9 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
     except OSError as e:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise TutorialError(f"Cannot write {path} ({e.strerror}). What was written before is whole; make room and run again.") from e
+        raise TutorialError(
+            f"Cannot write {path} ({e.strerror}). What was written before is whole; make room and run again."
+        ) from e
 
 
 def load_chunk(path: Path) -> Chunk:
@@ -154,10 +170,22 @@ def load_chunk(path: Path) -> Chunk:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             _check(path, header)
-            arrays: dict[str, NDArray[Any]] = {k: _unpack(file[k], grid).astype(kind) for k, (kind, grid) in _ARRAYS.items()}
+            arrays: dict[str, NDArray[Any]] = {
+                k: _unpack(file[k], grid).astype(kind) for k, (kind, grid) in _ARRAYS.items()
+            }
         return _chunk(header, arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-        raise TutorialError(f"{path} is damaged or no file of demonstrations ({e}). Delete it and collect again.") from e
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as e:
+        raise TutorialError(
+            f"{path} is damaged or no file of demonstrations ({e}). Delete it and collect again."
+        ) from e
 
 
 def _check(path: Path, header: dict[str, Any]) -> None:
@@ -173,7 +201,8 @@ def _chunk(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Chunk:
     if any(len(a) != ends[-1] for a in arrays.values()):
         raise ValueError("lengths differ")
     pieces: Sequence[dict[str, Any]] = [
-        {k: a[end - e["steps"] : end] for k, a in arrays.items()} for e, end in zip(header["episodes"], ends, strict=True)
+        {k: a[end - e["steps"] : end] for k, a in arrays.items()}
+        for e, end in zip(header["episodes"], ends, strict=True)
     ]
     episodes = tuple(
         Episode(

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import shared_memory_folder
 from vla_tutorial.pixels import SIZE
-from vla_tutorial.sweep.slot import shared_folder
-from vla_tutorial.training.answers import Answers
 from vla_tutorial.training.drive import Work, work
+from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import Labels
 from vla_tutorial.training.samples import Samples
 
@@ -35,7 +35,14 @@ RECENT = 200
 """Episodes over which success is reported."""
 
 
-def assign(files: Sequence[Path], workers: int, tasks: Sequence[int], out: Path | None, drive: bool, seed: int) -> list[Work]:
+def assign(
+    files: Sequence[Path],
+    workers: int,
+    tasks: Sequence[int],
+    out: Path | None,
+    drive: bool,
+    seed: int,
+) -> list[Work]:
     """Tasks and demonstrations for so many workers, every task evenly; at least one worker a task."""
     workers = max(workers, len(tasks))
     mine = [[f for f in files if f.name.startswith(f"task{task:02d}")] for task in tasks]
@@ -51,7 +58,7 @@ class Crew(threading.Thread):
     """Workers and the thread that serves them until `stop`.
 
     Attributes:
-        maturity: 0 … 1, set by the trainer: how much the policy may drive.
+        beta: 0 … 1, set by the trainer: how much the policy may drive.
         rendering: workers that still render demonstrations.
         episodes: what was driven so far; `recent` the last ones that the policy drove alone.
         error: the thread's own, if it died.
@@ -61,7 +68,7 @@ class Crew(threading.Thread):
         self,
         jobs: Sequence[Work],
         samples: Samples,
-        answers: Answers | None,
+        answers: InferenceCopy | None,
         keep: float = 1.0,
     ) -> None:
         """Start the processes.
@@ -70,13 +77,13 @@ class Crew(threading.Thread):
             keep: share of the driven steps that are kept; neighbours differ little. Fine work is always kept.
         """
         super().__init__(daemon=True)
-        self.samples, self.answers, self.maturity, self.keep = samples, answers, 0.0, keep
+        self.samples, self.answers, self.beta, self.keep = samples, answers, 0.0, keep
         self._rng = np.random.default_rng(0)
         self.rendering, self.episodes, self.error = len(jobs), 0, ""
         self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
         self._stop_asked = threading.Event()
         shape = (len(jobs), BLOCK, SIZE, SIZE, 3)
-        handle, name = tempfile.mkstemp(prefix="vla_pictures_", dir=shared_folder())
+        handle, name = tempfile.mkstemp(prefix="vla_pictures_", dir=shared_memory_folder())
         os.close(handle)
         self._slot_file = Path(name)
         self._slots: NDArray[np.uint8] = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
@@ -85,7 +92,9 @@ class Crew(threading.Thread):
         self._processes = []
         for job in jobs:
             here, there = context.Pipe()
-            process = context.Process(target=work, args=(job, self._slot_file, shape, there), daemon=True)
+            process = context.Process(
+                target=work, args=(job, self._slot_file, shape, there), daemon=True
+            )
             process.start()
             there.close()
             self._number[here] = job.number
@@ -141,21 +150,31 @@ class Crew(threading.Thread):
         return self._slots[self._number[connection], :count]
 
     def _reply(self, connection: Connection, content: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a worker that died is struck off when it is next read
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # a worker that died is struck off when it is next read
             connection.send(content)
 
     def _keep(self, connection: Connection, labels: Labels, origin: int) -> None:
         if not self.samples.full:
-            self.samples.append(torch.from_numpy(self._pictures(connection, len(labels))), labels, origin)
+            self.samples.append(
+                torch.from_numpy(self._pictures(connection, len(labels))), labels, origin
+            )
 
     def _answer(self, asked: Sequence[tuple[Connection, Labels]]) -> None:
         if not asked or self.answers is None:
             return
-        images = torch.from_numpy(np.concatenate([self._pictures(c, 1) for c, _ in asked])).to(self.answers.device)
-        labels = Labels(*(np.concatenate([getattr(one, f.name) for _, one in asked]) for f in fields(Labels)))
-        bins = self.answers(images, torch.from_numpy(labels.instruction).to(self.answers.device)).numpy()
+        images = torch.from_numpy(np.concatenate([self._pictures(c, 1) for c, _ in asked])).to(
+            self.answers.device
+        )
+        labels = Labels(
+            *(np.concatenate([getattr(one, f.name) for _, one in asked]) for f in fields(Labels))
+        )
+        bins = self.answers(
+            images, torch.from_numpy(labels.instruction).to(self.answers.device)
+        ).numpy()
         for (connection, _), row in zip(asked, bins, strict=True):
-            self._reply(connection, (row, self.maturity))
+            self._reply(connection, (row, self.beta))
         kept = np.flatnonzero(labels.fine | (self._rng.random(len(labels)) < self.keep))
         if len(kept) and not self.samples.full:
             self.samples.append(images[torch.from_numpy(kept).to(images.device)], labels[kept])

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.answers import Answers
 from vla_tutorial.training.crew import Crew, assign
-from vla_tutorial.training.fit import Fitting, Recipe, fit, write_log
+from vla_tutorial.training.fit import TrainConfig, Trainer, fit, write_log
+from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import INSTRUCTIONS
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
 from vla_tutorial.training.samples import Samples
@@ -59,7 +59,7 @@ class Settings:
     out: Path
     demos: Path | None
     start: Path | None = None
-    recipe: Recipe = field(default_factory=lambda: Recipe(steps=20_000))
+    recipe: TrainConfig = field(default_factory=lambda: TrainConfig(steps=20_000))
     seconds: float = 1200
     drive: bool = True
     tasks: tuple[int, ...] = tuple(range(10))
@@ -74,12 +74,12 @@ class Settings:
     config: OpenVLAConfig = CONFIG
 
 
-def maturity(progress: float, young: float = 0.08, grown: float = 0.3) -> float:
+def beta(progress: float, young: float = 0.08, grown: float = 0.3) -> float:
     """How much the policy drives, `progress` (0 … 1) of the way: in short stretches while young, mostly and often alone once grown."""
     return min(1.0, max(0.0, (progress - young) / (grown - young)))
 
 
-def train(s: Settings, resume: bool = False) -> Fitting:
+def train(s: Settings, resume: bool = False) -> Trainer:
     """The whole run.
 
     Args:
@@ -91,14 +91,16 @@ def train(s: Settings, resume: bool = False) -> Fitting:
     started = time.perf_counter()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(s.seed)  # for the auxiliary heads
-    fitting = Fitting(initialise(OpenVLA(s.config), s.seed), s.recipe, s.device)
+    fitting = Trainer(initialise(OpenVLA(s.config), s.seed), s.recipe, s.device)
     if s.start:
         _begin_with(fitting, s.start)
     if resume:
         _resume(fitting, s.out)
     tokenizer = train_tokenizer(INSTRUCTIONS)
     samples = Samples(s.capacity, tokenizer, s.device)
-    answers = Answers(fitting.mean.model, samples, s.answer_device or s.device) if s.drive else None
+    answers = (
+        InferenceCopy(fitting.mean.model, samples, s.answer_device or s.device) if s.drive else None
+    )
     with _crew(s, samples, answers) as crew:
         fitting.warm_up(samples)
         say(f"ready to fit; {samples.count} pictures so far", started)
@@ -110,9 +112,18 @@ def train(s: Settings, resume: bool = False) -> Fitting:
     if not answers:
         samples.settle()
         say(f"{samples.count} pictures", started)
-        fit(fitting, samples, s.out / "curves.jsonl", seed=s.seed, every=lambda: _save(fitting, tokenizer, samples, crew, s))
+        fit(
+            fitting,
+            samples,
+            s.out / "curves.jsonl",
+            seed=s.seed,
+            every=lambda: _save(fitting, tokenizer, samples, crew, s),
+        )
     _save(fitting, tokenizer, samples, crew, s)
-    say(f"{fitting.step} steps on {samples.count} pictures; {crew.episodes} episodes were driven", started)
+    say(
+        f"{fitting.step} steps on {samples.count} pictures; {crew.episodes} episodes were driven",
+        started,
+    )
     return fitting
 
 
@@ -122,9 +133,13 @@ def say(text: str, started: float) -> None:
 
 
 @contextlib.contextmanager
-def _crew(s: Settings, samples: Samples, answers: Answers | None) -> Iterator[Crew]:
+def _crew(s: Settings, samples: Samples, answers: InferenceCopy | None) -> Iterator[Crew]:
     wanted = tuple(f"task{task:02d}" for task in s.tasks)
-    files = sorted(f for f in s.demos.glob("task*_chunk*.npz") if f.name.startswith(wanted)) if s.demos else []
+    files = (
+        sorted(f for f in s.demos.glob("task*_chunk*.npz") if f.name.startswith(wanted))
+        if s.demos
+        else []
+    )
     if not files and (s.demos or not s.drive):
         raise TutorialError(
             f"No demonstrations (task*_chunk*.npz) of tasks {list(s.tasks)} in {s.demos}; make some: vla-tutorial train demos --help"
@@ -133,7 +148,9 @@ def _crew(s: Settings, samples: Samples, answers: Answers | None) -> Iterator[Cr
     driven.mkdir(parents=True, exist_ok=True)
     if s.render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(s.render_gpu)
-    crew = Crew(assign(files, s.workers, s.tasks, driven, s.drive, s.seed), samples, answers, s.keep)
+    crew = Crew(
+        assign(files, s.workers, s.tasks, driven, s.drive, s.seed), samples, answers, s.keep
+    )
     crew.start()
     try:
         yield crew
@@ -148,26 +165,46 @@ def _wait(crew: Crew, ready: object) -> None:
         time.sleep(0.2)
 
 
-def _drive(fitting: Fitting, samples: Samples, answers: Answers, crew: Crew, s: Settings, tokenizer: Tokenizer, started: float) -> None:
+def _drive(
+    fitting: Trainer,
+    samples: Samples,
+    answers: InferenceCopy,
+    crew: Crew,
+    s: Settings,
+    tokenizer: Tokenizer,
+    started: float,
+) -> None:
     """Fit by the clock while simulators add what they see."""
     say(f"fitting begins with {samples.count} pictures", started)
     begin = saved = time.perf_counter()
     generator = torch.Generator(device=fitting.device).manual_seed(s.seed)
     while (progress := (time.perf_counter() - begin) / s.seconds) < 1:
-        crew.maturity = 1.0 if s.start else maturity(progress)
-        logged = fitting.train_step(samples, samples.draw(s.recipe.batch, s.recipe.fine, generator), progress)
+        crew.beta = 1.0 if s.start else beta(progress)
+        logged = fitting.train_step(
+            samples, samples.draw(s.recipe.batch, s.recipe.fine, generator), progress
+        )
         if fitting.step % REFRESH == 0:
             answers.refresh(fitting.mean.model)
         if fitting.step % LOG == 0:
             crew.check()
-            more = {"pictures": samples.count, "episodes": crew.episodes, "success": crew.success(), "workers": crew.alive}
-            write_log(s.out / "curves.jsonl", fitting.step, time.perf_counter() - started, {**logged, **more})
+            more = {
+                "pictures": samples.count,
+                "episodes": crew.episodes,
+                "success": crew.success(),
+                "workers": crew.alive,
+            }
+            write_log(
+                s.out / "curves.jsonl",
+                fitting.step,
+                time.perf_counter() - started,
+                {**logged, **more},
+            )
         if time.perf_counter() - saved > SAVE:
             saved = time.perf_counter()
             _save(fitting, tokenizer, samples, crew, s)
 
 
-def _begin_with(fitting: Fitting, checkpoint: Path) -> None:
+def _begin_with(fitting: Trainer, checkpoint: Path) -> None:
     """Take the weights of a checkpoint; heads and optimiser start anew."""
     from vla_tutorial.openvla.checkpoint import load_model
 
@@ -176,49 +213,70 @@ def _begin_with(fitting: Fitting, checkpoint: Path) -> None:
         part.model.load_state_dict(model.state_dict())
 
 
-def _resume(fitting: Fitting, out: Path) -> None:
+def _resume(fitting: Trainer, out: Path) -> None:
     """Go on from the state in `out`; lines of the curve that come after it go."""
     path, log = out / STATE, out / "curves.jsonl"
     try:
         fitting.load(_read_state(path))
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise TutorialError(f"{path} is no saved state of this model ({e}). Start without --resume.") from e
+        raise TutorialError(
+            f"{path} is no saved state of this model ({e}). Start without --resume."
+        ) from e
     lines = log.read_text().splitlines() if log.exists() else []
-    log.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= fitting.step))
+    log.write_text(
+        "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= fitting.step)
+    )
 
 
 def _read_state(path: Path) -> dict[str, object]:
     try:
         state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as e:
-        raise TutorialError(f"Nothing to resume: {path} does not exist. Start without --resume.") from e
+        raise TutorialError(
+            f"Nothing to resume: {path} does not exist. Start without --resume."
+        ) from e
     except Exception as e:  # PyTorch raises many kinds for a damaged file
         raise TutorialError(f"{path} is damaged ({e}). Start without --resume.") from e
     return state
 
 
-def _save(fitting: Fitting, tokenizer: Tokenizer, samples: Samples, crew: Crew, s: Settings) -> None:
+def _save(
+    fitting: Trainer, tokenizer: Tokenizer, samples: Samples, crew: Crew, s: Settings
+) -> None:
     """Write the running mean's weights as a checkpoint, what resuming needs, and how the last free episodes went."""
     model = fitting.mean.model
     assert isinstance(model, OpenVLA)
     recipe = {k: v for k, v in asdict(s.recipe).items() if k != "steps"}
-    about = {"optimiser_steps": fitting.step, "pictures": samples.count, "driven_episodes": crew.episodes, "recipe": recipe}
+    about = {
+        "optimiser_steps": fitting.step,
+        "pictures": samples.count,
+        "driven_episodes": crew.episodes,
+        "recipe": recipe,
+    }
     part = s.out / f".{STATE}"
     try:
         write_checkpoint(model, tokenizer, s.out / "mini", about)
         torch.save(fitting.state(), part)
         part.replace(s.out / STATE)
         (s.out / "recent.json").write_text(json.dumps(list(crew.recent)))
-    except (OSError, RuntimeError, SafetensorError) as e:  # what Python, torch.save and safetensors raise when the disk is full
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as e:  # what Python, torch.save and safetensors raise when the disk is full
         part.unlink(missing_ok=True)
-        raise TutorialError(f"Cannot write to {s.out} ({e}). The last saved state is whole; make room and resume.") from e
+        raise TutorialError(
+            f"Cannot write to {s.out} ({e}). The last saved state is whole; make room and resume."
+        ) from e
 
 
-def estimate_hours(config: OpenVLAConfig, recipe: Recipe, tries: int = 2, batch: int = 4) -> float:
+def estimate_hours(
+    config: OpenVLAConfig, recipe: TrainConfig, tries: int = 2, batch: int = 4
+) -> float:
     """How long `recipe.steps` would take on this machine's CPU, from a few small steps measured now."""
     samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
     samples.count = batch
-    fitting = Fitting(initialise(OpenVLA(config)), recipe, "cpu")
+    fitting = Trainer(initialise(OpenVLA(config)), recipe, "cpu")
     begin = math.inf
     for k in range(tries + 1):
         if k == 1:

@@ -24,8 +24,8 @@ from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.layouts import BASKET, Layout, pose_column, random_layout
 from vla_tutorial.training.chunks import Chunk, Episode, load_chunk, save_chunk
-from vla_tutorial.training.layouts import BASKET, Layout, pose_column, random_layout
 from vla_tutorial.training.noise import Disturbance, Noise
 
 __all__ = ["Chunk", "Episode", "Noise", "collect", "collect_episode", "load_chunk"]
@@ -54,7 +54,11 @@ def fingers_touch(simulator: Simulator, name: str) -> bool:
 
 
 def collect_episode(
-    simulator: Simulator, expert: Policy, layout: Layout, rng: np.random.Generator, noise: Noise | None = None
+    simulator: Simulator,
+    expert: Policy,
+    layout: Layout,
+    rng: np.random.Generator,
+    noise: Noise | None = None,
 ) -> Episode | None:
     """Let the expert work from `layout` while noise disturbs it.
 
@@ -71,13 +75,22 @@ def collect_episode(
     noise = noise or Noise.random(rng)
     disturb, rows = Disturbance(noise, rng), []
     statistics = actions.find_statistics(SUITE, actions.embedded_statistics())
-    seen = PolicyInput(_NOTHING, Prompt(""), PrivilegedState(simulator.model, simulator.data, simulator.bodies, (layout.target,)))
+    seen = PolicyInput(
+        _NOTHING,
+        Prompt(""),
+        PrivilegedState(simulator.model, simulator.data, simulator.bodies, (layout.target,)),
+    )
     observation = simulator.reset(layout.state, layout.settle_steps)
     steps_left, succeeded = MAX_STEPS, False
     while steps_left:
         tokens = expert.predict([seen])[0]
         executed = disturb(actions.to_libero(actions.decode(tokens, statistics)))
-        row = (simulator.pose_in_picture(), actions.VOCABULARY - 1 - tokens, executed, observation.eef_pos)
+        row = (
+            simulator.pose_in_picture(),
+            actions.VOCABULARY - 1 - tokens,
+            executed,
+            observation.eef_pos,
+        )
         rows.append((*row, fingers_touch(simulator, layout.target)))
         observation, _, _ = simulator.step(executed)
         steps_left -= 1
@@ -86,9 +99,13 @@ def collect_episode(
     return episode_of(simulator, layout, noise, rows) if succeeded else None
 
 
-def episode_of(simulator: Simulator, layout: Layout, noise: Noise, rows: Sequence[tuple[object, ...]]) -> Episode:
+def episode_of(
+    simulator: Simulator, layout: Layout, noise: Noise, rows: Sequence[tuple[object, ...]]
+) -> Episode:
     """Steps as (qpos, bins, executed, eef_pos, holding), as `Episode` describes them, → an episode."""
-    qpos, bins, executed, eef_pos, holding = (np.array(column) for column in zip(*rows, strict=True))
+    qpos, bins, executed, eef_pos, holding = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
     return Episode(
         task=simulator.task.index,
         target=layout.target,
@@ -103,17 +120,23 @@ def episode_of(simulator: Simulator, layout: Layout, noise: Noise, rows: Sequenc
     )
 
 
-def collect_chunk(simulator: Simulator, expert: Policy, chunk: int, episodes: int, seed: int) -> Chunk:
+def collect_chunk(
+    simulator: Simulator, expert: Policy, chunk: int, episodes: int, seed: int
+) -> Chunk:
     """Episodes of one file; which they are depends on seed, task and chunk number alone."""
     kept: list[Episode] = []
     attempts = 0
     while len(kept) < episodes and attempts < _ATTEMPTS * episodes:
         rng = np.random.default_rng([seed, simulator.task.index, chunk, attempts])
-        episode = collect_episode(simulator, expert, random_layout(simulator, rng), rng)
+        episode = collect_episode(
+            simulator, expert, random_layout(simulator, int(rng.integers(2**62))), rng
+        )
         kept += [episode] if episode else []
         attempts += 1
     if not kept:
-        raise TutorialError(f"The expert failed {attempts} times on task {simulator.task.index}; something is wrong with it or the scene.")
+        raise TutorialError(
+            f"The expert failed {attempts} times on task {simulator.task.index}; something is wrong with it or the scene."
+        )
     return Chunk(simulator.task.index, attempts, tuple(kept))
 
 
@@ -137,7 +160,9 @@ def _job(out: Path, task: int, chunk: int, episodes: int, seed: int) -> str:
     )
 
 
-def collect(out: Path, tasks: Sequence[int], episodes_per_task: int, workers: int = 2, seed: int = 0) -> None:
+def collect(
+    out: Path, tasks: Sequence[int], episodes_per_task: int, workers: int = 2, seed: int = 0
+) -> None:
     """Fill `out` with files of demonstrations, all tasks evenly; files that are there are left alone.
 
     Args:
@@ -151,9 +176,17 @@ def collect(out: Path, tasks: Sequence[int], episodes_per_task: int, workers: in
         TutorialError: no room on the disk, or a worker died.
     """
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [(task, chunk) for chunk in range(-(-episodes_per_task // CHUNK)) for task in tasks if not chunk_path(out, task, chunk).exists()]
+    jobs = [
+        (task, chunk)
+        for chunk in range(-(-episodes_per_task // CHUNK))
+        for task in tasks
+        if not chunk_path(out, task, chunk).exists()
+    ]
     console = Console(soft_wrap=True)
-    with ProcessPoolExecutor(workers, mp.get_context("spawn")) as pool, Progress(console=console) as progress:
+    with (
+        ProcessPoolExecutor(workers, mp.get_context("spawn")) as pool,
+        Progress(console=console) as progress,
+    ):
         bar = progress.add_task("files", total=len(jobs))
         futures = [pool.submit(_job, out, task, chunk, CHUNK, seed) for task, chunk in jobs]
         try:
@@ -161,6 +194,8 @@ def collect(out: Path, tasks: Sequence[int], episodes_per_task: int, workers: in
                 progress.console.print(done.result())
                 progress.advance(bar)
         except BrokenProcessPool as e:
-            raise TutorialError("A worker was killed, most likely for memory (2 GB each). Run again with fewer --workers.") from e
+            raise TutorialError(
+                "A worker was killed, most likely for memory (2 GB each). Run again with fewer --workers."
+            ) from e
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

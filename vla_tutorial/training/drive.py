@@ -19,12 +19,12 @@ from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Observation, Simulator
+from vla_tutorial.sim.layouts import Layout, random_layout
 from vla_tutorial.training.chunks import Chunk, Episode, load_chunk, save_chunk
 from vla_tutorial.training.demos import REGION, SUITE, episode_of, fingers_touch
+from vla_tutorial.training.keypoints import places
 from vla_tutorial.training.labels import Labels
-from vla_tutorial.training.layouts import Layout, random_layout
 from vla_tutorial.training.noise import Disturbance, Noise
-from vla_tutorial.training.places import places
 from vla_tutorial.wiring import Wiring
 
 AS_TRAINED = Wiring(SUITE, center_crop=False)
@@ -65,18 +65,20 @@ class Work:
 class Driver:
     """Who acts in an episode: the policy, in stretches, and the expert, disturbed, in between. The younger the policy, the more the expert."""
 
-    def __init__(self, rng: np.random.Generator, maturity: float) -> None:
-        self.rng, self.maturity = rng, maturity
-        self.free = rng.random() < 0.4 * maturity
+    def __init__(self, rng: np.random.Generator, beta: float) -> None:
+        self.rng, self.beta = rng, beta
+        self.free = rng.random() < 0.4 * beta
         self.policy_acts = self.free or rng.random() < 0.5
         self.left = self._stretch()
         self.disturb = Disturbance(Noise.random(rng) if rng.random() < 0.5 else Noise(), rng)
 
     def _stretch(self) -> int:
-        mean = 10 + 60 * self.maturity if self.policy_acts else 40 - 26 * self.maturity
+        mean = 10 + 60 * self.beta if self.policy_acts else 40 - 26 * self.beta
         return 1 + int(self.rng.exponential(mean))
 
-    def choose(self, expert: NDArray[np.float64], policy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def choose(
+        self, expert: NDArray[np.float64], policy: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """The action (7,) that is executed."""
         if not self.free and self.left == 0:
             self.policy_acts = not self.policy_acts
@@ -91,7 +93,9 @@ def prepared(observation: Observation) -> NDArray[np.uint8]:
     return pixels.prepare(observation.image, AS_TRAINED)
 
 
-def drive_episode(simulator: Simulator, expert: ExpertPolicy, layout: Layout, driver: Driver, ask: Ask) -> tuple[Episode, bool]:
+def drive_episode(
+    simulator: Simulator, expert: ExpertPolicy, layout: Layout, driver: Driver, ask: Ask
+) -> tuple[Episode, bool]:
     """Run an episode with both at the wheel; returns what was seen and labelled, and whether the target reached the basket."""
     statistics = actions.find_statistics(SUITE, actions.embedded_statistics())
     state = PrivilegedState(simulator.model, simulator.data, simulator.bodies, (layout.target,))
@@ -100,11 +104,20 @@ def drive_episode(simulator: Simulator, expert: ExpertPolicy, layout: Layout, dr
     steps_left, succeeded = FREE_STEPS if driver.free else MIXED_STEPS, False
     while steps_left:
         label = expert.predict([PolicyInput(_NOTHING, Prompt(""), state)])[0]
-        row: tuple[Any, ...] = (simulator.pose_in_picture(), actions.VOCABULARY - 1 - label, np.zeros(7), observation.eef_pos)
+        row: tuple[Any, ...] = (
+            simulator.pose_in_picture(),
+            actions.VOCABULARY - 1 - label,
+            np.zeros(7),
+            observation.eef_pos,
+        )
         row = (*row, fingers_touch(simulator, layout.target))
-        one = Labels.of(episode_of(simulator, layout, driver.disturb.noise, [row]), places(simulator)[None])
-        tokens, driver.maturity = ask(prepared(observation), one)
-        executed = driver.choose(*(actions.to_libero(actions.decode(t, statistics)) for t in (label, tokens)))
+        one = Labels.of(
+            episode_of(simulator, layout, driver.disturb.noise, [row]), places(simulator)[None]
+        )
+        tokens, driver.beta = ask(prepared(observation), one)
+        executed = driver.choose(
+            *(actions.to_libero(actions.decode(t, statistics)) for t in (label, tokens))
+        )
         rows.append((*row[:2], executed, *row[3:]))
         observation, _, _ = simulator.step(np.clip(executed, -1, 1))
         steps_left = steps_left - 1 if simulator.data.xpos[body][2] > _LOST else 0
@@ -113,7 +126,9 @@ def drive_episode(simulator: Simulator, expert: ExpertPolicy, layout: Layout, dr
     return episode_of(simulator, layout, driver.disturb.noise, rows), succeeded
 
 
-def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
+def render_file(
+    path: Path, simulator: Simulator, block: int
+) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
     """The pictures of a file of demonstrations with their labels, in blocks of at most `block` frames of one episode.
 
     Raises:
@@ -121,11 +136,16 @@ def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[
     """
     chunk = load_chunk(path)
     if (simulator.task.suite, simulator.task.index) != (SUITE, chunk.task):
-        raise TutorialError(f"{path} shows {SUITE} task {chunk.task}; the simulator is {simulator.task.suite} task {simulator.task.index}.")
+        raise TutorialError(
+            f"{path} shows {SUITE} task {chunk.task}; the simulator is {simulator.task.suite} task {simulator.task.index}."
+        )
     for episode in chunk.episodes:
         for start in range(0, len(episode), block):
             part = episode[start : start + block]
-            seen = [(pixels.prepare(simulator.view(pose), AS_TRAINED), places(simulator)) for pose in part.qpos]
+            seen = [
+                (pixels.prepare(simulator.view(pose), AS_TRAINED), places(simulator))
+                for pose in part.qpos
+            ]
             images, where = (np.stack(column) for column in zip(*seen, strict=True))
             yield images, Labels.of(part, where)
 
@@ -163,29 +183,44 @@ class _Stop(Exception):
     """The trainer has had enough."""
 
 
-def _drive(job: Work, simulator: Simulator, slot: NDArray[np.uint8], connection: Connection) -> None:
-    maturity = 0.0
+def _drive(
+    job: Work, simulator: Simulator, slot: NDArray[np.uint8], connection: Connection
+) -> None:
+    beta = 0.0
 
     def ask(picture: NDArray[np.uint8], labels: Labels) -> tuple[NDArray[np.int64], float]:
-        nonlocal maturity
+        nonlocal beta
         slot[0] = picture
         connection.send(("ask", labels))
         answer = connection.recv()
         if answer is None:
             raise _Stop
-        bins, maturity = answer
-        return actions.VOCABULARY - 1 - bins.astype(np.int64), maturity
+        bins, beta = answer
+        return actions.VOCABULARY - 1 - bins.astype(np.int64), beta
 
     expert, kept, number = ExpertPolicy(), [], 0
     try:
         while True:
             rng = np.random.default_rng([job.seed, 7, job.number, number])
-            layout, driver, begun = random_layout(simulator, rng), Driver(rng, maturity), time.perf_counter()
+            layout, driver, begun = (
+                random_layout(simulator, int(rng.integers(2**62))),
+                Driver(rng, beta),
+                time.perf_counter(),
+            )
             episode, succeeded = drive_episode(simulator, expert, layout, driver, ask)
             kept.append(episode)
             number += 1
-            facts = {"task": job.task, "free": driver.free, "own": layout.target == simulator.targets[0], "wide": layout.wide}
-            facts |= {"success": succeeded, "steps": len(episode), "seconds": round(time.perf_counter() - begun, 1)}
+            facts = {
+                "task": job.task,
+                "free": driver.free,
+                "own": layout.target == simulator.targets[0],
+                "wide": layout.wide,
+            }
+            facts |= {
+                "success": succeeded,
+                "steps": len(episode),
+                "seconds": round(time.perf_counter() - begun, 1),
+            }
             connection.send(("end", facts))
             if len(kept) == EPISODES_A_FILE:
                 _save(job, kept, number)

@@ -1,4 +1,4 @@
-"""Fitting `mini`: pictures and instructions in, the expert's action tokens out.
+"""Trainer `mini`: pictures and instructions in, the expert's action tokens out.
 
 Two auxiliary heads, thrown away afterwards, teach it faster what matters: one finds every thing among the patches, one reads positions where the
 prompt ends.
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from vla_tutorial.openvla.llama import rope_table
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.augment import Augmentation, augmented
+from vla_tutorial.training.keypoints import THINGS
 from vla_tutorial.training.labels import POSITION_MEAN
-from vla_tutorial.training.places import THINGS
 from vla_tutorial.training.samples import Samples
 
 DIMENSIONS = 7
@@ -31,7 +31,7 @@ SAVE_STEPS = 2000
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """How to fit.
 
     Attributes:
@@ -57,7 +57,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
-class Learner(nn.Module):
+class ModelWithAuxHeads(nn.Module):
     """The policy and its auxiliary heads, which are thrown away after training."""
 
     def __init__(self, model: OpenVLA) -> None:
@@ -67,7 +67,9 @@ class Learner(nn.Module):
         self.positions = nn.Linear(width, len(POSITION_MEAN))
         self.places = nn.Linear(width, len(THINGS))
 
-    def forward(self, pixels: Tensor, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, pixels: Tensor, ids: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Teacher forcing.
 
         Args:
@@ -101,7 +103,9 @@ def place_targets(places: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """
     inside = (places.abs() < 1).all(-1)  # NaN is not
     grid = ((places.nan_to_num() + 1) / 2 * side - 0.5).clamp(0, side - 1)
-    distance = (grid[:, None] - torch.arange(side, device=places.device)[:, None, None]).abs()  # (N, side, K, 2)
+    distance = (
+        grid[:, None] - torch.arange(side, device=places.device)[:, None, None]
+    ).abs()  # (N, side, K, 2)
     x, y = (1 - distance).clamp(min=0).unbind(-1)
     return (y[:, :, None] * x[:, None]).flatten(1, 2), inside
 
@@ -114,26 +118,33 @@ def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def rate(recipe: Recipe, step: int, progress: float) -> float:
+def rate(recipe: TrainConfig, step: int, progress: float) -> float:
     """The learning rate at a step, `progress` (0 … 1) of the way."""
     warm = min(1.0, (step + 1) / recipe.warmup)
     left = min(1.0, (1 - progress) / (1 - recipe.decay_from))
     return recipe.learning_rate * warm * max(0.01, left)
 
 
-class Fitting:
+class Trainer:
     """A run that can be stopped and resumed: model, optimiser, running mean and step."""
 
-    def __init__(self, model: OpenVLA, recipe: Recipe, device: torch.device | str) -> None:
+    def __init__(self, model: OpenVLA, recipe: TrainConfig, device: torch.device | str) -> None:
         """Fresh weights on `device`."""
         self.recipe, self.device, self.step = recipe, torch.device(device), 0
-        self.learner = Learner(model).to(self.device).train()
+        self.learner = ModelWithAuxHeads(model).to(self.device).train()
         self.mean = copy.deepcopy(self.learner).requires_grad_(False).eval()
         decayed = [p for p in self.learner.parameters() if p.ndim > 1]
         others = [p for p in self.learner.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=self.device.type == "cuda")
-        self.forward: Any = torch.compile(self.learner) if self.device.type == "cuda" else self.learner
+        groups = [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=self.device.type == "cuda"
+        )
+        self.forward: Any = (
+            torch.compile(self.learner) if self.device.type == "cuda" else self.learner
+        )
 
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on some samples (indices (N,) int64) and what to log of it."""
@@ -141,11 +152,19 @@ class Fitting:
         instruction, bins = samples.instruction[chosen], samples.bins[chosen].long()
         lengths = samples.lengths[instruction]
         ids = teacher_ids(samples.prompts[instruction], lengths, config.vocabulary - 1 - bins)
-        pixels, places = augmented(samples.images[chosen], samples.places[chosen], self.recipe.augmentation)
+        pixels, places = augmented(
+            samples.images[chosen], samples.places[chosen], self.recipe.augmentation
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits, positions, found = self.forward(pixels, ids, lengths)
-        log_probability = logits.float().log_softmax(-1)[..., config.vocabulary - 256 : config.vocabulary].flip(-1)
-        cross_entropy = -(soft_targets(bins, self.recipe.spread, 256) * log_probability).sum(-1).mean()
+        log_probability = (
+            logits.float()
+            .log_softmax(-1)[..., config.vocabulary - 256 : config.vocabulary]
+            .flip(-1)
+        )
+        cross_entropy = (
+            -(soft_targets(bins, self.recipe.spread, 256) * log_probability).sum(-1).mean()
+        )
         auxiliary = F.smooth_l1_loss(positions.float(), samples.positions[chosen])
         where = places_loss(found, places)
         error = (log_probability.argmax(-1) - bins).abs().float()
@@ -156,7 +175,10 @@ class Fitting:
             "gripper_wrong": (error[:, 6] > 20).float().mean(),
         }
         logged["xyz_error_bins"] = error[:, :3].mean()
-        return cross_entropy + self.recipe.auxiliary * auxiliary + self.recipe.places * where, logged
+        return (
+            cross_entropy + self.recipe.auxiliary * auxiliary + self.recipe.places * where,
+            logged,
+        )
 
     def warm_up(self, samples: Samples) -> None:
         """Compile everything that a step needs, on whatever is in memory; nothing is learnt."""
@@ -175,7 +197,9 @@ class Fitting:
         self.optimiser.step()
         self.step += 1
         keep = min(self.recipe.average, self.step / (self.step + 10))
-        torch._foreach_lerp_(list(self.mean.parameters()), list(self.learner.parameters()), 1 - keep)
+        torch._foreach_lerp_(
+            list(self.mean.parameters()), list(self.learner.parameters()), 1 - keep
+        )
         return logged
 
     def state(self) -> Mapping[str, Any]:
@@ -210,7 +234,7 @@ def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
 
 
 def fit(
-    fitting: Fitting,
+    fitting: Trainer,
     samples: Samples,
     log: Path,
     *,
@@ -228,7 +252,9 @@ def fit(
         moment = seed * 1_000_003 + fitting.step
         torch.manual_seed(moment + 2**31)  # for augmentation
         generator = torch.Generator(device=fitting.device).manual_seed(moment)
-        logged = fitting.train_step(samples, samples.draw(recipe.batch, recipe.fine, generator), fitting.step / recipe.steps)
+        logged = fitting.train_step(
+            samples, samples.draw(recipe.batch, recipe.fine, generator), fitting.step / recipe.steps
+        )
         if fitting.step % 100 == 0 or fitting.step == end:
             write_log(log, fitting.step, time.perf_counter() - started, logged)
         if fitting.step % SAVE_STEPS == 0:
@@ -238,7 +264,11 @@ def fit(
 def write_log(log: Path, step: int, seconds: float, logged: Mapping[str, Tensor | float]) -> None:
     """Append a line to the curves and show it."""
     values = {k: float(v.detach() if isinstance(v, Tensor) else v) for k, v in logged.items()}
-    entry = {"step": step, "seconds": round(seconds, 1), **{k: round(v, 5) if math.isfinite(v) else None for k, v in values.items()}}
+    entry = {
+        "step": step,
+        "seconds": round(seconds, 1),
+        **{k: round(v, 5) if math.isfinite(v) else None for k, v in values.items()},
+    }
     with log.open("a") as file:
         file.write(json.dumps(entry) + "\n")
     print(json.dumps(entry), flush=True)

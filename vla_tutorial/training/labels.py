@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_tutorial.scene import pick_up_sentence
 from vla_tutorial.training.chunks import Episode
-from vla_tutorial.training.layouts import instruction_for
-from vla_tutorial.training.places import OBJECTS, instruction_number
+from vla_tutorial.training.keypoints import OBJECTS, instruction_number
 
-INSTRUCTIONS = tuple(instruction_for(f"{name}_1") for name in OBJECTS)
+INSTRUCTIONS = tuple(pick_up_sentence(f"{name}_1") for name in OBJECTS)
 """The ten sentences of libero_object, in the order of its tasks."""
 
 POSITION_MEAN = np.array([0.0, 0.0, 0.15, 0.0, 0.0, 0.05, 0.0, 0.25, 0.05, 0.04, 0.0], np.float32)
@@ -43,14 +43,22 @@ class Labels:
     @classmethod
     def of(cls, episode: Episode, places: NDArray[np.float32]) -> Labels:
         """The labels of an episode's steps; `places` (T, 12, 2) come from the simulator that renders them."""
-        columns = [episode.eef_pos, episode.target_pos, episode.basket_pos, episode.opening, episode.holding[:, None]]
+        columns = [
+            episode.eef_pos,
+            episode.target_pos,
+            episode.basket_pos,
+            episode.opening,
+            episode.holding[:, None],
+        ]
         offset = episode.eef_pos - episode.target_pos
         return cls(
             np.full(len(episode), instruction_number(episode.target)),
             episode.bins.astype(np.uint8),
             (np.concatenate(columns, 1, dtype=np.float32) - POSITION_MEAN) / POSITION_SCALE,
             places,
-            (np.abs(offset[:, :2]).max(1) < FINE_ASIDE) & (offset[:, 2] < FINE_ABOVE) & (episode.target_pos[:, 2] < FINE_ABOVE),
+            (np.abs(offset[:, :2]).max(1) < FINE_ASIDE)
+            & (offset[:, 2] < FINE_ABOVE)
+            & (episode.target_pos[:, 2] < FINE_ABOVE),
         )
 
     def __len__(self) -> int:

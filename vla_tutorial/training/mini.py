@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from vla_tutorial.openvla.config import VISION_KEY, LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
+from vla_tutorial.openvla.config import (
+    VISION_KEY,
+    LlamaConfig,
+    OpenVLAConfig,
+    VisionConfig,
+    ViTConfig,
+)
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 if TYPE_CHECKING:
@@ -31,7 +37,16 @@ CONFIG = OpenVLAConfig(
         image_size=224,
         patch_size=16,
         dino=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1),
-        siglip=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, layer_scale=False, class_token=False, registers=0, output_block=-1),
+        siglip=ViTConfig(
+            dim=192,
+            depth=6,
+            heads=3,
+            mlp_hidden=768,
+            layer_scale=False,
+            class_token=False,
+            registers=0,
+            output_block=-1,
+        ),
     ),
     llama=LlamaConfig(
         hidden_size=256,
@@ -58,8 +73,12 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([OPENVLA_TEMPLATE.format(instruction=text) for text in instructions], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 1)])
+    tokenizer.train_from_iterator(
+        [OPENVLA_TEMPLATE.format(instruction=text) for text in instructions], trainer
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, 1)]
+    )
     return tokenizer
 
 
@@ -71,7 +90,12 @@ def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
     depth = model.config.llama.num_hidden_layers + model.config.vision.dino.depth
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "norm" not in name:
-            small = name.endswith(("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")) and "projector" not in name
+            small = (
+                name.endswith(
+                    ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
+                )
+                and "projector" not in name
+            )
             std = 0.02 / (2 * depth) ** 0.5 if small else 0.02
             parameter.data.normal_(0, std, generator=generator)
         elif name.endswith("bias"):
@@ -79,7 +103,9 @@ def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
     return model
 
 
-def write_checkpoint(model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]) -> None:
+def write_checkpoint(
+    model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]
+) -> None:
     """Write a checkpoint in the published layout: config, shards with an index, tokenizer, action statistics.
 
     Args:
@@ -94,8 +120,12 @@ def write_checkpoint(model: OpenVLA, tokenizer: Tokenizer, folder: Path, trainin
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     tokenizer.save(str(folder / "tokenizer.json"))
-    packaged = json.loads(resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text())
-    (folder / "dataset_statistics.json").write_text(json.dumps({"libero_object": packaged["libero_object"]}, indent=1))
+    packaged = json.loads(
+        resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
+    )
+    (folder / "dataset_statistics.json").write_text(
+        json.dumps({"libero_object": packaged["libero_object"]}, indent=1)
+    )
     config = {
         "model_type": "openvla",
         "pad_to_multiple_of": model.config.padding,

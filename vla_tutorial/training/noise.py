@@ -39,7 +39,10 @@ class Noise:
         if rng.random() < 0.5:
             return cls(float(rng.uniform(0, 0.06)), persistence)
         return cls(
-            float(rng.uniform(0.06, 0.3)), persistence, float(rng.choice([0.0, 0.01, 0.02])), float(rng.choice([0.0, 0.0, 0.003, 0.008]))
+            float(rng.uniform(0.06, 0.3)),
+            persistence,
+            float(rng.choice([0.0, 0.01, 0.02])),
+            float(rng.choice([0.0, 0.0, 0.003, 0.008])),
         )
 
 
@@ -57,7 +60,9 @@ class Disturbance:
     def __call__(self, action: Floats) -> Floats:
         """The action (7,) that is executed in place of `action`, on `ACTION_GRID`."""
         n, rng = self.noise, self.rng
-        self._drift = n.persistence * self._drift + np.sqrt(1 - n.persistence**2) * rng.normal(size=6)
+        self._drift = n.persistence * self._drift + np.sqrt(1 - n.persistence**2) * rng.normal(
+            size=6
+        )
         self._push_left, self._flip_left = max(self._push_left - 1, 0), max(self._flip_left - 1, 0)
         if rng.random() < n.burst_rate:
             self._push, self._push_left = rng.normal(0, 0.4, 6), int(rng.integers(3, 11))

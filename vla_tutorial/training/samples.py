@@ -11,18 +11,23 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from vla_tutorial.pixels import SIZE
+from vla_tutorial.training.keypoints import THINGS
 from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
 from vla_tutorial.training.mini import EMPTY
-from vla_tutorial.training.places import THINGS
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 
 def prompt_ids(instructions: Sequence[str], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
     """Instructions in the trained template → ids (P, T) int64, padded on the right, and lengths (P,)."""
     empty = tokenizer.token_to_id(EMPTY)
-    rows = [[*tokenizer.encode(OPENVLA_TEMPLATE.format(instruction=text)).ids, empty] for text in instructions]
+    rows = [
+        [*tokenizer.encode(OPENVLA_TEMPLATE.format(instruction=text)).ids, empty]
+        for text in instructions
+    ]
     width = max(map(len, rows))
-    return torch.tensor([row + [0] * (width - len(row)) for row in rows]), torch.tensor([len(row) for row in rows])
+    return torch.tensor([row + [0] * (width - len(row)) for row in rows]), torch.tensor(
+        [len(row) for row in rows]
+    )
 
 
 class Samples:
@@ -66,7 +71,9 @@ class Samples:
         self.images[start:end] = images[: end - start].to(self.device)
         for f in fields(labels):
             if f.name != "fine":
-                getattr(self, f.name)[start:end] = torch.from_numpy(getattr(labels, f.name)[: end - start]).to(self.device)
+                getattr(self, f.name)[start:end] = torch.from_numpy(
+                    getattr(labels, f.name)[: end - start]
+                ).to(self.device)
         self._origin[start:end] = torch.arange(origin, origin + end - start)
         fine = torch.from_numpy(start + np.flatnonzero(labels.fine[: end - start])).to(self.device)
         self._fine[self._fine_count : self._fine_count + len(fine)] = fine
@@ -90,5 +97,7 @@ class Samples:
         if self._order is not None:
             chosen = self._order[chosen]
         if several:
-            chosen[:several] = self._fine[torch.randint(self._fine_count, (several,), generator=generator, device=self.device)]
+            chosen[:several] = self._fine[
+                torch.randint(self._fine_count, (several,), generator=generator, device=self.device)
+            ]
         return chosen

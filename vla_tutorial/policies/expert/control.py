@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_tutorial.policies.expert.geometry import Floats, norm, ramp, rotation_vector, smooth_ramp
+from vla_tutorial.policies.expert.geometry import Floats, ramp, smooth_ramp
 from vla_tutorial.policies.expert.grasp import HOME_YAW, Grasp
 from vla_tutorial.policies.expert.parameters import Parameters
 from vla_tutorial.policies.expert.situation import Situation
+from vla_tutorial.sim.rotations import norm, rotation_vector
 
 OPEN, CLOSE = -1.0, 1.0
 
@@ -77,19 +78,36 @@ def approach(s: Situation, grasp: Grasp, p: Parameters) -> Command:
     yaw = nearest_yaw(grasp.yaw, HOME_YAW + 0.6 * (hand.yaw - HOME_YAW))
     rotation, angle = turn_to(s, yaw, p)
     error = grasp.center - hand.position[:2]
-    along, across = abs(float(error @ (np.cos(yaw), np.sin(yaw)))), abs(float(error @ (np.sin(yaw), -np.cos(yaw))))
+    along, across = (
+        abs(float(error @ (np.cos(yaw), np.sin(yaw)))),
+        abs(float(error @ (np.sin(yaw), -np.cos(yaw)))),
+    )
     # How far off the fingers still go around the object: half their opening, less half of it, within reason.
     slack_along = float(np.clip(0.037 - grasp.width / 2 - abs(grasp.shift), 0.004, 0.016))
     slack_across = min(p.close_across, grasp.length / 2 - 0.006)
-    outside = float(np.hypot(max(along - 0.6 * slack_along, 0), max(across - 0.6 * slack_across, 0)))
-    height = _cone_height(s, grasp, outside + 0.06 * max(angle - 0.15, 0) + 0.03 * (1 - ramp(hand.opening, 0.064, 0.074)))
-    sideways = ramp(hand.position[2], height - 0.05, height - 0.02)  # first up, then across: the hand may be beside an object
+    outside = float(
+        np.hypot(max(along - 0.6 * slack_along, 0), max(across - 0.6 * slack_across, 0))
+    )
+    height = _cone_height(
+        s,
+        grasp,
+        outside + 0.06 * max(angle - 0.15, 0) + 0.03 * (1 - ramp(hand.opening, 0.064, 0.074)),
+    )
+    sideways = ramp(
+        hand.position[2], height - 0.05, height - 0.02
+    )  # first up, then across: the hand may be beside an object
     translation = p.gain * np.array([*(1.5 * sideways * error), height - 0.002 - hand.position[2]])
     above = hand.position[2] - grasp.height
     slack_above = min(p.close_above, 0.28 * (s.target.top - s.target.bottom))
-    strain = max(along / slack_along, across / slack_across, above / slack_above, -above / 0.02, angle / 0.3)
+    strain = max(
+        along / slack_along, across / slack_across, above / slack_above, -above / 0.02, angle / 0.3
+    )
     # Fingers that have begun to close go on (up to twice the tolerance), so that the command does not flicker at its edge.
-    if strain < 1 + ramp(hand.opening, 0.0765, 0.0725) and hand.opening > 0.064 and s.grip.beams >= 2:
+    if (
+        strain < 1 + ramp(hand.opening, 0.0765, 0.0725)
+        and hand.opening > 0.064
+        and s.grip.beams >= 2
+    ):
         return Command(translation, rotation, CLOSE, p.speed, pace=ramp(hand.opening, 0.068, 0.076))
     return Command(translation, rotation, OPEN, p.speed)
 
@@ -98,7 +116,11 @@ def _cone_height(s: Situation, grasp: Grasp, outside: float) -> float:
     """Height to fly at: the grasp's own inside the tolerance, finger tips over the object 2 cm outside, over the basket's rim at 10 cm."""
     over_target = s.target.top - grasp.height + 0.030
     further_up = max(s.basket.solid.top + 0.06 - grasp.height - over_target, 0.03)
-    return grasp.height + over_target * smooth_ramp(outside, 0, 0.02) + further_up * ramp(outside, 0.02, 0.10)
+    return (
+        grasp.height
+        + over_target * smooth_ramp(outside, 0, 0.02)
+        + further_up * ramp(outside, 0.02, 0.10)
+    )
 
 
 def hold(s: Situation, p: Parameters) -> Command:
@@ -122,7 +144,9 @@ def hold(s: Situation, p: Parameters) -> Command:
     needed = rim + 0.012 - 0.10 * smooth_ramp(distance, 0.12, 0.24)
     sideways = max(smooth_ramp(target.bottom, needed - 0.05, needed), ramp(distance, 0.07, 0.05))
     translation = p.gain * np.array([*(sideways * s.offset), rise])
-    return Command(translation, firm * rotation, CLOSE, p.speed * (0.6 + 0.4 * far), pace=pace, reach=0.700)
+    return Command(
+        translation, firm * rotation, CLOSE, p.speed * (0.6 + 0.4 * far), pace=pace, reach=0.700
+    )
 
 
 def release(s: Situation, p: Parameters) -> Command:

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from vla_tutorial import actions
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
-from vla_tutorial.policies.expert.control import Command, approach, hold, holding, release, releasing
+from vla_tutorial.policies.expert.control import (
+    Command,
+    approach,
+    hold,
+    holding,
+    release,
+    releasing,
+)
 from vla_tutorial.policies.expert.geometry import Floats
 from vla_tutorial.policies.expert.grasp import Grasp, choose_grasp
 from vla_tutorial.policies.expert.limits import fit, limit
@@ -40,7 +47,9 @@ class ExpertPolicy:
     name = "expert"
     privileged = True
 
-    def __init__(self, unnorm_key: str = "libero_object", parameters: Parameters | None = None) -> None:
+    def __init__(
+        self, unnorm_key: str = "libero_object", parameters: Parameters | None = None
+    ) -> None:
         """Choose the statistics that actions are expressed in.
 
         Args:
@@ -72,7 +81,9 @@ class ExpertPolicy:
 
     def _tokens(self, state: PrivilegedState | None) -> NDArray[np.int64]:
         if state is None:
-            raise TutorialError("The expert reads the simulator's state, and PolicyInput.state is None. Pass it, or choose a model policy.")
+            raise TutorialError(
+                "The expert reads the simulator's state, and PolicyInput.state is None. Pass it, or choose a model policy."
+            )
         return actions.encode(actions.from_libero(self.act(state)), self._range)
 
     def act(self, state: PrivilegedState) -> Floats:
@@ -86,7 +97,9 @@ class ExpertPolicy:
         command = self._command(situation, memo, state)
         low, high = self._range.q01, self._range.q99
         translation = fit(limit(command, situation, self.parameters), low[:3], high[:3])
-        return np.array([*translation, *fit(command.rotation, low[3:6], high[3:6]), command.gripper])
+        return np.array(
+            [*translation, *fit(command.rotation, low[3:6], high[3:6]), command.gripper]
+        )
 
     def _command(self, s: Situation, memo: _Memo, state: PrivilegedState) -> Command:
         p = self.parameters

@@ -22,7 +22,13 @@ Floats = NDArray[np.float64]
 _CORNERS: Floats = np.array(list(product((-1.0, 1.0), repeat=3)))
 """(8, 3): corners of a unit box."""
 
-_EDGES = np.array([(i, j) for i, j in product(range(8), repeat=2) if i < j and np.abs(_CORNERS[i] - _CORNERS[j]).sum() == 2])
+_EDGES = np.array(
+    [
+        (i, j)
+        for i, j in product(range(8), repeat=2)
+        if i < j and np.abs(_CORNERS[i] - _CORNERS[j]).sum() == 2
+    ]
+)
 """(12, 2): the pairs of corners that an edge joins."""
 
 _TINY = 1e-9
@@ -37,19 +43,6 @@ def smooth_ramp(value: float, zero_at: float, one_at: float) -> float:
     """Like `ramp`, with slope 0 at both ends."""
     x = ramp(value, zero_at, one_at)
     return x * x * (3 - 2 * x)
-
-
-def norm(vector: Floats) -> float:
-    """Euclidean length; several times faster than `numpy.linalg.norm` on three numbers."""
-    return float(np.sqrt(vector @ vector))
-
-
-def rotation_vector(rotation: Floats) -> Floats:
-    """Rotation matrix (3, 3) → axis times angle (3,), radians."""
-    twice_sine_axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine, cosine = norm(twice_sine_axis) / 2, (np.trace(rotation) - 1) / 2
-    scale = float(np.arctan2(sine, cosine)) / (2 * sine + 1e-12)
-    return scale * twice_sine_axis
 
 
 def rotation_from_quaternion(quaternion: ArrayLike) -> Floats:
@@ -83,14 +76,23 @@ class Boxes:
     @classmethod
     def from_model(cls, model: mujoco.MjModel, body: int) -> Boxes:
         """Every colliding geom of `body` and of the bodies below it. Joints between them, as of a drawer, are taken at their zero."""
-        frames = [_geom_frame(model, g, body) for g in range(model.ngeom) if model.geom_contype[g] or model.geom_conaffinity[g]]
+        frames = [
+            _geom_frame(model, g, body)
+            for g in range(model.ngeom)
+            if model.geom_contype[g] or model.geom_conaffinity[g]
+        ]
         found = [frame for frame in frames if frame is not None]
-        centers, axes, half = (np.array([f[k] for f in found]).reshape(-1, *shape) for k, shape in enumerate([(3,), (3, 3), (3,)]))
+        centers, axes, half = (
+            np.array([f[k] for f in found]).reshape(-1, *shape)
+            for k, shape in enumerate([(3,), (3, 3), (3,)])
+        )
         corners = centers[:, None] + np.einsum("nij,nkj->nki", axes, _CORNERS * half[:, None])
         return cls(centers, axes, half, corners.reshape(-1, 3))
 
 
-def _geom_frame(model: mujoco.MjModel, geom: int, root: int) -> tuple[Floats, Floats, Floats] | None:
+def _geom_frame(
+    model: mujoco.MjModel, geom: int, root: int
+) -> tuple[Floats, Floats, Floats] | None:
     """Centre (3,), axes (3, 3) and half sizes (3,) of a geom's bounding box in the frame of body `root`; None when it is not part of it."""
     rotation = rotation_from_quaternion(model.geom_quat[geom])
     center = model.geom_pos[geom] + rotation @ model.geom_aabb[geom, :3]
@@ -147,7 +149,9 @@ class Solid:
         """Where the edges cross the horizontal planes at `heights`: (k, 2), x and y. All corners seen from above when they hardly do."""
         begin, end = self.edges()
         rise = end[:, 2] - begin[:, 2]
-        t = (np.asarray(heights)[:, None] - begin[:, 2]) / np.where(np.abs(rise) < _TINY, _TINY, rise)
+        t = (np.asarray(heights)[:, None] - begin[:, 2]) / np.where(
+            np.abs(rise) < _TINY, _TINY, rise
+        )
         points = begin[:, :2] + t[..., None] * (end - begin)[:, :2]
         crossing = points[(t >= 0) & (t <= 1)]
         return crossing if len(crossing) >= 4 else self.corners[:, :2]
@@ -166,8 +170,13 @@ class Solid:
         offset = np.einsum("nji,knj->kni", self.boxes.axes, local[:, None] - self.boxes.centers)
         slope = np.einsum("nji,j->ni", self.boxes.axes, direction @ self.rotation)
         slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
-        one, other = (-self.boxes.half_sizes - offset) / slope, (self.boxes.half_sizes - offset) / slope
+        one, other = (
+            (-self.boxes.half_sizes - offset) / slope,
+            (self.boxes.half_sizes - offset) / slope,
+        )
         enter, leave = np.minimum(one, other).max(2), np.maximum(one, other).min(2)
         hit = enter < leave
-        filled: Floats = np.stack([np.where(hit, enter, np.inf).min(1), np.where(hit, leave, -np.inf).max(1)], 1)
+        filled: Floats = np.stack(
+            [np.where(hit, enter, np.inf).min(1), np.where(hit, leave, -np.inf).max(1)], 1
+        )
         return np.asarray(filled[hit.any(1)])

@@ -90,16 +90,24 @@ def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters)
     along, across = points @ finger_axes.T, points @ cross_axes.T
     widths, lengths = np.ptp(along, axis=0), np.ptp(across, axis=0)
     middles = _middle(along)[:, None] * finger_axes + _middle(across)[:, None] * cross_axes
-    centers = middles[:, None] + _OFFSETS[:, :1] * finger_axes[:, None] + _OFFSETS[:, 1:] * cross_axes[:, None]
+    centers = (
+        middles[:, None]
+        + _OFFSETS[:, :1] * finger_axes[:, None]
+        + _OFFSETS[:, 1:] * cross_axes[:, None]
+    )
     obstacles = _obstacles(name, solids, middles[0], height)
     cost = _shape_cost(widths, lengths)
-    yaws, offsets = np.nonzero(cost < cost.min() + _WORST_COLLISION)  # the others cannot become the cheapest
+    yaws, offsets = np.nonzero(
+        cost < cost.min() + _WORST_COLLISION
+    )  # the others cannot become the cheapest
     chosen = centers[yaws, offsets]
     collision = _collision_cost(obstacles, chosen, finger_axes[yaws], cross_axes[yaws], height)
     best = int((cost[yaws, offsets] + collision).argmin())
     yaw, offset = yaws[best], offsets[best]
     size = float(widths[yaw]), float(lengths[yaw])
-    return Grasp(HOME_YAW + float(_YAWS[yaw]), chosen[best], height, *size, shift=float(_OFFSETS[offset, 0]))
+    return Grasp(
+        HOME_YAW + float(_YAWS[yaw]), chosen[best], height, *size, shift=float(_OFFSETS[offset, 0])
+    )
 
 
 def _axes(yaws: Floats) -> tuple[Floats, Floats]:
@@ -121,24 +129,38 @@ def _obstacles(name: str, solids: Mapping[str, Solid], center: Floats, height: f
             continue
         hollow = other == BASKET
         surface = solid.edge_points((0, 0.2, 0.4, 0.6, 0.8, 1) if hollow else (0, 0.5, 1))
-        surface = surface[(surface[:, 2] > height - _TIP_DEPTH) & (np.abs(surface[:, :2] - center).max(1) < 0.15)]
+        surface = surface[
+            (surface[:, 2] > height - _TIP_DEPTH) & (np.abs(surface[:, :2] - center).max(1) < 0.15)
+        ]
         points.append(surface)
         if len(surface) and not hollow:
-            points.append((surface + surface.mean(0)) / 2)  # edges alone would let the fingers stand inside a large box
+            points.append(
+                (surface + surface.mean(0)) / 2
+            )  # edges alone would let the fingers stand inside a large box
     return np.concatenate(points)
 
 
 def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
     """(yaws, offsets): 1 for each 0.2 rad of turn, 20 mm of slide, 10 mm of shift; much more for what does not fit the fingers."""
     shift, slide = np.abs(_OFFSETS.T)
-    fit = np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60 + np.maximum(widths - _LARGEST_WIDTH, 0) * 4000
+    fit = (
+        np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60
+        + np.maximum(widths - _LARGEST_WIDTH, 0) * 4000
+    )
     off_the_end = slide > np.maximum(lengths[:, None] / 2 - _HALF_PAD, 1e-6)
     under_a_finger = shift > np.maximum(_ROOM - widths[:, None] / 2, 1e-6)
-    cost: Floats = (fit + np.abs(_YAWS) / 0.2)[:, None] + slide / 0.02 + shift / 0.01 + 1e3 * (off_the_end | under_a_finger)
+    cost: Floats = (
+        (fit + np.abs(_YAWS) / 0.2)[:, None]
+        + slide / 0.02
+        + shift / 0.01
+        + 1e3 * (off_the_end | under_a_finger)
+    )
     return cost
 
 
-def _collision_cost(obstacles: Floats, centers: Floats, finger_axes: Floats, cross_axes: Floats, height: float) -> Floats:
+def _collision_cost(
+    obstacles: Floats, centers: Floats, finger_axes: Floats, cross_axes: Floats, height: float
+) -> Floats:
     """(c,) by how deep palm or fingers at `centers` (c, 2) would enter an obstacle: 15 within the first 6 mm, 3 for each further 10 mm."""
     if not len(obstacles):
         return np.zeros(len(centers))

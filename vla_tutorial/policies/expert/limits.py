@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vla_tutorial.policies.expert.control import Command
-from vla_tutorial.policies.expert.geometry import Floats, norm, ramp
+from vla_tutorial.policies.expert.geometry import Floats, ramp
 from vla_tutorial.policies.expert.parameters import Parameters
 from vla_tutorial.policies.expert.situation import Situation
+from vla_tutorial.sim.rotations import norm
 
 _FLANGE = 0.21
 """Metres from the grip site up to the wrist: Franka's flange (0.107) and hand (0.103)."""
@@ -30,10 +31,17 @@ def limit(command: Command, s: Situation, p: Parameters) -> Floats:
     move = command.translation.copy()
     move[:2] -= outward * p.gain * max(distance - farthest, 0)
     radial = float(move[:2] @ outward)
-    move[:2] += outward * radial * (3 * ramp(elbow, -1.2, -0.7) if radial < 0 else -ramp(elbow, -0.9, -0.7))
+    move[:2] += (
+        outward * radial * (3 * ramp(elbow, -1.2, -0.7) if radial < 0 else -ramp(elbow, -0.9, -0.7))
+    )
     move *= command.pace * min(1.0, command.speed / max(norm(move), 1e-9))
     locked = ramp(elbow, -0.70, -0.60)
-    stretch = np.array([*(0.5 * outward), np.clip(p.gain * (s.basket.solid.top + 0.10 - s.hand.position[2]), -0.3, 0.5)])
+    stretch = np.array(
+        [
+            *(0.5 * outward),
+            np.clip(p.gain * (s.basket.solid.top + 0.10 - s.hand.position[2]), -0.3, 0.5),
+        ]
+    )
     return (1 - locked) * move + locked * stretch
 
 
@@ -43,4 +51,6 @@ def fit(vector: Floats, low: Floats, high: Floats) -> Floats:
     Clipping each number alone would bend the direction: a LIBERO-object token can say y = 0.84 but only x = −0.54.
     """
     room = np.where(vector > 0, high, low)
-    return vector * min(1.0, float(np.min(np.where(vector == 0, 1.0, room / np.where(vector == 0, 1.0, vector)))))
+    return vector * min(
+        1.0, float(np.min(np.where(vector == 0, 1.0, room / np.where(vector == 0, 1.0, vector))))
+    )

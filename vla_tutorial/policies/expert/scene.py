@@ -40,7 +40,9 @@ class Scene:
             TutorialError: the scene has no basket or no Panda gripper; says where the expert works.
         """
         if BASKET not in bodies:
-            raise TutorialError(f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. {WHERE_IT_WORKS}")
+            raise TutorialError(
+                f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. {WHERE_IT_WORKS}"
+            )
         try:
             self._region, self._site = model.site(_REGION).id, model.site(_SITE).id
             self._pads = [model.geom(name).id for name in _PADS]
@@ -48,18 +50,24 @@ class Scene:
             self._elbow = int(model.joint(_ELBOW).qposadr[0])
             self._base = model.body("robot0_link0").id
         except KeyError as e:
-            raise TutorialError(f"The expert cannot work in this scene: {str(e.args[0]).splitlines()[0]} {WHERE_IT_WORKS}") from e
+            raise TutorialError(
+                f"The expert cannot work in this scene: {str(e.args[0]).splitlines()[0]} {WHERE_IT_WORKS}"
+            ) from e
         self._finger_position = [int(j.qposadr[0]) for j in fingers]
         self._finger_velocity = [int(j.dofadr[0]) for j in fingers]
         self._pad_thickness = float(model.geom_size[self._pads[0], 1])
         self._region_size: Floats = model.site_size[self._region].copy()
         self._boxes = {name: Boxes.from_model(model, body) for name, body in bodies.items()}
-        self._bodies = {name: body for name, body in bodies.items() if len(self._boxes[name].centers)}
+        self._bodies = {
+            name: body for name, body in bodies.items() if len(self._boxes[name].centers)
+        }
 
     def solid(self, data: mujoco.MjData, name: str) -> Solid:
         """One object where it is now."""
         body = self._bodies[name]
-        return Solid(self._boxes[name], data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy())
+        return Solid(
+            self._boxes[name], data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy()
+        )
 
     def rounded_poses(self, data: mujoco.MjData) -> Floats:
         """(objects, 7) position and quaternion of every object, on `POSE_GRID`: what a grasp is planned on."""
@@ -70,7 +78,10 @@ class Scene:
     def solids(self, poses: Floats) -> dict[str, Solid]:
         """Every object at the given (objects, 7) poses."""
         rows = zip(self._bodies, poses, strict=True)
-        return {name: Solid(self._boxes[name], pose[:3], rotation_from_quaternion(pose[3:])) for name, pose in rows}
+        return {
+            name: Solid(self._boxes[name], pose[:3], rotation_from_quaternion(pose[3:]))
+            for name, pose in rows
+        }
 
     def read(self, state: PrivilegedState) -> Situation:
         """The situation in a state of this model.
@@ -82,16 +93,27 @@ class Scene:
             raise TutorialError(f"The task puts nothing into anything. {WHERE_IT_WORKS}")
         for name in state.targets:
             if name not in self._bodies:
-                raise unknown("target", name, (n for n in self._bodies if n != BASKET), WHERE_IT_WORKS)
+                raise unknown(
+                    "target", name, (n for n in self._bodies if n != BASKET), WHERE_IT_WORKS
+                )
         hand, basket = self._hand(state.data), self._basket(state.data)
         solids = {name: self.solid(state.data, name) for name in state.targets}
-        waiting = [n for n in state.targets if not basket.contains(solids[n].position)] or [state.targets[-1]]
+        waiting = [n for n in state.targets if not basket.contains(solids[n].position)] or [
+            state.targets[-1]
+        ]
         grips = {name: Grip.measure(hand, solids[name]) for name in waiting}
-        name = max(waiting, key=lambda n: grips[n].beams)  # what is between the fingers goes first, else the first in the task's order
-        return Situation(hand, basket, name, solids[name], grips[name], basket.contains(solids[name].position))
+        name = max(
+            waiting, key=lambda n: grips[n].beams
+        )  # what is between the fingers goes first, else the first in the task's order
+        return Situation(
+            hand, basket, name, solids[name], grips[name], basket.contains(solids[name].position)
+        )
 
     def _hand(self, data: Any) -> Hand:
-        position, rotation = data.site_xpos[self._site].copy(), data.site_xmat[self._site].reshape(3, 3).copy()
+        position, rotation = (
+            data.site_xpos[self._site].copy(),
+            data.site_xmat[self._site].reshape(3, 3).copy(),
+        )
         pads = sorted(float((data.geom_xpos[g] - position) @ rotation[:, 0]) for g in self._pads)
         one, other = self._finger_position
         return Hand(
@@ -105,5 +127,8 @@ class Scene:
         )
 
     def _basket(self, data: Any) -> Basket:
-        center, rotation = data.site_xpos[self._region].copy(), data.site_xmat[self._region].reshape(3, 3).copy()
+        center, rotation = (
+            data.site_xpos[self._region].copy(),
+            data.site_xmat[self._region].reshape(3, 3).copy(),
+        )
         return Basket(self.solid(data, BASKET), center, rotation, self._region_size)

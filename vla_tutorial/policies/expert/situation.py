@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_tutorial.policies.expert.geometry import Floats, Solid, norm
+from vla_tutorial.policies.expert.geometry import Floats, Solid
+from vla_tutorial.sim.rotations import norm
 
-_BEAMS: Floats = np.array([(across, down) for across in (-0.006, 0.0, 0.006) for down in (-0.007, -0.001, 0.005)])
+_BEAMS: Floats = np.array(
+    [(across, down) for across in (-0.006, 0.0, 0.006) for down in (-0.007, -0.001, 0.005)]
+)
 """(9, 2) metres from the grip site: lines between the finger pads, which measure 16 mm by 16 mm and lie 4 mm above the site."""
 
 
@@ -80,12 +83,17 @@ class Grip:
     def measure(cls, hand: Hand, solid: Solid) -> Grip:
         """Look from pad to pad; parts of the object more than 6 mm outside the pads do not count."""
         across, down = hand.rotation[:, 1], hand.rotation[:, 2]
-        filled = solid.beams(hand.position + _BEAMS[:, :1] * across + _BEAMS[:, 1:] * down, hand.rotation[:, 0])
+        filled = solid.beams(
+            hand.position + _BEAMS[:, :1] * across + _BEAMS[:, 1:] * down, hand.rotation[:, 0]
+        )
         left, right = hand.pads
         filled = filled[(filled[:, 1] > left - 0.006) & (filled[:, 0] < right + 0.006)]
         if not len(filled):
             return cls(0, 0.08)
-        return cls(len(filled), float(max(filled[:, 0].min() - left, 0) + max(right - filled[:, 1].max(), 0)))
+        return cls(
+            len(filled),
+            float(max(filled[:, 0].min() - left, 0) + max(right - filled[:, 1].max(), 0)),
+        )
 
 
 @dataclass(frozen=True)

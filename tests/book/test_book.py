@@ -1,0 +1,193 @@
+"""The book's sources, without building it: contents, claims, values from results, references, and that no page asks another host for anything."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BOOK = ROOT / "book"
+sys.path.insert(0, str(BOOK / "_ext"))
+import book_facts  # noqa: E402
+
+from vla_tutorial.conditions import PUBLISHED  # noqa: E402
+
+REQUIRED = {"id", "title", "where", "claim", "test", "command", "result", "verdict", "sources"}
+
+
+def files(toc):
+    """Every `file:` or `root:` of a table of contents."""
+    if isinstance(toc, list):
+        return [f for item in toc for f in files(item)]
+    if isinstance(toc, dict):
+        return [v for k, v in toc.items() if k in ("file", "root")] + [
+            f for v in toc.values() if not isinstance(v, str) for f in files(v)
+        ]
+    return []
+
+
+@pytest.fixture(scope="module")
+def toc():
+    return files(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def config():
+    return yaml.safe_load((ROOT / "_config.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return {p.stem: book_facts.render(p.read_text()) for p in book_facts.pages()}
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return re.findall(r"^@\w+\{([^,]+),", (BOOK / "references.bib").read_text(), re.M)
+
+
+def test_every_entry_of_the_contents_exists(toc):
+    missing = [
+        f for f in toc if not any((ROOT / f"{f}{end}").exists() for end in (".md", ".ipynb"))
+    ]
+    assert not missing
+
+
+def test_every_page_and_notebook_is_in_the_contents(toc):
+    pages = [*BOOK.glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    assert {str(p.relative_to(ROOT).with_suffix("")) for p in pages} == set(toc)
+
+
+@pytest.mark.parametrize(
+    "claim", yaml.safe_load((BOOK / "claims.yml").read_text()), ids=lambda c: c["id"]
+)
+def test_claim_is_complete(claim, keys):
+    assert set(claim) == REQUIRED
+    assert claim["verdict"] in book_facts.VERDICTS
+    assert all(claim[k].strip() for k in REQUIRED - {"command", "sources"})
+    assert all(s in keys or s.startswith("https://") for s in claim["sources"])
+
+
+def test_claims_have_different_ids_and_every_verdict_occurs():
+    claims = book_facts.claims()
+    assert len({c["id"] for c in claims}) == len(claims)
+    assert {c["verdict"] for c in claims} == set(book_facts.VERDICTS)
+
+
+def test_commands_of_claims_name_files_and_options_that_exist():
+    for claim in book_facts.claims():
+        for path in re.findall(r"(?:benchmarks|tests)/\w+\.py", claim["command"]):
+            assert (ROOT / path).is_file(), claim["id"]
+        for module in re.findall(r"python -m (vla_tutorial\.[\w.]+)", claim["command"]):
+            assert "__main__" in (ROOT / f"{module.replace('.', '/')}.py").read_text(), claim["id"]
+        for name in re.findall(r"--condition (\w+)", claim["command"]):
+            assert name in {PUBLISHED, *(c["name"] for c in book_facts.conditions())}, claim["id"]
+
+
+def test_a_claim_about_the_checkpoint_says_that_it_was_not_run():
+    waiting = [c for c in book_facts.claims() if c["verdict"] == "needs the 7B checkpoint"]
+    assert all("not run" in c["result"].lower() or "`mini`" in c["result"] for c in waiting)
+
+
+def test_numbers_page_shows_what_the_files_hold(rendered):
+    page = rendered["numbers"]
+    measured = json.loads((ROOT / "results" / "mini_libero_object.json").read_text())
+    assert (
+        f"{measured['successes']}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{measured['episodes']}"
+        in page
+    )
+    low, high = measured["interval"]
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in page
+    for path in (ROOT / "results").glob("*.json"):
+        assert (
+            f"results/{path.name}" in page
+            and json.loads(path.read_text())["command"].splitlines()[0] in page
+        )
+
+
+def test_incomplete_results_are_called_so(rendered):
+    for entry in book_facts.results_listed():
+        if not entry["complete"]:
+            assert f"`{entry['name']}` is **incomplete**" in rendered["numbers"]
+
+
+def test_conditions_page_lists_the_catalogue(rendered):
+    page = rendered["conditions"]
+    for condition in book_facts.conditions():
+        assert f"\n(condition-{condition['name']})=\n" in page
+        assert re.search(rf"^### .*`{condition['name']}`", page, re.M)
+        assert condition["teaches"] in page
+        for setting in condition["changes"]:
+            assert f"| `{setting}` |" in page
+        assert all(f"<{address}>" in page for address in condition["seen_in"])
+    claimed = {c["family"]: c["claims"] for c in reversed(book_facts.conditions()) if c["claims"]}
+    assert all(text in page for text in claimed.values())
+
+
+def test_conditions_page_groups_by_boundary(rendered):
+    from vla_tutorial.conditions import BOUNDARIES
+
+    headings = re.findall(r"^## (\w+)$", rendered["conditions"], re.M)
+    assert headings == [name.capitalize() for name in BOUNDARIES]
+
+
+def test_nothing_is_left_to_fill(rendered):
+    assert not [name for name, text in rendered.items() if "{{" in text or "{%" in text]
+
+
+def test_a_value_that_no_file_holds_stops_the_build():
+    with pytest.raises(KeyError, match="no 'success_rat'"):
+        book_facts.value("mini_libero_object:success_rat")
+
+
+def test_citations_resolve(rendered, keys):
+    cited = {
+        k
+        for text in rendered.values()
+        for group in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text)
+        for k in group.split(",")
+    }
+    assert cited <= set(keys)
+
+
+def test_links_to_anchors_and_pages_resolve(rendered):
+    targets = {
+        t
+        for text in rendered.values()
+        for t in re.findall(r"^\(([\w-]+)\)=|:name: ([\w-]+)", text, re.M)
+        for t in t
+        if t
+    }
+    for name, text in rendered.items():
+        for anchor in re.findall(r"\]\(#([\w-]+)\)", text):
+            assert anchor in targets, f"{name}: #{anchor}"
+        for path in re.findall(r"\]\(((?!https?://|#)[^)]+)\)", text):
+            assert (BOOK / path).exists(), f"{name}: {path}"
+        for path in re.findall(r'href="((?!https?://|#)[^"]+)\.html"', text):
+            assert any((BOOK / f"{path}{end}").exists() for end in (".md", ".ipynb")), (
+                f"{name}: {path}"
+            )
+
+
+def test_no_script_style_or_font_comes_from_another_host(config, rendered):
+    own = config["sphinx"]["config"]
+    assert not own["mathjax_path"].startswith("http") and own["nb_ipywidgets_js"] == {}
+    assert not any("//" in f for f in own["html_js_files"] + own["html_css_files"])
+    for name in ("site.css",):
+        assert "http" not in (BOOK / "_static" / name).read_text()
+    for text in rendered.values():
+        assert not re.search(r"<(script|link|img|iframe|video)[^>]+(src|href)=\"(https?:)?//", text)
+
+
+def test_versions_are_pinned():
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert "jupyter-book==1.0.4.post1" in pinned and "sphinx-mathjax-offline==0.0.2" in pinned
+
+
+def test_intervals_are_wilsons():
+    low, high = book_facts.wilson(0, 200)
+    assert low == 0 and high == pytest.approx(0.0188, abs=1e-4)
+    assert book_facts.episodes_for(0.9, 2) in range(860, 881)

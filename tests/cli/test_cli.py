@@ -1,0 +1,195 @@
+"""The command line as a user meets it: exit codes, words, and nothing half-written."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vla_tutorial.cli import app as cli
+from vla_tutorial.conditions import BOUNDARIES, families
+
+ROLLOUT = [
+    "rollout",
+    "--suite",
+    "libero_object",
+    "--task",
+    "0",
+    "--init",
+    "0",
+    "--policy",
+    "expert",
+]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process → (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vla-tutorial", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as e:
+            code = e.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--suite", "libero_objekt"], "Did you mean 'libero_object'"),
+        (["--task", "11"], "expected 0 … 9"),
+        (["--init", "50"], "expected 0 … 49"),
+        (["--condition", "noflip"], "Did you mean 'no_flip'"),
+        (["--condition", "no_flip", "--condition", "flip_only"], "both change orientation"),
+        (["--condition", "camera_400"], "expected -90 … 90 degrees"),
+        (["--condition", "light_60"], "light_75, light_50, light_25"),
+        (
+            ["--suite", "libero_10", "--condition", "paraphrase_1"],
+            "No paraphrases were written for libero_10",
+        ),
+        (["--policy", "expart"], "Did you mean 'expert'"),
+        (["--unnorm-key", "bridge"], "bridge_orig"),
+        (["--max-steps", "0"], "max_steps"),
+        (["--policy", "expert", "--checkpoint", "x"], "no checkpoint"),
+        (["--task", "one"], "Invalid value"),
+        (["--suite"], "--suite"),
+    ],
+)
+def test_bad_input_exits_2_and_writes_nothing(run, tmp_path, change, words):
+    code, _, err = run(*ROLLOUT, "--out", tmp_path / "e", *change)
+    assert code == 2
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "e").exists()
+
+
+def test_existing_episode_is_kept(run, tmp_path):
+    (tmp_path / "episode.json").write_text("{}")
+    code, _, err = run(*ROLLOUT, "--out", tmp_path)
+    assert code == 2
+    assert "--overwrite" in err
+    assert (tmp_path / "episode.json").read_text() == "{}"
+
+
+def test_rollout_records(run, tmp_path):
+    code, out, _ = run(
+        *ROLLOUT,
+        "--out",
+        tmp_path / "e",
+        "--max-steps",
+        3,
+        "--condition",
+        "no_flip",
+        "--condition",
+        "gripper_inverted",
+    )
+    assert code == 0
+    assert "failure after 3 steps" in out
+    entry = json.loads((tmp_path / "e/episode.json").read_text())
+    assert entry["conditions"] == ["no_flip", "gripper_inverted"]
+
+
+def test_other_mujoco_is_said_and_recorded(run, tmp_path, monkeypatch):
+    from vla_tutorial import record
+
+    real = record.importlib.metadata.version
+    monkeypatch.setattr(
+        record.importlib.metadata,
+        "version",
+        lambda name: "3.3.3" if name == "mujoco" else real(name),
+    )
+    code, _, err = run(*ROLLOUT, "--out", tmp_path / "e", "--max-steps", 1)
+    assert code == 0
+    assert "MuJoCo 3.3.3" in err
+    assert "3.3.3" in json.loads((tmp_path / "e/episode.json").read_text())["warnings"][0]
+
+
+def test_conditions_lists_all_by_boundary(run):
+    code, out, _ = run("conditions")
+    assert code == 0
+    at = [
+        out.index(f"\n{name} · ") if k else out.index(f"{name} · ")
+        for k, name in enumerate(BOUNDARIES)
+    ]
+    assert at == sorted(at)
+    for family in families():
+        assert f"  {family}" in out
+    assert len(out.splitlines()) == len(BOUNDARIES) + len(families())
+
+
+def test_conditions_of_one_boundary_in_full(run):
+    code, out, _ = run("conditions", "--boundary", "motion")
+    assert code == 0
+    for words in (
+        "wrong_unnorm_key",
+        "unnorm_key: 'libero_object' → 'bridge_orig'",
+        "'binarised' → 'inverted'",
+        "the chapter:",
+        "issues/118",
+    ):
+        assert words in out
+    assert "no_flip" not in out
+    code, _, err = run("conditions", "--boundary", "moton")
+    assert (code, "Did you mean 'motion'" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["doctor", "conditions", "demo", "rollout"])
+def test_help_has_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"vla-tutorial {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_stopping_keeps_a_valid_incomplete_episode(tmp_path, signal_number, code):
+    command = [sys.executable, "-m", "vla_tutorial.cli.app", *ROLLOUT, "--out", str(tmp_path / "e")]
+    steps = tmp_path / "e/steps.jsonl"
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while (
+            time.monotonic() < deadline
+            and process.poll() is None
+            and not (steps.exists() and steps.stat().st_size)
+        ):
+            time.sleep(0.05)
+        os.kill(process.pid, signal_number)
+        assert process.wait(60) == code
+    assert json.loads((tmp_path / "e/episode.json").read_text())["success"] is None
+    lines = [json.loads(text) for text in steps.read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    assert lines
+
+
+def test_ctrl_c_that_a_library_swallowed_still_stops(run, tmp_path, monkeypatch):
+    """robosuite's reset, for one, has a `finally: continue`, and destructors swallow what is raised in them."""
+    from vla_tutorial.sim import Simulator
+
+    real = Simulator.step
+
+    def step(self, action):
+        if not cli.interrupt.asked:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        return real(self, action)
+
+    monkeypatch.setattr(Simulator, "step", step)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        code, _, _ = run(*ROLLOUT, "--out", tmp_path / "e")
+    finally:
+        cli.interrupt.asked = False
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert json.loads((tmp_path / "e/episode.json").read_text())["success"] is None

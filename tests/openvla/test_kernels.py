@@ -1,0 +1,63 @@
+"""The Triton runner against the plain one. Needs Triton: on a CPU run it in Triton's interpreter, `TRITON_INTERPRET=1 pytest tests/test_openvla_kernels.py`."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from vla_tutorial.openvla.config import LlamaConfig
+from vla_tutorial.openvla.llama import Cache, Llama
+from vla_tutorial.openvla.runner import PlainRunner
+
+pytestmark = pytest.mark.skipif(
+    not find_spec("triton")
+    or (os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available()),
+    reason="Triton's kernels need a GPU, or TRITON_INTERPRET=1 with triton installed",
+)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 4])
+@pytest.mark.parametrize(
+    ("rows", "tile"),
+    [(1, (16, 64, 2, 4, True)), (1, (16, 64, 2, 4)), (3, (16, 64, 2, 4)), (3, None)],
+)
+@torch.inference_mode()
+def test_prefill_and_decode_equal_the_plain_runner(
+    kv_heads: int, rows: int, tile: tuple[int, int, int, int] | None
+) -> None:
+    from vla_tutorial.openvla.fast import FastRunner
+    from vla_tutorial.openvla.products import Tile
+
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 128,
+        "intermediate_size": 176,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 100,
+    }
+    config = LlamaConfig(**sizes, num_key_value_heads=kv_heads, max_position_embeddings=128)  # type: ignore[arg-type]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    llama = Llama(config).to(device).eval()
+    for name, p in llama.named_parameters():
+        if "norm" in name:
+            p.copy_(torch.rand_like(p) + 0.5)
+    plain, fast = PlainRunner(llama), FastRunner(llama)
+    for product in ("qkv", "o", "gate_up", "down", "head"):
+        fast.plans[product, rows] = Tile(*tile) if tile else None
+    x, last = (
+        torch.randn(rows, 70, 128, device=device),
+        torch.tensor([69, 40, 65], device=device)[:rows],
+    )
+    caches = [Cache.empty(config, rows, 74, x) for _ in range(2)]
+    results = [r.prefill(x.clone(), last, c) for r, c in zip((plain, fast), caches, strict=True)]
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)
+    for step in range(1, 4):
+        tokens = results[0].argmax(-1)
+        results = [
+            r.decode(tokens, last + step, c) for r, c in zip((plain, fast), caches, strict=True)
+        ]
+        torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)

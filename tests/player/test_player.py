@@ -1,0 +1,192 @@
+"""The player's Python half on made-up clips; what a browser does with it is tested in tests/browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import asdict
+from importlib import resources
+
+import pytest
+from PIL import Image
+
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.player import view as player
+from vla_tutorial.player import widget as player_widget
+from vla_tutorial.player.clips import FILES, script, write_index
+from vla_tutorial.player.view import Player, show_episodes
+from vla_tutorial.spec import PUBLISHED_WIRING
+
+STATIC = resources.files("vla_tutorial") / "player"
+EPISODE = {
+    "format": 1,
+    "suite": "libero_object",
+    "task": 0,
+    "init": 0,
+    "instruction": "pick up the <soup>",
+    "success": False,
+    "steps": 2,
+    "first_close": None,
+    "caption": "The arm hardly moves.",
+    "changes": {},
+    "warnings": [],
+    "policy": {"name": "mini"},
+    "versions": {},
+    "weights": "0",
+    "series": {
+        "gripper": [-1, -1],
+        "height": [25, 25],
+        "motion": [0, 0],
+        "image_mean": [99, 99],
+        "tokens": "80" * 14,
+    },
+}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    for names in ((), ("no_flip",), ("no_flip", "wrong_prompt")):
+        key = f"0_0/{'+'.join(names) or 'published'}"
+        folder = tmp_path / "clips" / key
+        folder.mkdir(parents=True)
+        for name in FILES:
+            (folder / name).write_bytes(name.encode())
+        (folder / "episode.js").write_text(
+            script(f"x[{key!r}]", {"key": key, **EPISODE, "conditions": list(names)})
+        )
+    write_index(tmp_path / "clips")
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def recorded(tmp_path, lines):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    kept = ("suite", "task", "init", "instruction", "warnings", "policy", "versions")
+    entry = {k: EPISODE[k] for k in kept} | {
+        "conditions": [],
+        "success": True,
+        "steps": 10,
+        "first_close": 4,
+        "wiring": asdict(PUBLISHED_WIRING),
+    }
+    (folder / "episode.json").write_text(json.dumps(entry))
+    (folder / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "episode.mp4").write_bytes(b"a film")
+    Image.new("RGB", (224, 224)).save(folder / "agentview.png")
+    return folder
+
+
+def test_placeholder_and_table(clips):
+    page = Player(clips, right=("wrong_prompt", "no_flip")).html()
+    assert (
+        'data-vla-player data-task="0" data-init="0" data-left="" data-right="wrong_prompt+no_flip"'
+        in page
+    )
+    table = page[page.index("<noscript>") : page.index("</noscript>")]
+    assert table.count("<tr>") == 4
+    assert "“pick up the &lt;soup&gt;”" in table
+    sources = re.findall(r'<img src="([^"]+)" alt="[^"]+"', table)
+    assert sources[:2] == [
+        "../_static/0_0/published/poster.webp",
+        "../_static/0_0/published/end.webp",
+    ]
+    assert len(sources) == 6
+    assert "base64" not in page
+
+
+def test_display_serves_both_hosts(clips):
+    pytest.importorskip("anywidget")
+    shown = Player(clips, right=("no_flip",))
+    bundle, _ = shown._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert shown.widget() is shown.widget()
+    assert shown.widget().options == {"task": 0, "init": 0, "left": [], "right": ["no_flip"]}
+    assert bundle["text/plain"] == "Player of 3 clips (task 0: published | no_flip)"
+
+
+def test_without_anywidget_the_page_remains(clips, monkeypatch):
+    shown = Player(clips, right=())
+    monkeypatch.setattr(player, "has_anywidget", lambda: False)
+    monkeypatch.setattr(player_widget, "has_anywidget", lambda: False)
+    assert set(shown._repr_mimebundle_()[0]) == {"text/html", "text/plain"}
+    with pytest.raises(TutorialError, match="pip install anywidget"):
+        shown.widget()
+
+
+def test_kernel_answers_with_data_and_media(clips):
+    shown = Player(clips, right=())
+    message, buffers = player_widget.reply("0_0/no_flip", shown._episode)
+    assert message["data"]["conditions"] == ["no_flip"]
+    assert message["media"] == [
+        ["video", "video/mp4"],
+        ["poster", "image/webp"],
+        ["end", "image/webp"],
+    ]
+    assert buffers == [b"episode.mp4", b"poster.webp", b"end.webp"]
+    shutil.rmtree(clips / "0_0/no_flip")
+    message, buffers = player_widget.reply("0_0/no_flip", shown._episode)
+    assert "missing or broken" in message["error"]
+    assert buffers == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": 3}, "no clips of task 3"),
+        ({"right": ("wrong_unnorm_key",)}, "no clip of wrong_unnorm_key"),
+        ({"right": ("no_flap",)}, "Did you mean 'no_flip'"),
+    ],
+)
+def test_what_is_not_there_is_said(clips, options, words):
+    with pytest.raises(TutorialError, match=words):
+        Player(clips, **options)
+
+
+def test_clips_are_found_above_or_said_to_be_missing(clips, tmp_path, monkeypatch):
+    shutil.copytree(clips, tmp_path / "book" / "clips")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert Player(right=()).clips == tmp_path / "book" / "clips"
+    with pytest.raises(TutorialError, match="vla-tutorial clips"):
+        Player(tmp_path / "elsewhere")
+
+
+def test_fresh_episodes_travel_inside_the_page(recorded):
+    page = show_episodes(recorded, recorded, labels=["one", "</script>two"]).html()
+    inside = re.search(r'<script type="application/json">(.*?)</script>', page)
+    everything = json.loads(inside[1])
+    assert [e["label"] for e in everything["index"]["episodes"]] == ["one", "</script>two"]
+    assert everything["index"]["conditions"] == []
+    assert everything["episodes"]["1"]["steps"] == 10
+    assert everything["episodes"]["0"]["changes"] == {}
+    assert set(everything["media"]["0"]) == {"video", "poster"}
+    assert "data:image/webp;base64," in page[: page.index("</noscript>")]
+    assert 'data-sides="2"' in page
+
+
+def test_fresh_episodes_bad_input(recorded, tmp_path):
+    with pytest.raises(TutorialError, match="2 folders and 1 labels"):
+        show_episodes(recorded, recorded, labels=["one"])
+    with pytest.raises(TutorialError, match=r"episode\.json"):
+        show_episodes(tmp_path)
+    with pytest.raises(TutorialError, match="0 folders"):
+        show_episodes()
+    (recorded / "steps.jsonl").write_text("")
+    with pytest.raises(TutorialError, match="before its first step"):
+        show_episodes(recorded)
+
+
+def test_script_is_small_and_needs_nobody_else():
+    text = (STATIC / "player.js").read_text()
+    assert len(text.encode()) <= 40_000
+    hosts = set(re.findall(r"https?://[\w./]+", text + (STATIC / "player.css").read_text()))
+    assert hosts == {"http://www.w3.org/2000/svg"}
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_script_parses_as_script_and_as_module(tmp_path):
+    subprocess.run(["node", "--check", str(STATIC / "player.js")], check=True)
+    module = tmp_path / "live.mjs"
+    module.write_text((STATIC / "player.js").read_text() + "export default {};")
+    subprocess.run(["node", "--check", str(module)], check=True)

@@ -1,0 +1,424 @@
+"""`report` and `compare` on folders of episodes that `mini` really drove: numbers, files, the page, and the command line."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import sweep_folder
+from rich.console import Console
+from sweep_folder import episode, error
+from typer.testing import CliRunner
+
+from vla_tutorial.cli.app import app
+from vla_tutorial.episodes import read_sweep
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.plots import sweeps as measure_plots
+from vla_tutorial.ranges import format_numbers, parse_numbers
+from vla_tutorial.report.build import build
+from vla_tutorial.report.comparison import Run, compare, sentence
+from vla_tutorial.report.page import to_html
+from vla_tutorial.report.text import report_text
+from vla_tutorial.stats.rates import rate, wilson
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """mini: four conditions. again: the same policy, a few outcomes changed, errors and gaps. other: another policy."""
+    root = tmp_path_factory.mktemp("sweeps")
+    published = sweep_folder.episodes(inits=20)
+    lines = [
+        e for c in ("no_flip", "wrong_prompt", "wrong_unnorm_key") for e in sweep_folder.episodes(c)
+    ]
+    again = [
+        e if k % 40 else episode(e["task"], e["init"], success=not e["success"])
+        for k, e in enumerate(published)
+    ]
+    again[3], again[50] = error(0, 3), error(2, 10)
+    sweep_folder.write(root / "mini", published + lines)
+    sweep_folder.write(root / "again", again[:190], inits=list(range(20)))
+    sweep_folder.write(
+        root / "other",
+        [e | {"first_close": 5} for e in published],
+        policy={"name": "other", "checkpoint": None},
+    )
+    return root
+
+
+@pytest.fixture
+def sweeps(folders):
+    return [read_sweep(folders / name) for name in ("mini", "again", "other")]
+
+
+def call(*arguments):
+    """The command line → (exit code, output with runs of white space as one space, stderr likewise)."""
+    found = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "120"})
+    return found.exit_code, " ".join(found.stdout.split()), " ".join(found.stderr.split())
+
+
+def test_report_counts_what_is_in_the_rows(sweeps):
+    report = build(sweeps[:1])
+    conditions = {c.condition: c for c in report.sweeps[0].conditions}
+    assert [c.rate.episodes for c in conditions.values()] == [200, 200, 168, 8]
+    rows = [r for r in sweep_folder.measured() if r["init"] < 20]
+    published = conditions["published"]
+    assert published.rate.successes == sum(r["success"] for r in rows)
+    assert published.rate.interval == wilson(published.rate.successes, 200)
+    assert published.mean.mean == pytest.approx(published.rate.rate)
+    assert (
+        published.mean.interval.low < published.rate.interval.low
+    )  # task 1 is harder than the others
+    assert [t.rate.successes for t in published.tasks] == [
+        sum(r["success"] for r in rows if r["task"] == t) for t in range(10)
+    ]
+    assert published.first_close_successes.steps.least == min(
+        r["first_close"] for r in rows if r["success"]
+    )
+    assert conditions["wrong_unnorm_key"].first_close_failures.never == 8
+    assert conditions["no_flip"].mean.interval is None
+
+
+def test_report_compares_with_the_published_run(sweeps):
+    report = build(sweeps)
+    found = {c.comparison.b: c for c in report.comparisons}
+    assert {c.comparison.a for c in report.comparisons} == {"mini · published"}
+    assert list(found) == [
+        "mini · no_flip",
+        "mini · wrong_prompt",
+        "mini · wrong_unnorm_key",
+        "again",
+        "other",
+    ]
+    assert found["mini · no_flip"].comparison.paired.pairs == 200
+    assert all(c.comparison.paired.p_value <= c.holm <= 1 for c in report.comparisons)
+    assert found["mini · wrong_unnorm_key"].holm == pytest.approx(
+        3 * 2 * 0.5**8
+    )  # the third smallest of five
+    assert found["other"].comparison.paired.flips.successes == 0
+    assert found["other"].comparison.differs == (
+        "policy.name",
+        "policy.checkpoint",
+        "policy.weights",
+    )
+    assert found["again"].comparison.repeat
+
+
+def test_another_policys_condition_is_not_held_against_this_published_run(folders, tmp_path):
+    alone = sweep_folder.write(
+        tmp_path / "alone", sweep_folder.episodes("no_flip"), policy={"name": "other"}
+    )
+    report = build([read_sweep(folders / "mini"), read_sweep(alone)])
+    assert "alone · no_flip" not in {c.comparison.b for c in report.comparisons}
+
+
+def test_errors_stand_apart(sweeps):
+    condition = build(sweeps[1:2]).sweeps[0].conditions[0]
+    assert condition.errors == 2 and condition.rate.episodes == 188
+    assert sum(t.errors for t in condition.tasks) == 2
+
+
+def test_only_errors(tmp_path):
+    sweep = read_sweep(sweep_folder.write(tmp_path, [error(0, i) for i in range(3)]))
+    report = build([sweep])
+    assert report.sweeps[0].conditions[0].rate is None
+    assert "every episode with every setting as published ended in an error" in to_html(
+        report, [sweep]
+    )
+    assert call("report", tmp_path)[0] == 0
+    code, _, err = call("compare", tmp_path, sweep_folder.write(tmp_path / "b", [episode()]))
+    assert code == 2 and "nothing to compare" in err
+
+
+def test_compare_in_words(sweeps):
+    mini, again, other = sweeps
+    published = Run(mini, "published", "published")
+    assert "succeeds less often" in sentence(compare(published, Run(mini, "no_flip", "no_flip")))
+    assert "succeeds more often" in sentence(compare(Run(mini, "no_flip", "no_flip"), published))
+    twice = compare(published, Run(again, "published", "again"))
+    assert (
+        "a flip rate of" in sentence(twice)
+        and twice.errors_b == ((0, 3), (2, 10))
+        and len(twice.only_in_a) == 10
+    )
+    assert "end alike from all 200 starts" in sentence(
+        compare(published, Run(other, "published", "other"))
+    )
+    unlike = replace(compare(published, Run(again, "published", "again")), repeat=False)
+    assert "do not show a difference" in sentence(
+        unlike
+    ) and "found with 80 % probability" in sentence(unlike)
+
+
+def test_one_sided_flips_are_not_noise(tmp_path):
+    lines = sweep_folder.episodes(inits=10)
+    worse = [e if e["init"] else episode(e["task"], 0, success=False) for e in lines]
+    a, b = (
+        read_sweep(sweep_folder.write(tmp_path / name, x))
+        for name, x in (("a", lines), ("b", worse))
+    )
+    assert "not noise alone" in sentence(
+        compare(Run(a, "published", "a"), Run(b, "published", "b"))
+    )
+
+
+def test_few_pairs_say_that_nothing_could_be_shown(tmp_path):
+    a = read_sweep(sweep_folder.write(tmp_path / "a", [episode(init=i) for i in range(4)]))
+    b = read_sweep(
+        sweep_folder.write(
+            tmp_path / "b", [episode(init=i, success=i > 0) for i in range(4)], max_steps=100
+        )
+    )
+    found = compare(Run(a, "published", "a"), Run(b, "published", "b"))
+    assert found.smallest is None and found.differs == ("max_steps",)
+    assert "no difference, however large, would have been found" in sentence(found)
+
+
+def test_compare_refuses_what_cannot_be_compared(sweeps, tmp_path):
+    mini = Run(sweeps[0], "published", "mini")
+    goal = read_sweep(
+        sweep_folder.write(tmp_path / "goal", [episode(suite="libero_goal")], suite="libero_goal")
+    )
+    apart = read_sweep(sweep_folder.write(tmp_path / "apart", [episode(init=49)]))
+    for run, words in (
+        (Run(goal, "published", "goal"), "same suite"),
+        (mini, "Both sides"),
+        (Run(apart, "published", "x"), "share no"),
+    ):
+        with pytest.raises(TutorialError, match=words):
+            compare(mini, run)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_tables_fit(sweeps, width):
+    written = io.StringIO()
+    Console(width=width, file=written, color_system=None).print(
+        report_text(build(sweeps), width), highlight=False
+    )
+    text = written.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for words in (
+        "wrong_unnorm_key",
+        "192/200",
+        "2 episodes ended in an error",
+        "190 of 200 planned episodes",
+    ):
+        assert words in text
+    assert ("●" in text) == (width >= 100)
+    assert "…" not in text
+
+
+def test_report_command_prints_and_writes(folders, tmp_path):
+    code, text, _ = call("report", folders / "mini")
+    assert code == 0 and "published 192/200 96.0" in text and "Against published" in text
+    code, text, err = call("report", folders / "mini", "--out", tmp_path / "r.txt")
+    assert (
+        code == 0 and not text and "Wrote" in err and "192/200" in (tmp_path / "r.txt").read_text()
+    )
+
+
+def test_json_holds_everything(folders):
+    found = json.loads(
+        CliRunner()
+        .invoke(app, ["report", str(folders / "mini"), str(folders / "again"), "--json"])
+        .stdout
+    )
+    published = found["sweeps"][0]["conditions"][0]
+    assert published["rate"]["interval"] == list(wilson(192, 200))
+    assert found["comparisons"][0]["comparison"]["paired"]["only_a"] == 192
+    assert found["sweeps"][1]["conditions"][0]["errors"] == 2
+
+
+def test_csv_has_a_row_a_task(folders, tmp_path):
+    assert call("report", folders / "mini", "--csv", "--out", tmp_path / "r.csv")[0] == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert len(rows) == 4 + 10 + 10 + 10 + 4
+    first = rows[0]
+    assert (first["condition"], first["task"], first["successes"], first["rate"]) == (
+        "published",
+        "all",
+        "192",
+        "0.96",
+    )
+    assert float(first["wilson_low"]) == pytest.approx(rate(192, 200).interval.low, abs=1e-6)
+    assert rows[1]["task"] == "0" and rows[1]["mean_over_tasks"] == ""
+
+
+class Page(HTMLParser):
+    """What a test asks of a page."""
+
+    VOID = ("meta", "link", "img", "br", "hr", "path", "use", "rect")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.attributes, self.texts = [], {}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page_text(folders):
+    path = folders / "report.html"
+    code, _, err = call(
+        "report", folders / "mini", folders / "again", folders / "other", "--html", "--out", path
+    )
+    assert code == 0 and "Wrote" in err
+    return path.read_text()
+
+
+def test_page_is_whole_accessible_and_alone(page_text):
+    text, page = page_text, Page(page_text)
+    assert not page.open
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text)
+    assert page.counts["title"] == page.counts["h1"] == 1
+    assert page.counts["caption"] == page.counts["table"] == 4
+    drawings = [a for tag, a in page.attributes if tag == "svg"]
+    assert (
+        len(drawings) == page.counts["figcaption"] == 1 + 3 + 2
+    )  # overview, tasks where they differ, first close and time
+    assert all(a["role"] == "img" and len(a["aria-label"]) > 30 for a in drawings)
+    ids = [a["id"] for _, a in page.attributes if "id" in a]
+    assert len(ids) == len(set(ids))
+    used = {a["xlink:href"][1:] for tag, a in page.attributes if tag == "use"} | set(
+        re.findall(r"url\(#([^)]+)\)", text)
+    )
+    assert used <= set(ids)
+    assert all(a.get("scope") for tag, a in page.attributes if tag == "th")
+    assert not re.search(
+        "#[0-9a-f]{6}", text[text.index("<body>") :], re.IGNORECASE
+    )  # all colours are the page's
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_drawn_labels_are_text(page_text):
+    texts = [t.strip() for t in Page(page_text).texts]
+    assert texts.count("mini · wrong_unnorm_key") >= 5  # tables, forest plot, two histograms
+    assert "never" in texts and "task 1" in texts
+
+
+def test_names_in_the_page_are_escaped(tmp_path):
+    lines = [episode(condition="<b>&no"), episode(init=1, condition='"quoted"')]
+    sweep = read_sweep(
+        sweep_folder.write(tmp_path, lines, policy={"name": "<script>"}, command="a && b")
+    )
+    page = to_html(build([sweep]), [sweep])
+    assert "<script>" not in page and "<b>" not in page
+    assert not Page(page).open
+
+
+def test_instructions_come_from_the_episodes_records(tmp_path):
+    folder = sweep_folder.write(tmp_path, [episode()])
+    record = folder / "episodes/published/0_0/episode.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"instruction": "pick up the soup"}))
+    assert (
+        build([read_sweep(folder)]).sweeps[0].conditions[0].tasks[0].instruction
+        == "pick up the soup"
+    )
+    record.write_text("{")
+    with pytest.raises(TutorialError, match="no episode's record"):
+        build([read_sweep(folder)])
+
+
+def test_compare_command(folders):
+    mini, again = folders / "mini", folders / "again"
+    code, text, _ = call("compare", mini, mini, "--condition-b", "no_flip")
+    assert code == 0 and text.startswith(
+        "no_flip succeeds less often than published from the same starts: 0 % (0 of 200) against 96.0 %"
+    )
+    code, text, _ = call("compare", mini, again)
+    assert code == 0
+    assert "10 starts of mini not in again: task 9, init 10-19." in text
+    assert (
+        "2 episodes of again ended in an error and are left out: task 0, init 3; task 2, init 10."
+        in text
+    )
+    found = json.loads(
+        CliRunner()
+        .invoke(app, ["compare", str(mini), str(again), "--condition-a", "wrong_prompt", "--json"])
+        .stdout
+    )
+    assert (
+        found["a"] == "mini · wrong_prompt"
+        and found["b"] == "again · published"
+        and found["sentence"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "nowhere"], "no folder"),
+        (["report", "mini", "mini"], "named twice"),
+        (["report", "mini", "--json", "--csv"], "three different files"),
+        (["report", "mini", "--out", "."], "name of a file"),
+        (["report", "mini", "--html", "--out", "a/b/c.html"], "name of a file"),
+        (["compare", "mini", "mini"], "Both sides are published"),
+        (["compare", "mini", "again", "--condition-a", "no_flop"], "Did you mean 'no_flip'"),
+        (["compare", "two", "mini"], "Choose one with --condition-a"),
+        (["report"], "Missing argument"),
+    ],
+)
+def test_bad_input_exits_2_in_words(folders, monkeypatch, arguments, words):
+    monkeypatch.chdir(folders)
+    sweep_folder.write(folders / "two", [episode(condition=c) for c in ("no_flip", "wrong_prompt")])
+    code, _, err = call(*arguments)
+    assert code == 2 and words in err and "Traceback" not in err
+
+
+def test_folders_of_one_name_are_told_apart(folders, tmp_path):
+    other = sweep_folder.write(tmp_path / "mini", sweep_folder.episodes(inits=5))
+    labels = [s.name for s in build([read_sweep(folders / "mini"), read_sweep(other)]).sweeps]
+    assert labels == [str(folders / "mini"), str(other)]
+
+
+def test_forest_puts_long_labels_above(tmp_path):
+    short = measure_plots.forest_figure(
+        [measure_plots.Row("a", rate(1, 2)), measure_plots.Row("b", None)]
+    )
+    long = measure_plots.forest_figure(
+        [measure_plots.Row("a condition with a long name", rate(1, 2), wilson(1, 2))]
+    )
+    assert [t.get_text() for t in short.axes[0].get_yticklabels()] == ["a", "b"]
+    assert "no episode ended" in [t.get_text() for t in short.axes[0].texts]
+    assert [t.get_text() for t in long.axes[0].texts] == [
+        "a condition with a long name"
+    ] and not long.axes[0].get_yticks().size
+
+
+def test_histogram_counts_every_episode():
+    values = measure_plots.Values("x", [40, 44, None], [3, None, None, 280])
+    axes = measure_plots.histogram_figure([values], "step").axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 7
+    assert axes.get_xticklabels()[-1].get_text() == "never"
+    assert (
+        measure_plots.histogram_figure([measure_plots.Values("x", [1.5], [])], "s")
+        .axes[0]
+        .get_xticklabels()[-1]
+        .get_text()
+        != "never"
+    )
+
+
+def test_ranges_read_what_they_write():
+    for numbers in ((0,), (0, 1, 2, 3, 7), (5, 3, 4), (1, 3, 5)):
+        assert parse_numbers(format_numbers(numbers)) == tuple(sorted(numbers))

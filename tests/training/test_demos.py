@@ -1,0 +1,361 @@
+"""Demonstrations: never the benchmark's own starts, labels free of noise, small files, and pictures equal to those that were seen."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from vla_tutorial.training.layouts import BASKET, Layout, pose_column, random_layout
+
+from vla_tutorial import actions, pixels
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.policies.expert import ExpertPolicy
+from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.protocol import initial_states
+from vla_tutorial.training import (
+    chunks,
+    crew,
+    dagger,
+    demos,
+    drive,
+    labels,
+    layouts,
+    noise,
+    samples,
+)
+from vla_tutorial.training import keypoints as places
+from vla_tutorial.training.chunks import Chunk, Episode, load_chunk, save_chunk
+from vla_tutorial.training.demos import STEPS_AFTER_SUCCESS, collect_episode
+from vla_tutorial.training.drive import render_file
+from vla_tutorial.training.labels import INSTRUCTIONS
+from vla_tutorial.training.noise import ACTION_GRID, Disturbance, Noise
+
+SHAKEN = Noise(scale=0.25, persistence=0.8, burst_rate=0.02, flip_rate=0.0)
+
+
+class Watched(ExpertPolicy):
+    """The expert, and what it said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[NDArray[np.int64]] = []
+
+    def predict(self, batch: list[PolicyInput]) -> NDArray[np.int64]:  # type: ignore[override]
+        tokens = super().predict(batch)
+        self.said.append(tokens[0])
+        return tokens
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Simulator]:
+    with Simulator("libero_object", 0, render=False) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def some(sim: Simulator) -> list[Layout]:
+    return [random_layout(sim, np.random.default_rng([7, k])) for k in range(60)]
+
+
+@pytest.fixture(scope="module")
+def episode(sim: Simulator) -> Episode:
+    found = collect_episode(
+        sim,
+        ExpertPolicy(),
+        random_layout(sim, np.random.default_rng(0)),
+        np.random.default_rng(0),
+        SHAKEN,
+    )
+    assert found
+    return found
+
+
+@pytest.fixture
+def file(episode: Episode, tmp_path: Path) -> Path:
+    path = tmp_path / "task00_chunk0000.npz"
+    save_chunk(path, Chunk(0, 3, (episode, episode)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def filmed(simulator: Simulator) -> tuple[Episode, list[NDArray[np.uint8]]]:
+    """Some wild steps as an episode, and the pictures that the simulator showed."""
+    rng = np.random.default_rng(3)
+    layout = random_layout(simulator, rng)
+    seen, rows = [simulator.reset(layout.state, layout.settle_steps)], [simulator.pose_in_picture()]
+    for _ in range(3):
+        seen.append(simulator.step([*rng.uniform(-0.8, 0.8, 6), -1])[0])
+        rows.append(simulator.pose_in_picture())
+    n = len(rows)
+    columns = (pose_column(simulator, layout.target), pose_column(simulator, BASKET))
+    arrays = (
+        np.array(rows, np.float32),
+        rng.integers(0, 256, (n, 7)).astype(np.int16),
+        np.zeros((n, 7), np.float32),
+        np.array([o.eef_pos for o in seen], np.float32),
+    )
+    return Episode(
+        0, layout.target, layout.instruction, SHAKEN, columns, *arrays, np.zeros(n, bool)
+    ), [o.image for o in seen]
+
+
+def things_xy(sim: Simulator, states: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 6, 2) of flattened states (..., S)."""
+    starts = [1 + pose_column(sim, name) for name in sim.bodies if name != BASKET]
+    return np.stack([states[..., a : a + 2] for a in starts], -2)
+
+
+def test_no_layout_is_a_saved_initial_state(sim: Simulator, some: list[Layout]) -> None:
+    saved = things_xy(sim, initial_states("libero_object", 0))
+    for layout in some:
+        moved = np.abs(things_xy(sim, layout.state) - saved).max((1, 2))
+        assert moved.min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "module", [layouts, noise, chunks, demos, drive, crew, dagger, labels, places, samples]
+)
+def test_training_does_not_know_the_saved_initial_states(module: object) -> None:
+    assert not hasattr(module, "initial_states")
+    assert "initial_states" not in inspect.getsource(module)  # type: ignore[arg-type]
+
+
+def test_the_simulators_own_placement_is_not_a_saved_state_either(sim: Simulator) -> None:
+    assert np.abs(initial_states("libero_object", 0)[:, 1:] - sim.placement[1:]).max(1).min() > 1e-3
+
+
+def test_layouts_vary(sim: Simulator, some: list[Layout]) -> None:
+    assert {layout.target for layout in some} == {name for name in sim.bodies if name != BASKET}
+    assert 0.15 < np.mean([layout.wide for layout in some]) < 0.55
+    assert (things_xy(sim, np.array([layout.state for layout in some])).std(0) > 0.05).all()
+    assert (
+        some[0].instruction
+        == f"pick up the {some[0].target[:-2].replace('_', ' ')} and place it in the basket"
+    )
+
+
+def test_layouts_repeat_with_the_seed(sim: Simulator, some: list[Layout]) -> None:
+    again = random_layout(sim, np.random.default_rng([7, 3]))
+    assert np.array_equal(again.state, some[3].state)
+    assert replace(again, state=some[3].state) == some[3]
+
+
+def test_things_stay_where_a_layout_puts_them(sim: Simulator, some: list[Layout]) -> None:
+    for layout in some[:4]:
+        sim.reset(layout.state, layout.settle_steps)
+        assert np.abs(things_xy(sim, sim.state()) - things_xy(sim, layout.state)).max() < 0.01
+
+
+def test_wide_starts_put_the_hand_elsewhere(sim: Simulator, some: list[Layout]) -> None:
+    hand = [sim.reset(layout.state, 1).eef_pos for layout in some if layout.wide]
+    assert (np.std(hand, axis=0) > 0.05).all()
+
+
+def test_a_scene_without_basket_is_refused(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(sim, "bodies", {})
+    with pytest.raises(TutorialError, match="libero_object"):
+        random_layout(sim, rng)
+
+
+def test_no_noise_changes_nothing_but_the_last_digits(rng: np.random.Generator) -> None:
+    action = np.array([0.12345, -0.5, 0, 0.1, 0, 0, 1.0])
+    assert np.abs(Disturbance(Noise(), rng)(action) - action).max() <= ACTION_GRID / 2
+
+
+def test_noise_is_correlated_and_within_range(rng: np.random.Generator) -> None:
+    disturb = Disturbance(Noise(0.3, 0.9, flip_rate=0.02), rng)
+    done = np.array([disturb(np.array([0, 0, 0, 0, 0, 0, -1.0])) for _ in range(2000)])
+    assert np.abs(done).max() <= 1
+    assert set(done[:, 6]) == {-1, 1}
+    assert 0.2 < done[:, 0].std() < 0.4 and 0.1 < done[:, 3].std() < 0.2
+    assert np.corrcoef(done[1:, 0], done[:-1, 0])[0, 1] > 0.8
+
+
+def test_half_of_the_episodes_are_disturbed(rng: np.random.Generator) -> None:
+    assert 0.4 < np.mean([Noise.random(rng).scale > 0.06 for _ in range(500)]) < 0.6
+
+
+def test_labels_are_the_experts_and_actions_are_not(sim: Simulator, episode: Episode) -> None:
+    """Also: the same seeds give the same episode."""
+    expert = Watched()
+    again = collect_episode(
+        sim, expert, random_layout(sim, np.random.default_rng(0)), np.random.default_rng(0), SHAKEN
+    )
+    assert again
+    assert np.array_equal(again.qpos, episode.qpos) and np.array_equal(
+        again.executed, episode.executed
+    )
+    assert np.array_equal(31999 - again.bins, expert.said)
+    said = actions.decode(
+        expert.said, actions.find_statistics("libero_object", actions.embedded_statistics())
+    )
+    assert np.abs(again.executed - said)[:, :3].mean() > 0.1
+
+
+def test_an_episode_ends_soon_after_success(sim: Simulator, episode: Episode) -> None:
+    assert 60 < len(episode) <= demos.MAX_STEPS
+    inside = np.abs(episode.target_pos[:, :2] - episode.basket_pos[:, :2]).max(1) < 0.08
+    assert inside[-STEPS_AFTER_SUCCESS] and not inside[0]
+    assert not episode.holding[0] and episode.holding.sum() > 20
+    assert np.abs(episode.eef_pos - episode.target_pos)[episode.holding].max() < 0.12
+    assert episode.opening.min() > 0 and episode.opening.max() < 0.081
+    assert pose_column(sim, episode.target) == episode.columns[0]
+
+
+def test_a_failed_episode_is_none(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(demos, "MAX_STEPS", 3)
+    layout = random_layout(sim, rng)
+    assert collect_episode(sim, ExpertPolicy(), layout, rng) is None
+    with pytest.raises(TutorialError, match="failed 3 times"):
+        demos.collect_chunk(sim, ExpertPolicy(), 0, 1, 0)
+
+
+def test_files_keep_everything_and_are_small(file: Path, episode: Episode) -> None:
+    chunk = load_chunk(file)
+    assert (chunk.task, chunk.attempts, len(chunk.episodes)) == (0, 3, 2)
+    for back in chunk.episodes:
+        assert (back.target, back.instruction, back.noise, back.columns) == (
+            episode.target,
+            episode.instruction,
+            episode.noise,
+            episode.columns,
+        )
+        for name in (
+            "qpos",
+            "eef_pos",
+            "executed",
+            "bins",
+            "holding",
+            "target_pos",
+            "basket_pos",
+            "opening",
+        ):
+            mine, theirs = getattr(back, name), getattr(episode, name)
+            assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+            assert np.abs(mine.astype(float) - theirs.astype(float)).max() < 1.1e-5
+        assert np.array_equal(back.bins, episode.bins) and np.array_equal(
+            back.holding, episode.holding
+        )
+        assert np.array_equal(back.executed, episode.executed)
+    assert file.stat().st_size / (2 * len(episode)) < 120
+
+
+@pytest.mark.parametrize("bad", ["cut", "flipped", "empty", "text", "missing", "other"])
+def test_damaged_files_are_named(file: Path, bad: str) -> None:
+    whole = file.read_bytes()
+    half = len(whole) // 2
+    content = {
+        "cut": whole[:half],
+        "flipped": whole[:half] + bytes([whole[half] ^ 255]) + whole[half + 1 :],
+        "empty": b"",
+        "text": b"hello",
+    }
+    if bad == "missing":
+        file.unlink()
+    elif bad == "other":
+        np.savez(file, header=np.array("[1]"))
+    else:
+        file.write_bytes(content[bad])
+    with pytest.raises(TutorialError, match=r"task00_chunk0000.npz.*collect again"):
+        load_chunk(file)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"), [({"mujoco": "3.1.0"}, "mujoco 3.1.0"), ({"format": 99}, "format 99")]
+)
+def test_other_versions_are_refused(file: Path, entry: dict[str, object], message: str) -> None:
+    with np.load(file) as content:
+        arrays = dict(content)
+    arrays["header"] = np.array(json.dumps(json.loads(str(arrays["header"])) | entry))
+    np.savez_compressed(file, **arrays)
+    with pytest.raises(TutorialError, match=message):
+        load_chunk(file)
+
+
+def test_a_full_disk_leaves_what_exists(
+    file: Path, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TutorialError, match="No space left"):
+        save_chunk(file, Chunk(0, 1, (episode,)))
+    assert len(load_chunk(file).episodes) == 2
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_collecting_goes_on_where_it_stopped(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker process makes what this process makes, and a second run leaves it alone."""
+    monkeypatch.setattr(demos, "CHUNK", 1)
+    demos.collect(tmp_path, [0], 1, workers=1)
+    path = tmp_path / "task00_chunk0000.npz"
+    made = path.stat().st_mtime_ns
+    here = demos.collect_chunk(sim, ExpertPolicy(), 0, 1, 0).episodes[0]
+    assert np.abs(load_chunk(path).episodes[0].qpos - here.qpos).max() < 1e-5
+    demos.collect(tmp_path, [0], 1, workers=1)
+    assert path.stat().st_mtime_ns == made
+
+
+def test_a_stored_state_shows_what_the_simulator_showed(
+    simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path
+) -> None:
+    """Stored on a grid of 0.01 mm, edges may flip a handful of the 65,536 pixels, and with one its block in the JPEG."""
+    episode, images = filmed
+    for pose, image in zip(episode.qpos, images, strict=True):
+        assert (np.abs(simulator.view(pose).astype(int) - image).max(2) > 2).mean() < 1e-4
+    path = tmp_path / "task00_chunk0000.npz"
+    save_chunk(path, Chunk(0, 1, (episode,)))
+    ((rendered, _),) = render_file(path, simulator, 48)
+    assert rendered.shape == (len(episode), 224, 224, 3)
+    for picture, image in zip(rendered, images, strict=True):
+        whole = pixels.resize_lanczos3(pixels.jpeg_round_trip(pixels.orient(image, "rotate_180")))
+        assert np.abs(picture.astype(int) - whole).mean() < 0.2
+
+
+def test_files_are_rendered_block_by_block(
+    simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path
+) -> None:
+    """At most three frames at once, never of two episodes, with the labels that belong to them."""
+    episode, path = filmed[0], tmp_path / "task00_chunk0000.npz"
+    save_chunk(path, Chunk(0, 1, (episode, episode[1:3])))
+    blocks = list(render_file(path, simulator, 3))
+    parts = [episode[:3], episode[3:4], episode[1:3]]
+    for (images, found), part in zip(blocks, parts, strict=True):
+        n = len(part)
+        assert (images.shape, images.dtype) == ((n, 224, 224, 3), np.uint8) and images.std() > 10
+        assert np.array_equal(found.bins, part.bins) and found.bins.dtype == np.uint8
+        assert {INSTRUCTIONS[k] for k in found.instruction} == {episode.instruction} and len(
+            found.instruction
+        ) == n
+        hand = (found.positions * labels.POSITION_SCALE + labels.POSITION_MEAN)[:, :3]
+        assert np.abs(hand - part.eef_pos).max() < 1e-4
+        assert found.places.shape == (n, 12, 2) and found.fine.shape == (n,)
+    assert np.array_equal(blocks[0][0][1:], blocks[2][0]) and np.array_equal(
+        blocks[0][1].places[1:], blocks[2][1].places, equal_nan=True
+    )
+
+
+def test_files_of_another_task_and_blind_simulators_are_refused(
+    sim: Simulator, file: Path, episode: Episode
+) -> None:
+    with pytest.raises(TutorialError, match="no camera"):
+        next(render_file(file, sim, 48))
+    save_chunk(file, Chunk(4, 1, (episode,)))
+    with pytest.raises(TutorialError, match="task 4"):
+        next(render_file(file, sim, 48))

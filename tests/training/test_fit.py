@@ -1,0 +1,271 @@
+"""Trainer in the small: targets, resuming, the crop, and a checkpoint that loads."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vla_tutorial import pixels
+from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
+from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.policies.model import load_model_policy
+from vla_tutorial.prompt import Prompt
+from vla_tutorial.training import augment
+from vla_tutorial.training import fit as fitting_module
+from vla_tutorial.training.fit import (
+    TrainConfig,
+    Trainer,
+    fit,
+    place_targets,
+    places_loss,
+    rate,
+    soft_targets,
+    teacher_ids,
+)
+from vla_tutorial.training.keypoints import THINGS
+from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
+from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
+from vla_tutorial.training.samples import Samples
+from vla_tutorial.wiring import OPENVLA_TEMPLATE
+
+VIT = ViTConfig(dim=32, depth=2, heads=2, mlp_hidden=64, registers=0, output_block=-1)
+SMALL = OpenVLAConfig(
+    VisionConfig(224, 56, VIT, VIT),
+    LlamaConfig(32, 64, 2, 2, vocab_size=CONFIG.llama.vocab_size, max_position_embeddings=128),
+    CONFIG.padding,
+    CONFIG.empty_token_id,
+)
+RECIPE = TrainConfig(steps=6, batch=4, warmup=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for one another are many times slower on a busy machine than one thread is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(INSTRUCTIONS)
+
+
+def labels(n, seed=0):
+    """Made-up labels for n pictures; every second one shows fine work."""
+    rng = np.random.default_rng(seed)
+    positions = rng.normal(size=(n, len(POSITION_MEAN))).astype(np.float32)
+    places = rng.uniform(-1.2, 1.2, (n, len(THINGS), 2)).astype(np.float32)
+    places[:, 4] = np.nan
+    return Labels(
+        np.arange(n) % 10,
+        rng.integers(0, 256, (n, 7), np.uint8),
+        positions,
+        places,
+        np.arange(n) % 2 == 1,
+    )
+
+
+@pytest.fixture(scope="module")
+def samples(tokenizer):
+    samples = Samples(8, tokenizer, "cpu")
+    samples.append(
+        torch.randint(
+            0, 256, (8, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        ),
+        labels(8),
+    )
+    return samples
+
+
+def begin(recipe):
+    torch.manual_seed(0)
+    return Trainer(initialise(OpenVLA(SMALL)), recipe, "cpu")
+
+
+def weights(part):
+    return torch.cat([p.flatten() for p in part.parameters()])
+
+
+@pytest.mark.parametrize(
+    "augmentation", [augment.NONE, augment.Augmentation()], ids=["plain", "augmented"]
+)
+def test_resuming_gives_the_same_weights(samples, tmp_path, augmentation):
+    recipe = replace(RECIPE, augmentation=augmentation)
+    straight, first = begin(recipe), begin(recipe)
+    fit(straight, samples, tmp_path / "a.jsonl")
+    fit(first, samples, tmp_path / "b.jsonl", until=3)
+    torch.save(first.state(), tmp_path / "state.pt")
+    second = Trainer(initialise(OpenVLA(SMALL), seed=5), recipe, "cpu")
+    second.load(torch.load(tmp_path / "state.pt", weights_only=True))
+    fit(second, samples, tmp_path / "b.jsonl")
+    torch.testing.assert_close(weights(second.learner), weights(straight.learner))
+    torch.testing.assert_close(weights(second.mean), weights(straight.mean))
+    assert (weights(second.mean) - weights(second.learner)).abs().max() > 0
+
+
+def test_it_saves_now_and_then(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting_module, "SAVE_STEPS", 2)
+    saved, fitting = [], begin(RECIPE)
+    fit(fitting, samples, tmp_path / "log.jsonl", every=lambda: saved.append(fitting.step))
+    assert saved == [2, 4, 6]
+    assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 6
+
+
+def test_it_learns_what_it_sees(samples, tmp_path):
+    fitting = begin(
+        TrainConfig(steps=60, batch=8, warmup=5, learning_rate=5e-3, augmentation=augment.NONE)
+    )
+    before = fitting.loss(samples, torch.arange(8))[1]["cross_entropy"].item()
+    fit(fitting, samples, tmp_path / "log.jsonl")
+    assert fitting.loss(samples, torch.arange(8))[1]["cross_entropy"].item() < 0.7 * before
+
+
+def test_warming_up_teaches_nothing(samples):
+    fitting = begin(RECIPE)
+    before = weights(fitting.learner).clone()
+    fitting.warm_up(samples)
+    assert torch.equal(weights(fitting.learner), before) and fitting.step == 0
+
+
+@pytest.mark.parametrize("value", [0.25, float("nan"), float("inf")])
+def test_curves_are_strict_json(tmp_path, value):
+    fitting_module.write_log(
+        tmp_path / "log.jsonl", 3, 1.26, {"loss": torch.tensor(value), "success": value}
+    )
+    assert strict(tmp_path / "log.jsonl")[0]["loss"] in (0.25, None)
+
+
+def strict(path):
+    """Lines of a JSONL file, without Python's NaN and Infinity."""
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+
+
+def test_checkpoint_loads_and_answers_in_openvlas_vocabulary(tokenizer, tmp_path):
+    write_checkpoint(initialise(OpenVLA(SMALL)), tokenizer, tmp_path, {"about": "a test"})
+    policy = load_model_policy("mini", tmp_path, device="cpu")
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    tokens = policy.predict(
+        [
+            PolicyInput(picture, Prompt(OPENVLA_TEMPLATE.format(instruction=text)))
+            for text in INSTRUCTIONS
+        ]
+    )
+    assert tokens.shape == (10, 7)
+    assert set(policy.statistics) == {"libero_object"}
+    assert max(p.stat().st_size for p in tmp_path.glob("*.safetensors")) < 15e6
+
+
+def test_mini_stays_under_its_size():
+    assert sum(p.numel() for p in OpenVLA(CONFIG).parameters()) * 2 < 60e6
+
+
+def test_any_words_have_ids(tokenizer):
+    ids = tokenizer.encode("Zebra, 水?\n").ids
+    assert ids[0] == 1
+    assert 0 not in ids
+
+
+def test_teacher_sees_six_actions_after_each_prompt():
+    ids = teacher_ids(
+        torch.tensor([[1, 5, 9], [1, 5, 0]]),
+        torch.tensor([3, 2]),
+        torch.arange(100, 114).view(2, 7),
+    )
+    assert ids.tolist() == [
+        [1, 5, 9, 100, 101, 102, 103, 104, 105, 0],
+        [1, 5, 107, 108, 109, 110, 111, 112, 0, 0],
+    ]
+
+
+def test_soft_targets_are_soft_but_for_the_gripper():
+    targets = soft_targets(torch.tensor([[10, 0, 128, 254, 3, 3, 254]]), 1.5, 256)
+    torch.testing.assert_close(targets.sum(-1), torch.ones(1, 7))
+    assert targets.argmax(-1).tolist() == [[10, 0, 128, 254, 3, 3, 254]]
+    assert targets[0, 6, 254] == 1
+    assert targets[0, 0, 10] < 0.5
+
+
+def test_rate_warms_up_stays_and_falls():
+    recipe = TrainConfig(steps=100, warmup=10, learning_rate=1.0, decay_from=0.6)
+    assert rate(recipe, 0, 0.0) == pytest.approx(0.1)
+    assert rate(recipe, 10, 0.1) == rate(recipe, 59, 0.59) == 1.0
+    assert rate(recipe, 80, 0.8) == pytest.approx(0.5)
+    assert rate(recipe, 100, 1.0) == pytest.approx(0.01)
+
+
+def test_places_divide_among_the_patches_around_them():
+    side = 14
+    points = torch.rand(64, 12, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    points *= 1 - 1 / side  # between the outer patches' middles
+    points[0, 0], points[0, 1], points[0, 2], points[0, 3] = (
+        torch.tensor(p) for p in ((float("nan"),) * 2, (1.2, 0.0), (0.0, -1.01), (0.99, -0.99))
+    )
+    targets, inside = place_targets(points, side)
+    assert targets.shape == (64, side**2, 12)
+    torch.testing.assert_close(targets.sum(1), torch.ones(64, 12))
+    assert (targets > 0).sum(1).max() <= 4
+    assert not inside[0, :3].any() and inside[0, 3] and inside[1:].all()
+    middles = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(middles, middles, indexing="ij")  # patches go row by row
+    back = torch.einsum("npk,pc->nkc", targets, torch.stack([x.flatten(), y.flatten()], 1))
+    torch.testing.assert_close(back[1:], points[1:])
+    torch.testing.assert_close(
+        back[0, 3], torch.tensor([1 - 1 / side, 1 / side - 1])
+    )  # the corner's patch
+
+
+def test_what_is_not_in_the_picture_costs_nothing():
+    found = torch.randn(2, 16, 3, requires_grad=True)
+    nowhere = torch.full((2, 3, 2), float("nan"))
+    assert places_loss(found, nowhere) == 0
+    one = nowhere.clone()
+    one[0, 1] = torch.tensor([0.1, 0.2])
+    loss = places_loss(found, one)
+    loss.backward()
+    assert loss > 0 and found.grad[0, :, 1].abs().min() > 0
+    assert found.grad[1].abs().max() == found.grad[0, :, [0, 2]].abs().max() == 0
+
+
+def test_plain_crop_is_evaluations_crop():
+    image = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    smooth = np.stack([pixels.resize_lanczos3(image[0, ::8, ::8])])
+    theirs = pixels.center_crop(smooth[0])
+    for ours in (
+        augment.crop(torch.from_numpy(smooth), augment.NONE),
+        augment.center_crop(torch.from_numpy(smooth)),
+    ):
+        assert np.abs(ours[0].numpy().astype(int) - theirs).max() <= 1
+
+
+def test_a_bright_dot_stays_where_augmentation_says():
+    rng, n = np.random.default_rng(0), 16
+    at = rng.uniform(-0.7, 0.7, (n, 2)).astype(np.float32)
+    row = (np.arange(224, dtype=np.float32) + 0.5) / 112 - 1
+    blob = np.exp(
+        -((row - at[:, :1])[:, None, :] ** 2 + (row - at[:, 1:])[:, :, None] ** 2) / 0.03**2
+    )
+    images = torch.from_numpy((255 * blob[..., None]).round().astype(np.uint8)).expand(
+        -1, -1, -1, 3
+    )
+    torch.manual_seed(0)
+    out, places = augment.augmented(
+        images,
+        torch.from_numpy(at[:, None]),
+        augment.Augmentation(shift=0.03, zoom=0.05, light=0.0, noise=0.0),
+    )
+    assert out.shape == (n, 6, 224, 224) and places.shape == (n, 1, 2)
+    light = (out[:, 3] + 1).double()  # SigLIP's channels are −1 … 1
+    x, y = (
+        (light.sum(axis) @ torch.from_numpy(row).double()) / light.sum((1, 2)) for axis in (1, 2)
+    )
+    assert (torch.stack([x, y], 1) - places[:, 0]).abs().max() < 0.5 / 112
+    assert (places[:, 0] - torch.from_numpy(at)).abs().max() > 5 / 112  # the window did move

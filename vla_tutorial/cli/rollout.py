@@ -1,0 +1,93 @@
+"""`vla-tutorial rollout`: run one episode and record it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from vla_tutorial.cli import options
+from vla_tutorial.cli.terminal import advance, err, out, progress_bar, tell
+
+if TYPE_CHECKING:
+    from vla_tutorial.spec import EpisodeSpec
+
+
+def rollout(
+    suite: options.Suite,
+    task: Annotated[int, typer.Option(help="Task number in the suite.")],
+    init: Annotated[int, typer.Option(help="Number of the saved initial state.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the episode.")],
+    policy: options.PolicyName = "mini",
+    condition: Annotated[
+        list[str] | None, typer.Option(help="A condition by name; repeatable.")
+    ] = None,
+    checkpoint: options.Checkpoint = None,
+    revision: options.Revision = None,
+    device: options.Device = None,
+    unnorm_key: options.UnnormKey = None,
+    embedded_statistics: options.EmbeddedStatistics = False,
+    max_steps: options.MaxSteps = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Run one episode and record it.
+
+    The folder gets steps.jsonl, episode.json, agentview.png, episode.mp4 and gripper.png.
+
+    Example: `vla-tutorial rollout --suite libero_object --task 0 --init 0 --condition no_flip --out out/no_flip`
+    """
+    from vla_tutorial.spec import EpisodeSpec
+
+    spec = EpisodeSpec(
+        suite,
+        task,
+        init,
+        policy=policy,
+        checkpoint=checkpoint,
+        conditions=tuple(condition or ()),
+        max_steps=max_steps,
+        revision=revision,
+        device=device,
+        unnorm_key=unnorm_key,
+        embedded_statistics=embedded_statistics,
+    )
+    _run(spec, out_dir, overwrite)
+
+
+def _run(spec: EpisodeSpec, folder: Path, overwrite: bool) -> None:
+    from vla_tutorial.loop import statistics_for
+    from vla_tutorial.record import check_folder, record_episode
+    from vla_tutorial.sim import Simulator
+
+    spec.check()
+    wiring, scene = spec.settings()
+    check_folder(folder, overwrite)
+    policy = spec.load_policy()
+    statistics_for(policy, wiring)
+    _warn_of_other_mujoco()
+    limit = spec.limit()
+    with progress_bar() as progress:
+        bar = progress.add_task("building the simulator", total=None)
+        with Simulator(scene.suite, scene.task, wiring.camera_size) as simulator:
+            result = record_episode(
+                policy,
+                simulator,
+                wiring,
+                scene,
+                folder,
+                spec.conditions,
+                overwrite=overwrite,
+                on_step=lambda step: advance(progress, bar, "control step", step, limit),
+            )
+    tell(out, f"{escape(result.sentence())} Recorded in [bold]{escape(str(folder))}[/].")
+
+
+def _warn_of_other_mujoco() -> None:
+    from vla_tutorial.doctor import check_mujoco
+
+    finding = check_mujoco()
+    if finding.verdict == "fail":
+        warning = f"MuJoCo {finding.detail}; the episode's record says so. {finding.remedy}"
+        tell(err, f"[yellow]Warning:[/] {escape(warning)}")

@@ -1,0 +1,6 @@
+"""The lab: a form that runs episodes, episodes without labels, and checks of a reader's answers."""
+
+from vla_tutorial.lab.form import Form, lab
+from vla_tutorial.lab.live import run
+
+__all__ = ["Form", "lab", "run"]

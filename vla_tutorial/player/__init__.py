@@ -1,0 +1,5 @@
+"""The player: two recorded episodes side by side, in JupyterLab and on the static website."""
+
+from vla_tutorial.player.view import Player, show_episodes
+
+__all__ = ["Player", "show_episodes"]

@@ -1,0 +1,26 @@
+"""Figures of episodes and of sweeps, in one style."""
+
+from vla_tutorial.plots.episode import episode_figure, training_figure
+from vla_tutorial.plots.style import save, style, use_style
+from vla_tutorial.plots.sweeps import (
+    Row,
+    Values,
+    confusion_figure,
+    forest_figure,
+    histogram_figure,
+    inline_svg,
+)
+
+__all__ = [
+    "Row",
+    "Values",
+    "confusion_figure",
+    "episode_figure",
+    "forest_figure",
+    "histogram_figure",
+    "inline_svg",
+    "save",
+    "style",
+    "training_figure",
+    "use_style",
+]

@@ -1,0 +1,110 @@
+"""Figures of one episode, and of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vla_tutorial.log import Log
+from vla_tutorial.plots.style import style
+
+
+def episode_figure(
+    log: Log,
+    other: Log | None = None,
+    *,
+    title: str = "",
+    labels: tuple[str, str] = ("", ""),
+) -> Figure:
+    """Gripper command, end-effector height, commanded motion and reward over control steps.
+
+    Args:
+        log: the episode.
+        other: a second episode, laid over the first.
+        title: what the figure shows.
+        labels: names of the two episodes, for the legend.
+    """
+    with style():
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        axes = figure.subplots(4, 1, sharex=True, height_ratios=(1, 1.4, 1.4, 0.8))
+        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        _draw(axes, log, colours[0], labels[0])
+        if other is not None:
+            _draw(axes, other, colours[1], labels[1])
+        _label(axes)
+        if any(labels):
+            axes[0].legend(loc="upper right", ncols=2, bbox_to_anchor=(1, 1.75))
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def _draw(axes: Sequence[Axes], log: Log, colour: str, label: str) -> None:
+    gripper, height, speed, reward = axes
+    steps = np.arange(len(log))
+    gripper.step(steps, log.gripper, where="post", color=colour, label=label)
+    height.plot(steps, 100 * log.height, color=colour)
+    speed.plot(steps, log.motion, color=colour)
+    reward.step(steps, log.reward, where="post", color=colour)
+    if log.success:
+        _mark_success(reward, int(steps[-1]), float(log.reward[-1]), colour)
+    if log.first_close is not None:
+        _mark_close(axes, log.first_close, colour)
+
+
+def _mark_success(axis: Axes, step: int, reward: float, colour: str) -> None:
+    axis.plot(step, reward, "o", color=colour)
+    place: dict[str, Any] = {"xytext": (6, -3), "textcoords": "offset points"}
+    axis.annotate(f"success: {step}", (step, 1), color=colour, fontsize=8, **place)
+
+
+def _mark_close(axes: Sequence[Axes], step: int, colour: str) -> None:
+    for axis in axes:
+        axis.axvline(step, color=colour, linestyle=":", linewidth=1)
+    place: dict[str, Any] = {"ha": "left", "va": "bottom", "annotation_clip": False}
+    axes[0].annotate(f"first close: {step}", (step, 1.15), color=colour, fontsize=8, **place)
+
+
+def _label(axes: Sequence[Axes]) -> None:
+    names = ("gripper\ncommand", "end-effector\nheight (cm)", "commanded\nmotion |a|", "reward")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_ylabel(name)
+    axes[0].set(ylim=(-1.3, 1.3), yticks=(-1, 1), yticklabels=("open", "close"))
+    # At least the whole workspace, so that an arm that hardly moves looks so.
+    axes[1].set_ylim(0, max(32, axes[1].get_ylim()[1]))
+    axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))
+    axes[3].set(ylim=(-0.1, 1.15), yticks=(0, 1), xlabel="control step (20 a second)")
+
+
+CURVES = {
+    "cross_entropy": "cross-entropy of the action tokens (nat)",
+    "xyz_error_bins": "error of the translation (bins of 256)",
+    "places": "cross-entropy of the keypoints (nat)",
+    "success": "closed-loop success of the policy alone (last 200 episodes, random layouts)",
+}
+"""What `training_figure` shows: key in curves.jsonl → label."""
+
+
+def training_figure(lines: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """The curves of a training run over optimiser steps.
+
+    Args:
+        lines: those of `curves.jsonl` (training/fit.py). Only the curves that some line has are drawn.
+        title: what the figure shows.
+    """
+    shown = [key for key in CURVES if any(line.get(key) is not None for line in lines)]
+    with style():
+        figure = Figure(figsize=(6.4, 1.7 * len(shown) + 0.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(len(shown), sharex=True))
+        for axis, key in zip(axes, shown, strict=True):
+            known = [line for line in lines if line.get(key) is not None]
+            axis.plot([line["step"] for line in known], [line[key] for line in known])
+            axis.set_title(CURVES[key], loc="left", fontsize=9)
+            axis.set_ylim(0, 1 if key == "success" else None)
+        axes[-1].set_xlabel("optimiser step")
+        figure.suptitle(title)
+    return figure

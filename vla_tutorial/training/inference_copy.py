@@ -1,0 +1,99 @@
+"""The policy in training as simulators ask it: a copy in the type that it ships in, answering many pictures at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vla_tutorial.openvla.engine import Engine
+from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.training.augment import center_crop
+from vla_tutorial.training.samples import Samples
+
+DIMENSIONS = 7
+SIZES = (8, 24, 48)
+"""Batches are filled up to one of these, each with a CUDA graph of its own."""
+
+
+class InferenceCopy:
+    """Greedy answers of a model whose weights are refreshed while it is asked.
+
+    Args:
+        model: the one in training, on any device; it is copied.
+        samples: for the prompts' ids.
+        device: where the copy answers; bfloat16 on a GPU, float32 on a CPU.
+    """
+
+    def __init__(self, model: OpenVLA, samples: Samples, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        gpu = self.device.type == "cuda"
+        self.model = (
+            OpenVLA(model.config)
+            .to(self.device, torch.bfloat16 if gpu else torch.float32)
+            .eval()
+            .requires_grad_(False)
+        )
+        self.prompts, self.lengths = (
+            samples.prompts.to(self.device),
+            samples.lengths.to(self.device),
+        )
+        self._engine = Engine(
+            self.model, kernels=False, graphs=False
+        )  # a graph of its own holds the crop too
+        self._lock = threading.Lock()
+        self.refresh(model)
+        self._graphs = {size: self._capture(size) for size in SIZES} if gpu else {}
+
+    def refresh(self, model: OpenVLA) -> None:
+        """Take over the present weights."""
+        with self._lock, torch.no_grad():
+            for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+                mine.copy_(theirs)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor, instruction: Tensor) -> Tensor:
+        """Pictures (N, 224, 224, 3) uint8, not cropped, and indices of their instructions (N,) int64 → action bins (N, 7) int64 on the CPU."""
+        with self._lock:
+            if not self._graphs:
+                return self._bins(images, self.prompts[instruction], self.lengths[instruction])
+            parts = [
+                self._replay(i, t)
+                for i, t in zip(images.split(SIZES[-1]), instruction.split(SIZES[-1]), strict=True)
+            ]  # type: ignore[no-untyped-call]
+            return torch.cat(parts)
+
+    def _bins(self, images: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        tokens = self._engine.act(center_crop(images), ids, lengths, DIMENSIONS)
+        return (self.model.config.vocabulary - 1 - tokens).clamp(0, 255)
+
+    def _capture(self, size: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """A CUDA graph for `size` pictures."""
+        images = torch.zeros(size, 224, 224, 3, dtype=torch.uint8, device=self.device)
+        instruction = torch.zeros(size, dtype=torch.int64, device=self.device)
+        with torch.cuda.device(self.device), torch.inference_mode():
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            with torch.cuda.stream(side):
+                self._bins(images, self.prompts[instruction], self.lengths[instruction])
+            side.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                out = self._bins(images, self.prompts[instruction], self.lengths[instruction])
+
+        def run(new_images: Tensor, new_instruction: Tensor) -> Tensor:
+            n = len(new_images)
+            images[:n].copy_(new_images, non_blocking=True)
+            instruction[:n].copy_(new_instruction, non_blocking=True)
+            graph.replay()
+            return out[:n].cpu()
+
+        return run
+
+    def _replay(self, images: Tensor, instruction: Tensor) -> Tensor:
+        size = next(s for s in SIZES if s >= len(images))
+        with torch.cuda.device(self.device):
+            return self._graphs[size](images, instruction)
