@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.wiring import GripperMapping
 
+ACTION_DIMENSIONS = 7
+"""Numbers of an action: x, y, z, three rotations, gripper."""
+
 VOCABULARY = 32000
 """Llama-2's vocabulary without padding; OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`)."""
 
@@ -80,12 +83,22 @@ def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> Act
     raise unknown("unnorm key", key, statistics)
 
 
+def token_bins(tokens: ArrayLike) -> NDArray[np.int64]:
+    """Token ids → action bins, same shape: 31999 is bin 0, 31998 is bin 1. Nothing is clipped."""
+    return VOCABULARY - 1 - np.asarray(tokens, np.int64)
+
+
+def bin_tokens(bins: ArrayLike) -> NDArray[np.int64]:
+    """Action bins → token ids, same shape: the inverse of `token_bins`. Nothing is clipped."""
+    return VOCABULARY - 1 - np.asarray(bins, np.int64)
+
+
 def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float64]:
     """Token ids (…, D) → actions (…, D) float64 in the data's units; the gripper is 0 close … 1 open.
 
     31999 is the lowest bin; 31745 and 31744 both decode to the highest; an id ≥ 32000 gives the lowest, one below 31744 the highest.
     """
-    bins = np.clip(VOCABULARY - np.asarray(tokens, np.int64) - 1, 0, len(BIN_CENTERS) - 1)
+    bins = np.clip(token_bins(tokens), 0, len(BIN_CENTERS) - 1)
     normalised = BIN_CENTERS[bins]
     span = 0.5 * (normalised + 1) * (statistics.q99 - statistics.q01) + statistics.q01
     return np.where(statistics.mask, span, normalised)
@@ -104,10 +117,10 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]
     )
     width = 2.0 / (N_BINS - 1)
     bins = np.clip(np.floor((normalised + 1) / width), 0, len(BIN_CENTERS) - 1).astype(np.int64)
-    return VOCABULARY - 1 - bins
+    return bin_tokens(bins)
 
 
-def check_action(action: ArrayLike, length: int = 7) -> NDArray[np.float64]:
+def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[np.float64]:
     """The action as float64, or an error that names the offending value: MuJoCo takes NaN without a word and the arm sinks."""
     a = np.asarray(action, np.float64)
     if a.ndim == 0 or a.shape[-1] != length:

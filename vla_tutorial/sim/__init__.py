@@ -1,9 +1,14 @@
 """LIBERO behind one small class."""
 
+from vla_tutorial.sim.kept import KeptSimulator
+from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sim.protocol import base_suite, check_task, step_limit, suites, task_instructions
 from vla_tutorial.sim.simulator import Observation, Simulator
 
 __all__ = [
+    "ONE_THREAD",
+    "WORKER_NICENESS",
+    "KeptSimulator",
     "Observation",
     "Simulator",
     "base_suite",

@@ -17,6 +17,15 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim.gl import choose_backend
 from vla_tutorial.sim.memory import keep_little
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of a process that simulates, read when numpy is imported.
+
+A simulator's matrices are tiny: more threads would only wait for each other.
+"""
+
+WORKER_NICENESS = 5
+"""Niceness of worker processes: they give way to the process that serves all of them."""
+
 
 def _silence_robosuite() -> None:
     """robosuite 1.4 opens /tmp/robosuite.log at import, which fails where another user owns it. Its switch must be set before the import."""
@@ -50,10 +59,8 @@ def load() -> Any:
     """
     choose_backend()
     _silence_robosuite()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(
-            name, "1"
-        )  # the simulator's matrices are tiny: more threads only wait for each other
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
     try:
         with quiet():
             import libero.libero as module

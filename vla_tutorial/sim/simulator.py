@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -293,12 +294,17 @@ class Simulator:
         return picture
 
     def close(self) -> None:
-        """Free the GL context. Safe to call twice."""
-        if self._env is not None:
-            self._perturber.undo()
-            del self._perturber  # it knows the environment, whose memory is to be free now
-            self._env.close()
-            self._env = self._inner = None
+        """Free the GL context and the memory; `model` and `data` go too. Safe to call twice."""
+        if self._env is None:
+            return
+        self._perturber.undo()
+        self._env.close()
+        self._env = None
+        # All that knows robosuite's environment or MuJoCo's model is let go.
+        del self._inner, self._perturber, self._physics, self._camera, self.model, self.data
+        # robosuite's objects refer to each other in circles, so nothing else would free the model
+        # before the next simulator is built.
+        gc.collect()
 
     def __enter__(self) -> Self:
         return self
