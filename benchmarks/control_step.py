@@ -91,7 +91,7 @@ def demonstration() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "vla_tutorial.cli.app", "demo", "--out", f"{folder}/demo"],
+            [sys.executable, "-m", "vla_tutorial.cli", "demo", "--out", f"{folder}/demo"],
             check=True,
             capture_output=True,
         )

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, words, and nothing half-written."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ import time
 
 import pytest
 
-from vla_tutorial.cli import app as cli
+from vla_tutorial.cli import main
+from vla_tutorial.cli.terminal import interrupt
 from vla_tutorial.conditions import BOUNDARIES, families
 
 ROLLOUT = [
@@ -33,7 +35,7 @@ def run(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["vla-tutorial", *map(str, arguments)])
         try:
-            cli.main()
+            main()
             code = 0
         except SystemExit as e:
             code = e.code or 0
@@ -44,31 +46,32 @@ def run(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "named"),
     [
-        (["--suite", "libero_objekt"], "Did you mean 'libero_object'"),
-        (["--task", "11"], "expected 0 … 9"),
-        (["--init", "50"], "expected 0 … 49"),
-        (["--condition", "noflip"], "Did you mean 'no_flip'"),
-        (["--condition", "no_flip", "--condition", "flip_only"], "both change orientation"),
-        (["--condition", "camera_400"], "expected -90 … 90 degrees"),
-        (["--condition", "light_60"], "light_75, light_50, light_25"),
+        (["--suite", "libero_objekt"], ["'libero_objekt'", "'libero_object'"]),
+        (["--task", "11"], ["11", "0 … 9"]),
+        (["--init", "50"], ["50", "0 … 49"]),
+        (["--condition", "noflip"], ["'noflip'", "'no_flip'"]),
         (
-            ["--suite", "libero_10", "--condition", "paraphrase_1"],
-            "No paraphrases were written for libero_10",
+            ["--condition", "no_flip", "--condition", "flip_only"],
+            ["'no_flip'", "'flip_only'", "orientation"],
         ),
-        (["--policy", "expart"], "Did you mean 'expert'"),
-        (["--unnorm-key", "bridge"], "bridge_orig"),
-        (["--max-steps", "0"], "max_steps"),
-        (["--policy", "expert", "--checkpoint", "x"], "no checkpoint"),
-        (["--task", "one"], "Invalid value"),
-        (["--suite"], "--suite"),
+        (["--condition", "camera_400"], ["400", "-90 … 90"]),
+        (["--condition", "light_60"], ["light_60", "light_75, light_50, light_25"]),
+        (["--suite", "libero_10", "--condition", "paraphrase_1"], ["libero_10", "libero_object"]),
+        (["--policy", "expart"], ["'expart'", "'expert'"]),
+        (["--unnorm-key", "bridge"], ["'bridge'", "bridge_orig"]),
+        (["--max-steps", "0"], ["max_steps"]),
+        (["--policy", "expert", "--checkpoint", "x"], ["expert", "checkpoint"]),
+        (["--task", "one"], ["--task"]),
+        (["--suite"], ["--suite"]),
     ],
 )
-def test_bad_input_exits_2_and_writes_nothing(run, tmp_path, change, words):
+def test_bad_input_exits_2_and_writes_nothing(run, tmp_path, change, named):
     code, _, err = run(*ROLLOUT, "--out", tmp_path / "e", *change)
     assert code == 2
-    assert words in " ".join(err.split())
+    said = " ".join(err.split())
+    assert [word for word in named if word not in said] == []
     assert "Traceback" not in err
     assert not (tmp_path / "e").exists()
 
@@ -94,17 +97,16 @@ def test_rollout_records(run, tmp_path):
         "gripper_inverted",
     )
     assert code == 0
-    assert "failure after 3 steps" in out
+    assert "ailure after 3 steps" in out
+    assert str(tmp_path / "e") in " ".join(out.split())
     entry = json.loads((tmp_path / "e/episode.json").read_text())
     assert entry["conditions"] == ["no_flip", "gripper_inverted"]
 
 
 def test_other_mujoco_is_said_and_recorded(run, tmp_path, monkeypatch):
-    from vla_tutorial import record
-
-    real = record.importlib.metadata.version
+    real = importlib.metadata.version
     monkeypatch.setattr(
-        record.importlib.metadata,
+        importlib.metadata,
         "version",
         lambda name: "3.3.3" if name == "mujoco" else real(name),
     )
@@ -134,13 +136,14 @@ def test_conditions_of_one_boundary_in_full(run):
         "wrong_unnorm_key",
         "unnorm_key: 'libero_object' → 'bridge_orig'",
         "'binarised' → 'inverted'",
-        "the chapter:",
         "issues/118",
     ):
         assert words in out
     assert "no_flip" not in out
     code, _, err = run("conditions", "--boundary", "moton")
-    assert (code, "Did you mean 'motion'" in err) == (2, True)
+    assert code == 2
+    assert "'moton'" in err
+    assert "'motion'" in err
 
 
 @pytest.mark.parametrize("command", ["doctor", "conditions", "demo", "rollout"])
@@ -152,7 +155,7 @@ def test_help_has_an_example(run, command):
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_stopping_keeps_a_valid_incomplete_episode(tmp_path, signal_number, code):
-    command = [sys.executable, "-m", "vla_tutorial.cli.app", *ROLLOUT, "--out", str(tmp_path / "e")]
+    command = [sys.executable, "-m", "vla_tutorial.cli", *ROLLOUT, "--out", str(tmp_path / "e")]
     steps = tmp_path / "e/steps.jsonl"
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
@@ -179,17 +182,14 @@ def test_ctrl_c_that_a_library_swallowed_still_stops(run, tmp_path, monkeypatch)
     real = Simulator.step
 
     def step(self, action):
-        if not cli.interrupt.asked:
+        if not interrupt.asked:
             with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
         return real(self, action)
 
     monkeypatch.setattr(Simulator, "step", step)
     before = signal.getsignal(signal.SIGINT)
-    try:
-        code, _, _ = run(*ROLLOUT, "--out", tmp_path / "e")
-    finally:
-        cli.interrupt.asked = False
-        signal.signal(signal.SIGINT, before)
+    code, _, _ = run(*ROLLOUT, "--out", tmp_path / "e")
     assert code == 130
+    assert signal.getsignal(signal.SIGINT) is before
     assert json.loads((tmp_path / "e/episode.json").read_text())["success"] is None

@@ -274,7 +274,7 @@ def test_real_libero_survives_kills_of_both_kinds(tmp_path):
         return {
             "script": (
                 "-m",
-                "vla_tutorial.cli.app",
+                "vla_tutorial.cli",
                 "sweep",
                 *PLAN,
                 "--workers",

@@ -24,7 +24,7 @@ SWEEP = ["sweep", "--suite", "libero_object", "--policy", "expert"]
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "vla_tutorial.cli.app", *map(str, arguments)],
+        [sys.executable, "-m", "vla_tutorial.cli", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

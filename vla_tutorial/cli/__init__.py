@@ -1,5 +1,5 @@
 """The command line: `vla-tutorial --help`."""
 
-from vla_tutorial.cli.app import app, main
+from vla_tutorial.cli.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import Any
 
 import typer
@@ -30,10 +28,9 @@ class _Commands(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)
         try:
-            return super().invoke(ctx)
+            with interrupt:
+                return super().invoke(ctx)
         except TutorialError as e:
             tell(err, f"[red]Error:[/] {escape(str(e))}")
             raise typer.Exit(BAD_INPUT) from e

@@ -1,8 +1,11 @@
-"""What commands share: the terminal's two streams, a progress bar, and Ctrl-C."""
+"""What commands share: exit codes, the terminal's two streams, a progress bar, and Ctrl-C."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -47,28 +50,74 @@ def progress_bar() -> Progress:
 
 
 class Interrupt:
-    """Ctrl-C that cannot get lost: what is raised inside a destructor or a library's `finally: continue` is swallowed, so steps ask again."""
+    """Ctrl-C inside the `with` statement: it raises KeyboardInterrupt, and does not get lost.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Python swallows an exception that is raised in a destructor or in a library's
+    `finally: continue`. So each control step calls `check`, which raises it again.
 
-    def __call__(self, _signal: int, _frame: object) -> None:
-        """The signal's handler."""
-        self.asked = True
-        raise KeyboardInterrupt
+    Attributes:
+        presses: how often Ctrl-C was pressed.
+    """
 
-    def check(self) -> None:
-        """Raise if Ctrl-C was pressed at any time."""
-        if self.asked:
+    def __init__(self, graceful: bool = False) -> None:
+        """Do nothing yet.
+
+        Args:
+            graceful: the first press raises nothing, and sets `asked` alone; the second one raises.
+        """
+        self.presses = 0
+        self._harmless_presses = int(graceful)
+        self._before: Any = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self.presses > 0
+
+    def check(self, _progress: object = None) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed often enough."""
+        if self.presses > self._harmless_presses:
             raise KeyboardInterrupt
+
+    def _on_signal(self, _signal: int, _frame: object) -> None:
+        self.presses += 1
+        self.check()
+        tell(
+            err,
+            "[yellow]Ctrl-C:[/] no new episode starts; those in flight end and are recorded. "
+            "Press it again to stop now.",
+        )
+
+    def __enter__(self) -> Self:
+        # Python allows signal handlers in the main thread alone.
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._on_signal)
+        self.presses = 0
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
 
 interrupt = Interrupt()
+"""Every command runs inside this one."""
 
 
 def advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int) -> None:
-    """Move the bar, and stop where Ctrl-C got lost."""
-    progress.update(
-        bar, description=what, completed=step.step + 1, total=step.step + 1 if step.done else limit
-    )
+    """Move the bar, and stop where Ctrl-C got lost.
+
+    Args:
+        what: description in front of the bar.
+        limit: step limit of the episode; its last step makes the bar full.
+    """
+    taken = step.step + 1
+    total = taken if step.done else limit
+    progress.update(bar, description=what, completed=taken, total=total)
     interrupt.check()
