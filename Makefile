@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 JOBS ?= 2
 PORT ?= 8000
+# Where torch without CUDA is, for computers without an NVIDIA GPU. `make demo TORCH_INDEX=` takes PyPI's torch.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BROWSER_TESTS := tests/browser
 
 .PHONY: help demo test lint format doctor notebooks book serve test-book clean
@@ -19,6 +21,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing (a few minutes; torch is the largest part) ..."
+	@$(BIN)/python tools/install_torch.py '$(TORCH_INDEX)' constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
@@ -60,10 +63,12 @@ test-book: $(VENV)/.installed-dev book  ## the site: notebooks, links and every 
 	  status=$$?; rm -rf $$site; exit $$status; } # a copy, since linkchecker reads as the user nobody, who may not see this folder
 	cd $(BROWSER_TESTS) && npm ci --no-audit --no-fund --silent && node --test --test-concurrency=1
 
-lint: $(VENV)/.installed-dev  ## ruff and mypy
+lint: $(VENV)/.installed-dev  ## ruff, mypy, the order of imports and the density of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/test_house.py
 
 format: $(VENV)/.installed-dev  ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
