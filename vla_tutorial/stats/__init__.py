@@ -1,11 +1,11 @@
-"""Success rates with their uncertainty, paired comparisons, and how many episodes a question needs."""
+"""Success rates with intervals, paired comparisons, and how many episodes a question needs."""
 
-from vla_tutorial.stats.pairs import Paired, holm, mcnemar, newcombe, paired
+from vla_tutorial.stats.pairs import Paired, Start, holm, paired
 from vla_tutorial.stats.power import (
+    ALPHA,
     episodes_for_half_width,
     episodes_for_standard_error,
     episodes_needed,
-    mcnemar_power,
     pairs_needed,
     smallest_paired,
 )
@@ -21,18 +21,17 @@ from vla_tutorial.stats.rates import (
 )
 
 __all__ = [
+    "ALPHA",
     "FEWEST_TASKS",
     "Interval",
     "Paired",
     "Rate",
+    "Start",
     "SuiteMean",
     "episodes_for_half_width",
     "episodes_for_standard_error",
     "episodes_needed",
     "holm",
-    "mcnemar",
-    "mcnemar_power",
-    "newcombe",
     "paired",
     "pairs_needed",
     "rate",

@@ -1,4 +1,4 @@
-"""Two runs compared from the same starts: who wins which, the difference with its interval, and p values, of one comparison or of many."""
+"""Two runs compared on common initial states: counts of pairs, the difference, and p values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.stats.rates import RESAMPLES, Interval, Rate, bootstrap_over_tasks, rate, wilson
 
-Start = tuple[int, int]
-"""Where an episode starts: (task, init)."""
+Start = tuple[int, int] | tuple[int, int, str]
+"""(task, init) of an episode, and the object that it asks for where that is not the task's own."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Paired:
     """Two runs, a and b, from the same starts.
 
     Attributes:
-        both, only_a, only_b, neither: pairs by who succeeds.
-        difference: rate of b less rate of a.
+        both, only_a, only_b, neither: number of pairs, by which run succeeds.
+        difference: rate of b minus rate of a.
         interval: of the difference, for more episodes of these tasks (Newcombe 1998, method 10).
-        over_tasks: of the difference, for other tasks of the same kind (task-clustered bootstrap); None as in `SuiteMean`.
+        over_tasks: of the difference, for other tasks of the kind; None as in `SuiteMean`.
         p_value: exact McNemar, two-sided.
-        flips: share of pairs that disagree. For the same thing run twice this is the flip rate.
+        flips: share of pairs that disagree. For the same run twice this is the flip rate.
     """
 
     both: int
@@ -43,17 +44,14 @@ class Paired:
 
     @property
     def pairs(self) -> int:
-        """Starts from which both ran."""
+        """Number of starts from which both ran."""
         return self.both + self.only_a + self.only_b + self.neither
 
 
 def paired(
     a: Mapping[Start, bool], b: Mapping[Start, bool], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Paired:
-    """Compare two runs on the starts that they share.
-
-    Args:
-        a, b: start → success.
+    """Compare two runs (start → success) on the starts that they share.
 
     Raises:
         TutorialError: they share no start.
@@ -61,50 +59,77 @@ def paired(
     common = sorted(a.keys() & b.keys())
     if not common:
         raise TutorialError(
-            "The two share no (task, init) that ended in success or failure in both, so there is nothing to compare."
+            "The two runs share no start (task, init) that ended in success or failure in both, "
+            "so there is nothing to compare."
         )
-    outcomes = np.array([(task, a[task, init], b[task, init]) for task, init in common])
+    outcomes = np.array([(start[0], a[start], b[start]) for start in common])
     tasks, first, second = outcomes.T
-    won, lost, pairs = int(np.sum(second > first)), int(np.sum(first > second)), len(common)
+    pairs = len(common)
     both = int(np.sum(first & second))
-    change = second - first
-    cells = np.array(
-        [[np.sum(change[tasks == t] == v) for v in (-1, 0, 1)] for t in np.unique(tasks)]
-    )
+    only_a = int(np.sum(first > second))
+    only_b = int(np.sum(second > first))
+    neither = pairs - both - only_a - only_b
+    changes = np.array([-1.0, 0.0, 1.0])
+    cells = _changes_by_task(tasks, second - first)
     return Paired(
         both=both,
-        only_a=lost,
-        only_b=won,
-        neither=pairs - both - lost - won,
-        rate_a=rate(both + lost, pairs),
-        rate_b=rate(both + won, pairs),
-        difference=(won - lost) / pairs,
-        interval=newcombe(both, lost, won, pairs - both - lost - won),
-        over_tasks=bootstrap_over_tasks(cells, np.array([-1.0, 0.0, 1.0]), resamples, seed),
-        p_value=mcnemar(lost, won),
-        flips=rate(lost + won, pairs),
+        only_a=only_a,
+        only_b=only_b,
+        neither=neither,
+        rate_a=rate(both + only_a, pairs),
+        rate_b=rate(both + only_b, pairs),
+        difference=(only_b - only_a) / pairs,
+        interval=newcombe(both, only_a, only_b, neither),
+        over_tasks=bootstrap_over_tasks(cells, changes, resamples, seed),
+        p_value=mcnemar(only_a, only_b),
+        flips=rate(only_a + only_b, pairs),
     )
+
+
+def _changes_by_task(tasks: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(tasks, 3): how many of a task's pairs changed by −1, 0 and +1."""
+    rows = []
+    for task in np.unique(tasks):
+        own = changes[tasks == task]
+        rows.append([np.sum(own == change) for change in (-1, 0, 1)])
+    return np.array(rows)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p value of McNemar's test: are pairs that disagree as likely to go either way? 1.0 where none disagrees."""
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    """Exact two-sided p value of McNemar's test: do pairs that disagree go either way alike?"""
+    disagree = only_a + only_b
+    if disagree == 0:
+        return 1.0
+    return float(binomtest(only_a, disagree).pvalue)
 
 
 def newcombe(both: int, only_a: int, only_b: int, neither: int) -> Interval:
-    """Interval of rate b − rate a for paired outcomes: Newcombe's hybrid score (Statistics in Medicine 17, 2635–2650, 1998, method 10).
+    """Newcombe's hybrid score interval of rate b − rate a for paired outcomes (method 10).
 
-    Each run's Wilson interval, joined with the correlation φ of the pairs, which is corrected for continuity where it is positive.
+    It joins both Wilson intervals by the correlation φ of the pairs, corrected for continuity where
+    positive. Statistics in Medicine 17, 2635–2650, 1998.
     """
     n = both + only_a + only_b + neither
-    a, b = (both + only_a) / n, (both + only_b) / n
-    (low_a, high_a), (low_b, high_b) = wilson(both + only_a, n), wilson(both + only_b, n)
-    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    cross = both * neither - only_a * only_b
-    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / math.sqrt(margins) if margins else 0.0
+    a = (both + only_a) / n
+    b = (both + only_b) / n
+    low_a, high_a = wilson(both + only_a, n)
+    low_b, high_b = wilson(both + only_b, n)
+    phi = _correlation(both, only_a, only_b, neither)
     down = _joined(b - low_b, high_a - a, phi)
     up = _joined(high_b - b, a - low_a, phi)
     return Interval(b - a - down, b - a + up)
+
+
+def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """φ of the table of pairs, corrected for continuity."""
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if margins == 0:
+        return 0.0
+    cross: float = both * neither - only_a * only_b
+    if cross > 0:
+        n = both + only_a + only_b + neither
+        cross = max(cross - n / 2, 0)
+    return cross / math.sqrt(margins)
 
 
 def _joined(first: float, second: float, phi: float) -> float:
@@ -112,11 +137,10 @@ def _joined(first: float, second: float, phi: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p values adjusted for being many (Holm 1979): those ≤ 0.05 stand together with at most 5 % risk of a single false one."""
+    """p values adjusted for their number (Holm 1979): 5 % risk of any false finding among them."""
     order = np.argsort(p_values)
-    stepped = np.maximum.accumulate(
-        np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
-    )
+    factors = np.arange(len(order), 0, -1)
+    stepped = np.maximum.accumulate(np.asarray(p_values, float)[order] * factors)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(stepped, 1)
     return tuple(float(p) for p in adjusted)

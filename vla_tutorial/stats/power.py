@@ -1,4 +1,7 @@
-"""How many episodes: what a number of them can show, and what number would be needed. Power is 80 %, tests are two-sided at 5 %."""
+"""How many episodes a question needs, and what a given number can show.
+
+By default power is 80 %; tests are two-sided at 5 %. Both are customs.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,18 @@ from scipy.stats import binom, norm
 
 from vla_tutorial.errors import TutorialError
 
-ALPHA, POWER = 0.05, 0.8
-"""Significance level of the tests, and the probability with which a difference is to be found. Both are customs, not laws."""
+ALPHA = 0.05
+"""Significance level of the tests."""
+
+POWER = 0.8
+"""Probability with which a difference is to be found."""
 
 MOST = 1_000_000
 """Pairs beyond which `pairs_needed` gives up: at a minute an episode they take two years."""
 
 
 def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) -> float:
-    """Probability that exact McNemar finds a difference: exact and unconditional (Duffy 1984), so summed over how many pairs disagree.
+    """Probability that exact McNemar finds a difference: exact and unconditional (Duffy 1984).
 
     Args:
         pairs: starts from which both run.
@@ -28,7 +34,8 @@ def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) ->
     if disagree == 0:
         return 0.0
     d = np.arange(binom.ppf(1e-12, pairs, disagree), binom.isf(1e-12, pairs, disagree) + 1)
-    # the largest c with P(X ≤ c | d, ½) ≤ α/2: with at most c pairs on one side the test rejects; −1 where d is too small for that
+    # The largest c with P(X ≤ c | d, ½) ≤ α/2: the test rejects with at most c pairs on one side.
+    # It is −1 where d is too small for that.
     critical = binom.ppf(alpha / 2, d, 0.5)
     critical -= binom.cdf(critical, d, 0.5) > alpha / 2
     share = gain / disagree
@@ -37,88 +44,75 @@ def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) ->
 
 
 def smallest_paired(pairs: int, loss: float, power: float = POWER) -> float | None:
-    """The smallest difference that exact McNemar finds with this power, or None where no difference would do (five pairs never reach 5 %).
+    """The smallest difference that exact McNemar finds with this power.
+
+    It is None where even the largest would not do: five pairs never reach 5 %.
 
     Args:
-        loss: probability that a pair goes against the difference, for example what the measured pairs show. Zero is the best case; the
-            noise of running the same twice puts half the flip rate here.
+        loss: probability in [0, 0.5) that a pair contradicts the difference, for example its
+            measured share. Noise of running the same twice puts half the flip rate here.
     """
     if not 0 <= loss < 0.5:
         raise TutorialError(
-            f"A share {loss} of pairs that go against the difference cannot be. Expected 0 or more and less than 0.5."
+            f"loss must be in [0, 0.5), got {loss} (share of pairs that contradict the difference)."
         )
 
     def missing(difference: float) -> float:
         return mcnemar_power(pairs, loss + difference, loss) - power
 
     most = 1 - 2 * loss
-    return float(brentq(missing, 1e-9, most, xtol=1e-5)) if missing(most) > 0 else None
+    if missing(most) <= 0:
+        return None
+    return float(brentq(missing, 1e-9, most, xtol=1e-5))
 
 
 def pairs_needed(gain: float, loss: float, power: float = POWER) -> int | None:
-    """Pairs with which exact McNemar finds a difference of `gain` − `loss` with this power; None for no difference or beyond `MOST`.
+    """Pairs with which exact McNemar finds a difference of `gain` − `loss` with this power.
 
-    The exact power rises in small saw teeth; the number found reaches it, and is within a tooth of the smallest that does.
+    It is None where there is no difference or it takes more than `MOST` pairs. The exact power
+    rises in small saw teeth, so the number found may be a tooth above the smallest one.
     """
     if gain == loss or mcnemar_power(MOST, gain, loss) < power:
         return None
-    high = 6  # the fewest pairs that can reach p ≤ 0.05: 2 × 0.5⁶
+    # Six pairs are the fewest that can reach p ≤ 0.05: 2 × 0.5⁶.
+    high = 6
     while mcnemar_power(high, gain, loss) < power:
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if mcnemar_power(middle, gain, loss) >= power else (middle, high)
+        if mcnemar_power(middle, gain, loss) >= power:
+            high = middle
+        else:
+            low = middle
     return high
 
 
 def episodes_needed(rate_a: float, rate_b: float, power: float = POWER) -> int:
-    """Episodes of each of two runs with different starts to tell their rates apart (normal approximation; Fleiss 1981, without continuity).
+    """Episodes of each of two runs, with different starts, that tell their two rates apart.
 
-    Raises:
-        TutorialError: the rates are equal.
+    Normal approximation without continuity correction (Fleiss 1981).
     """
     if rate_a == rate_b:
         raise TutorialError(
-            "No number of episodes tells two equal rates apart. Expected two different ones."
+            f"No number of episodes tells two equal rates ({rate_a}) apart. "
+            "Expected two different rates."
         )
-    return _up(_unpaired(rate_a, rate_b, power))
-
-
-def _unpaired(rate_a: float, rate_b: float, power: float) -> float:
-    middle, z, reach = (rate_a + rate_b) / 2, norm.ppf(1 - ALPHA / 2), norm.ppf(power)
-    spread = z * math.sqrt(2 * middle * (1 - middle)) + reach * math.sqrt(
-        rate_a * (1 - rate_a) + rate_b * (1 - rate_b)
-    )
-    return float((spread / (rate_a - rate_b)) ** 2)
-
-
-def smallest_unpaired(episodes: int, rate: float, power: float = POWER) -> float | None:
-    """The smallest difference from `rate` that as many episodes of each of two runs show with this power; None where none would do.
-
-    Towards ½, where episodes scatter more, so the other direction needs no more. Normal approximation, as `episodes_needed`.
-    """
-    towards = 1 if rate < 0.5 else -1
-    most = rate if towards < 0 else 1 - rate
-
-    def missing(difference: float) -> float:
-        return _unpaired(rate, rate + towards * difference, power) - episodes
-
-    return float(brentq(missing, 1e-6, most, xtol=1e-6)) if missing(most) < 0 else None
+    middle = (rate_a + rate_b) / 2
+    pooled = math.sqrt(2 * middle * (1 - middle))
+    apart = math.sqrt(rate_a * (1 - rate_a) + rate_b * (1 - rate_b))
+    spread = float(norm.ppf(1 - ALPHA / 2)) * pooled + float(norm.ppf(power)) * apart
+    return _up((spread / (rate_a - rate_b)) ** 2)
 
 
 def episodes_for_half_width(rate: float, half_width: float) -> int:
-    """Episodes after which Wilson's 95 % interval at this success rate is within ± `half_width` (shares of one).
-
-    Raises:
-        TutorialError: a rate or half-width that cannot be.
-    """
-    if not 0 <= rate <= 1 or not 0 < half_width < 0.5:
-        raise TutorialError(
-            f"Expected a rate from 0 to 1 and a half-width between 0 and 0.5, not {rate} and {half_width}."
-        )
+    """Episodes after which Wilson's interval at this rate is within ± `half_width` (in 0 … 0.5)."""
+    if not 0 <= rate <= 1:
+        raise TutorialError(f"rate must be in [0, 1], got {rate}.")
+    if not 0 < half_width < 0.5:
+        raise TutorialError(f"half-width must be between 0 and 0.5, got {half_width}.")
     z2 = float(norm.ppf(0.975)) ** 2
-    # (n + z²)² h² = z² (n p(1 − p) + z²/4), Wilson's half-width solved for n
+    # (n + z²)² h² = z² (n p(1 − p) + z²/4), Wilson's half-width, solved for n.
     b = 2 * z2 - z2 * rate * (1 - rate) / half_width**2
     c = z2**2 * (1 - 1 / (4 * half_width**2))
     return _up((-b + math.sqrt(b * b - 4 * c)) / 2)
@@ -130,4 +124,5 @@ def episodes_for_standard_error(rate: float, error: float) -> int:
 
 
 def _up(number: float) -> int:
-    return max(1, math.ceil(round(number, 6)))  # 225.00000000000003 is 225
+    # Rounded first, since 0.9 × 0.1 / 0.02² is 225.00000000000003 and means 225.
+    return max(1, math.ceil(round(number, 6)))

@@ -1,6 +1,6 @@
-"""What measured episodes say: success rates with intervals, and the mean of a suite's tasks. Comparing two runs is in paired.py.
+"""Success rates with 95 % intervals, and the mean over a suite's tasks.
 
-Every interval is at 95 %. Outcomes are True or False; an episode that ended in an error has none and does not come here.
+Outcomes are True or False. An episode that ended in an error has none and is not counted here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ LEVEL = 0.95
 """Confidence of every interval."""
 
 RESAMPLES = 10_000
-"""Of a bootstrap; the standard deviation of an end from seed to seed is then a hundredth of the interval's width."""
+"""Of a bootstrap: from seed to seed an interval's end then varies by 1 % of its width (s.d.)."""
 
 FEWEST_TASKS = 5
-"""Tasks below which none is resampled. In 600 simulated sweeps each (50 episodes a task, tasks' true rates spread as Beta(18, 2),
-(4.5, 0.5), (2, 2) and (900, 100)) the interval held the truth in 89 to 98 % of cases with ten tasks, 86 to 98 % with five, and down to
-67 % with two."""
+"""With fewer tasks there is no bootstrap over tasks. In 600 simulated sweeps each (50 episodes a
+task, tasks' true rates spread as Beta(18, 2), (4.5, 0.5), (2, 2) and (900, 100)) the interval held
+the truth in 89 to 98 % of cases with ten tasks, 86 to 98 % with five, down to 67 % with two."""
 
 
 class Interval(NamedTuple):
@@ -40,7 +40,7 @@ class Rate:
     """A success rate.
 
     Attributes:
-        standard_error: √(p(1 − p)/n), as §2.4 reports it; zero where every episode ends alike, so read the interval there.
+        standard_error: √(p(1 − p)/n), as §2.4 reports it; zero where every episode ends alike.
         interval: Wilson's.
     """
 
@@ -51,21 +51,20 @@ class Rate:
     interval: Interval
 
 
-def wilson(successes: int, episodes: int, level: float = LEVEL) -> Interval:
-    """Wilson's interval of a share (Wilson 1927): never leaves [0, 1] and works for few episodes.
+def wilson(successes: int, episodes: int) -> Interval:
+    """Wilson's interval of a share (Wilson 1927): stays in [0, 1] and works for few episodes.
 
     Raises:
-        TutorialError: no episode, or a number of successes that cannot be.
+        TutorialError: there is no episode, or `successes` is not in 0 … `episodes`.
     """
     if episodes < 1:
         raise TutorialError(
-            "There is no success rate of no episodes. Expected at least one episode that ended in success or failure."
+            f"Cannot compute a success rate from {episodes} episodes. Expected at least one that "
+            "ended in success or failure."
         )
     if not 0 <= successes <= episodes:
-        raise TutorialError(
-            f"{successes} successes of {episodes} episodes cannot be. Expected 0 to {episodes}."
-        )
-    found = binomtest(successes, episodes).proportion_ci(level, method="wilson")
+        raise TutorialError(f"successes must be between 0 and {episodes}, got {successes}.")
+    found = binomtest(successes, episodes).proportion_ci(LEVEL, method="wilson")
     return Interval(float(found.low), float(found.high))
 
 
@@ -75,23 +74,20 @@ def standard_error(rate: float, episodes: float) -> float:
 
 
 def rate(successes: int, episodes: int) -> Rate:
-    """A success rate with its standard error and interval.
-
-    Raises:
-        TutorialError: as `wilson`.
-    """
-    interval, share = wilson(successes, episodes), successes / episodes
+    """A success rate with its standard error and interval. Raises as `wilson` does."""
+    interval = wilson(successes, episodes)
+    share = successes / episodes
     return Rate(successes, episodes, share, standard_error(share, episodes), interval)
 
 
 @dataclass(frozen=True)
 class SuiteMean:
-    """The mean of a suite's tasks, each weighing the same.
+    """The mean over a suite's tasks, each task with the same weight.
 
     Attributes:
         mean: equals the rate of all episodes where each task has as many.
-        interval: for what other tasks of the same kind would give, so it is wide where tasks differ; None where resampling cannot
-            tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+        interval: for other tasks of the kind, so it is wide where tasks differ. None where
+            resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
     """
 
     mean: float
@@ -104,17 +100,20 @@ class SuiteMean:
 def suite_mean(
     counts: Mapping[int, tuple[int, int]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> SuiteMean:
-    """Mean over tasks with a task-clustered bootstrap: tasks are resampled, then the episodes of each (Davison and Hinkley 1997, §3.8).
+    """Mean over tasks. Its bootstrap resamples tasks, then each one's episodes (Davison and Hinkley
+    1997, §3.8).
 
     Args:
         counts: task → (successes, episodes).
 
     Raises:
-        TutorialError: no task, or a task without episodes.
+        TutorialError: there is no task, or a task without episodes.
     """
-    if not counts or any(n < 1 for _, n in counts.values()):
+    empty = [task for task, (_, episodes) in counts.items() if episodes < 1]
+    if not counts or empty:
         raise TutorialError(
-            "A suite's mean needs tasks, and each task an episode that ended in success or failure."
+            "A suite's mean needs tasks, each with an episode that ended in success or failure. "
+            f"Got {len(counts)} tasks, of which {empty} have none."
         )
     cells = np.array([(n - k, k) for k, n in counts.values()])
     return SuiteMean(
@@ -129,13 +128,14 @@ def suite_mean(
 def bootstrap_over_tasks(
     cells: NDArray[np.int64], values: NDArray[np.float64], resamples: int, seed: int
 ) -> Interval | None:
-    """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap; None as in `SuiteMean`.
-
-    Drawing a task's n episodes with replacement gives cell counts that are multinomial (n, observed shares), so they are drawn as such.
+    """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap.
 
     Args:
         cells: (tasks, K) number of a task's episodes with each score.
         values: (K,) the scores.
+
+    Returns:
+        The interval, or None as in `SuiteMean`.
     """
     tasks = len(cells)
     if tasks < FEWEST_TASKS or np.count_nonzero(cells.sum(axis=0)) < 2:
@@ -143,6 +143,8 @@ def bootstrap_over_tasks(
     random = np.random.default_rng(seed)
     chosen = cells[random.integers(tasks, size=(resamples, tasks))]
     episodes = chosen.sum(axis=-1)
+    # A task's n episodes, drawn with replacement, have counts that are multinomial (n, observed
+    # shares). Drawing the counts is much faster than drawing the episodes.
     drawn = random.multinomial(episodes, chosen / episodes[..., None])
     means = (drawn @ values / episodes).mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
