@@ -1,4 +1,4 @@
-"""What an episode is about: task, initial state, instruction, and what is changed about the world or its camera."""
+"""What an episode is about: task, initial state, instruction, and changes of world or camera."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ Distractors = Literal["as_saved", "swapped", "hidden"]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes of the simulated world and its camera; the defaults change nothing. `sim/perturb.py` applies and undoes them.
+    """Changes of the simulated world and its camera; the defaults change nothing.
+
+    `sim/perturb.py` applies and undoes them.
 
     Attributes:
-        camera_degrees: the camera is walked around the scene by this angle: a yaw about the vertical line through the point that it looks
-            at, counterclockwise seen from above, −90 … 90. It looks at the same point from the same height and distance; a roll about its
-            own axis would not change what hides what.
-        light: share of the published brightness of every lamp, 0 … 2. Surfaces that shine by themselves and the sky stay.
-        camera_noise: standard deviation in grey levels, 0 … 128, of Gaussian noise in every pixel and channel, drawn anew each step.
-        second_can: a second instance of the object that the task asks for lies in the freest place among the things. Drawn and not
-            simulated: nothing collides with it, so it can mislead a policy and cannot get in its way.
-        distractors: things that the task does not speak of: `as_saved`, `swapped` (each stands where the next one stood) or `hidden` (they
-            stand behind the camera).
-        srgb_textures: pictures on surfaces whose files are tagged sRGB are taken for sRGB, as MuJoCo does from 3.3.3 on.
+        camera_degrees: orbit the camera by this angle, −90 … 90, about the vertical axis through
+            its look-at point, counterclockwise seen from above. Its height and distance stay. (A
+            roll about the camera's own axis would not change what hides what.)
+        light: share of the published brightness of every lamp, 0 … 2. Surfaces that shine by
+            themselves and the sky stay.
+        camera_noise: standard deviation in grey levels, 0 … 128, of Gaussian noise in every pixel
+            and channel, drawn anew each step.
+        second_can: a second instance of the object that the task asks for lies in the freest place
+            among the objects. It is drawn and not simulated: nothing collides with it, so it can
+            mislead a policy and cannot get in its way.
+        distractors: objects that the task does not name: `as_saved`, `swapped` (each stands where
+            the next one stood) or `hidden` (they stand behind the camera).
+        srgb_textures: draw textures whose files are tagged sRGB as MuJoCo does from 3.3.3 on.
         friction: factor on every friction coefficient, 0.1 … 10.
-        nudge: 0 for none; k > 0 turns each arm joint by a random angle of standard deviation 0.01 rad before settling. The draw depends on
-            k and on the initial state.
+        joint_noise_seed: 0 for none; k > 0 turns each arm joint by a random angle of standard
+            deviation 0.01 rad before settling. The draw depends on k and on the initial state.
     """
 
     camera_degrees: float = 0.0
@@ -37,19 +42,20 @@ class Perturbation:
     distractors: Distractors = "as_saved"
     srgb_textures: bool = False
     friction: float = 1.0
-    nudge: int = 0
+    joint_noise_seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range or makes no sense."""
+        """Refuse what is out of range."""
         ranges = {
             "camera_degrees": (-90, 90),
             "light": (0, 2),
             "camera_noise": (0, 128),
             "friction": (0.1, 10),
-            "nudge": (0, 2**31),
+            "joint_noise_seed": (0, 2**31),
         }
         for name, (low, high) in ranges.items():
-            if not low <= (value := getattr(self, name)) <= high:
+            value = getattr(self, name)
+            if not low <= value <= high:
                 raise TutorialError(f"{name} is {value}; expected {low} … {high}.")
 
 
@@ -65,11 +71,10 @@ class Scene:
         suite: for example "libero_object".
         task: number within the suite.
         init: number of the saved initial state.
-        instruction: the sentence that the policy gets; None takes the task's own, "" is an empty one.
-        target: another object of a libero_object scene, for example "milk_1". It is asked for in place
-            of the task's own, and the episode succeeds when it lies in the basket. None keeps the task's.
-        layout_seed: seed of a random layout (`sim.layouts`) that replaces the saved initial state; None
-            keeps the saved one.
+        instruction: the sentence that the policy gets; None takes the task's own, "" is empty.
+        target: another object of a libero_object scene, for example "milk_1". It replaces the
+            task's own in the instruction, and the episode succeeds when it lies in the basket.
+        layout_seed: seed of a random layout (`sim.layouts`) that replaces the saved initial state.
         perturbation: what differs from the world as LIBERO made it.
     """
 

@@ -34,7 +34,7 @@ def orientations(simulator: Simulator) -> Image.Image:
 
 def shown(condition: Condition) -> bool:
     """Whether a condition changes the first picture: not the words, not the motion, and not what only shows later."""
-    later = {"frame_delay", "friction", "nudge"}
+    later = {"frame_delay", "friction", "joint_noise_seed"}
     return (
         condition.boundary in ("pixels", "simulator", "shift")
         and not later & changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE).keys()

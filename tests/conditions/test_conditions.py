@@ -66,7 +66,7 @@ EXPECTED = {
     "no_instruction": {"instruction": ""},
     "friction_low": {"friction": 0.9},
     "friction_high": {"friction": 1.1},
-    **{f"nudge_{k}": {"nudge": k} for k in (1, 2, 3)},
+    **{f"nudge_{k}": {"joint_noise_seed": k} for k in (1, 2, 3)},
 }
 
 

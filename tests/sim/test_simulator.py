@@ -1,7 +1,9 @@
 """The real simulator: exact reset, protocol, closing, and spawn."""
 
 import multiprocessing as mp
+import pickle
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -206,13 +208,13 @@ def test_closing_twice_is_fine():
 def test_no_gl_backend_is_said(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(gl_module.ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(TutorialError, match="apt-get install libegl1"):
+    with pytest.raises(TutorialError, match="libegl1"):
         gl_module.choose_backend()
 
 
 def test_wrong_gl_backend_is_said(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "glfw")
-    with pytest.raises(TutorialError, match="expected 'egl' or 'osmesa'"):
+    with pytest.raises(TutorialError, match=r"'glfw'.*'egl' or 'osmesa'"):
         gl_module.choose_backend()
 
 
@@ -225,30 +227,28 @@ def test_two_in_one_process_do_not_disturb_each_other(simulator):
     assert np.array_equal(simulator.reset(2).image, before)
 
 
-def test_lean_physics_change_no_bit(wild_actions):
-    """State, torques and accelerations against robosuite's own methods, which the lean ones hide."""
-    actions = np.repeat(wild_actions, 5, axis=0)  # far enough for contacts
+def test_a_lean_simulator_changes_no_bit(wild_actions):
+    """State, torques, accelerations and sensors against robosuite's own control step."""
     runs = []
     for lean in (True, False):
-        with Simulator("libero_object", 0, render=False) as simulator:
-            simulator.reset(0)
-            inner = simulator._inner
-            for thing, names in {
-                inner: ["_pre_action"],
-                inner.sim: ["forward", "step"],
-                (arm := inner.robots[0]): ["control"],
-                arm.controller: ["update"],
-            }.items():
-                for name in names if not lean else ():
-                    del vars(thing)[name]
-            runs.append(
-                [
-                    np.r_[simulator.state(), simulator.data.ctrl, simulator.data.qacc]
-                    for a in actions
-                    if simulator.step(a)
-                ]
-            )
-    assert np.array_equal(*runs)
+        with Simulator("libero_object", 0, camera_size=64, lean=lean) as simulator:
+            run = [simulator.reset(0)]
+            # Each action five times, so that the hand comes far enough for contacts.
+            for action in np.repeat(wild_actions, 5, axis=0):
+                observation, reward, done = simulator.step(action)
+                run += [observation, simulator.data.ctrl.copy(), simulator.data.qacc.copy()]
+                run += [simulator.state(), reward, done]
+        runs.append(pickle.dumps(run))
+    assert runs[0] == runs[1]
+
+
+def test_closing_frees_the_environment():
+    """robosuite's objects refer to each other in circles, with 260 MiB of model among them."""
+    simulator = Simulator("libero_object", 1, render=False)
+    simulator.reset(0)
+    environment = weakref.ref(simulator._inner)
+    simulator.close()
+    assert environment() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a model can lie in a file")

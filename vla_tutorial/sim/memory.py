@@ -1,8 +1,9 @@
 """What MuJoCo keeps after it has compiled a scene, given back: 0.9 GiB of a simulator's 1.9.
 
-A compiled LIBERO scene takes 260 MiB. Beside it MuJoCo holds the parsed description with all its meshes and textures, in case somebody saves it as XML,
-and a cache of decoded assets for the next scene in the same process. Of the scene itself physics reads a few MiB, once pictures and meshes have gone to the
-renderer: the rest can lie on the disk.
+A compiled LIBERO scene takes 260 MiB. Beside it MuJoCo keeps two things: the parsed description
+with all its meshes and textures, in case somebody saves it as XML, and a cache of decoded assets
+for the next scene in the same process. Of the compiled scene itself physics reads a few MiB once
+pictures and meshes have gone to the renderer. The rest can lie on the disk.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import ctypes
 import mmap
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_MAP_FIXED = 0x10
+"""From <sys/mman.h> on Linux; Python's own mmap cannot choose the address."""
 
 
 @cache
@@ -24,11 +29,8 @@ def _library() -> ctypes.CDLL | None:
     """MuJoCo's own library, which its Python module has loaded; None where it is not found."""
     import mujoco
 
-    found = [
-        p
-        for pattern in ("libmujoco*", "mujoco.dll")
-        for p in Path(mujoco.__file__).parent.glob(pattern)
-    ]
+    folder = Path(mujoco.__file__).parent
+    found = [*folder.glob("libmujoco*"), *folder.glob("mujoco.dll")]
     if not found:
         return None
     library = ctypes.CDLL(str(found[0]))
@@ -37,14 +39,35 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def forget_description() -> None:
-    """Free the parsed description of the last scene, and hand free memory back to the system. `mj_saveLastXML` has nothing to save then."""
-    if library := _library():
-        library.mj_freeLastXML()
-    trim()
+@contextlib.contextmanager
+def keep_little() -> Iterator[None]:
+    """Inside, each description is forgotten as soon as robosuite has compiled it.
+
+    The cache of assets is switched off, for the rest of the process too.
+    """
+    import mujoco
+    from robosuite.utils.binding_utils import MjSim
+
+    library = _library()
+    if library:
+        library.mj_setCacheSize(library.mj_globalCache(), 0)
+
+    def from_xml_string(cls: Any, xml: str) -> Any:
+        model = mujoco.MjModel.from_xml_string(xml)
+        if library:
+            library.mj_freeLastXML()
+        _trim()
+        return cls(model)
+
+    before = vars(MjSim)["from_xml_string"]
+    MjSim.from_xml_string = classmethod(from_xml_string)
+    try:
+        yield
+    finally:
+        MjSim.from_xml_string = before
 
 
-def trim() -> None:
+def _trim() -> None:
     """Hand free memory back to the system, where the C library can (glibc)."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
@@ -52,42 +75,40 @@ def trim() -> None:
 
 
 def page_out(model: Any) -> None:
-    """Let a compiled model lie in a file without a name: the system reads from it what somebody looks at, and may forget it again.
+    """Back the model's arrays by an unlinked temporary file, so that the system can page them out.
 
-    Addresses and contents stay, and what is written later stays in memory, so nobody sees a difference. A second of work, 260 MiB of the temporary folder
-    until the model is freed; where that cannot be (no room, not Linux) the model stays in memory.
+    Addresses and contents stay, and what is written later stays in memory, so no reader sees a
+    difference. It takes a second, and 260 MiB of the temporary folder until the model is freed.
+    Where it is impossible (no room, not Linux) the model stays in memory.
 
     Args:
-        model: mujoco.MjModel, whose textures and meshes the renderer has got.
+        model: mujoco.MjModel, whose textures and meshes the renderer already has.
     """
     if sys.platform != "linux":
         return
     start, end = _pages(model)
-    if end - start > model.nbuffer:  # another MuJoCo, which keeps its arrays elsewhere
+    size = end - start
+    # Another MuJoCo version may keep its arrays elsewhere; then this is no single piece of memory.
+    if size > model.nbuffer:
         return
     with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
-        file.write((ctypes.c_char * (end - start)).from_address(start))
+        file.write((ctypes.c_char * size).from_address(start))
         file.flush()
-        _map_over(file.fileno(), start, end - start)
-    trim()
+        _map_over(file.fileno(), start, size)
+    _trim()
 
 
 def _pages(model: Any) -> tuple[int, int]:
-    """First and last address of the whole pages that hold the model's arrays; MuJoCo keeps them all in one piece of memory."""
-    arrays = [
-        value
-        for name in dir(model)
-        if not name.startswith("_") and isinstance(value := getattr(model, name), np.ndarray)
-    ]
-    spans = [
-        (array.__array_interface__["data"][0], array.nbytes) for array in arrays if array.nbytes
-    ]
-    first, last = min(at for at, _ in spans), max(at + size for at, size in spans)
-    return -(-first // mmap.PAGESIZE) * mmap.PAGESIZE, last // mmap.PAGESIZE * mmap.PAGESIZE
+    """First and last address of the whole pages that hold the model's arrays.
 
-
-MAP_FIXED = 0x10
-"""From <sys/mman.h> on Linux; Python's own mmap cannot choose the address."""
+    MuJoCo keeps all of them in one piece of memory.
+    """
+    values = [getattr(model, name) for name in dir(model) if not name.startswith("_")]
+    arrays = [value for value in values if isinstance(value, np.ndarray) and value.nbytes]
+    first = min(array.ctypes.data for array in arrays)
+    last = max(array.ctypes.data + array.nbytes for array in arrays)
+    page = mmap.PAGESIZE
+    return (first + page - 1) // page * page, last // page * page
 
 
 def _map_over(descriptor: int, start: int, size: int) -> None:
@@ -97,31 +118,10 @@ def _map_over(descriptor: int, start: int, size: int) -> None:
         OSError: the system refused; the memory is as it was.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    numbers = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_long,
-    ]
-    how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | MAP_FIXED
-    if libc.mmap(start, size, *how, descriptor, 0) != start:
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *numbers]
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    flags = mmap.MAP_PRIVATE | _MAP_FIXED
+    if libc.mmap(start, size, protection, flags, descriptor, 0) != start:
         raise OSError(ctypes.get_errno(), "mmap")
-
-
-def keep_little() -> None:
-    """Switch the cache of assets off and let robosuite forget each description as soon as it is compiled, before anything else is loaded."""
-    import mujoco
-    from robosuite.utils.binding_utils import MjSim
-
-    if library := _library():
-        library.mj_setCacheSize(library.mj_globalCache(), 0)
-
-    def from_xml_string(cls: Any, xml: str) -> Any:
-        model = mujoco.MjModel.from_xml_string(xml)
-        forget_description()
-        return cls(model)
-
-    MjSim.from_xml_string = classmethod(from_xml_string)

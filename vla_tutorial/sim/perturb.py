@@ -1,4 +1,7 @@
-"""Change the simulated world or its camera for one episode, and undo it exactly. What can be changed: `scene.Perturbation`."""
+"""Change the simulated world or its camera for one episode, and undo it exactly.
+
+`scene.Perturbation` lists what can be changed.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,29 @@ from vla_tutorial.sim.rendered_copy import RenderedCopy
 
 Floats = NDArray[np.float64]
 
-NUDGE_RAD = 0.01
-"""Standard deviation of a nudge in each arm joint. LIBERO's saved initial states differ by 0.06–0.12 rad (results/chapter_claims.json)."""
+JOINT_NOISE_RAD = 0.01
+"""Standard deviation of the noise in each arm joint.
+
+LIBERO's saved initial states differ by 0.06–0.12 rad (results/chapter_claims.json).
+"""
 
 HIDING_PLACE = (6.0, 0.0)
-"""Metres, world frame: where hidden things stand in a row, some five metres behind the camera."""
+"""Metres, world frame: hidden objects stand in a row, some five metres behind the camera."""
 
-_CHANGED = (
-    "cam_pos",
-    "cam_quat",
-    "light_ambient",
-    "light_diffuse",
-    "light_specular",
-    "geom_friction",
-)
+_LIGHTS = ("light_ambient", "light_diffuse", "light_specular")
+_CHANGED = ("cam_pos", "cam_quat", *_LIGHTS, "geom_friction")
 _HEADLIGHT = ("ambient", "diffuse", "specular")
+_FREE_JOINT = 0
+"""mjJNT_FREE: the joint of an object that can be moved anywhere."""
 
 _LEVEL = np.arange(256) / 255
 _LINEAR = np.rint(
     255 * np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4)
 ).astype(np.uint8)
-"""(256,) sRGB grey level → linear grey level (IEC 61966-2-1): what OpenGL does when it samples a texture of format GL_SRGB8."""
+"""(256,) sRGB grey level → linear grey level (IEC 61966-2-1).
+
+OpenGL does the same when it samples a texture of format GL_SRGB8.
+"""
 
 
 class Perturber:
@@ -53,15 +58,16 @@ class Perturber:
             inner: LIBERO's environment (robosuite's, not its wrapper).
             camera: name of the camera that policies look through.
         """
-        self._inner, self._model = inner, inner.sim.model._model
+        self._inner = inner
+        self._model = inner.sim.model._model
         self._camera = self._model.camera(camera).id
         self._kept = {name: getattr(self._model, name).copy() for name in _CHANGED}
-        self._headlight = {
-            name: getattr(self._model.vis.headlight, name).copy() for name in _HEADLIGHT
-        }
+        headlight = self._model.vis.headlight
+        self._headlight = {name: getattr(headlight, name).copy() for name in _HEADLIGHT}
         self._textures: dict[int, NDArray[np.uint8]] = {}
-        self._ghost: RenderedCopy | None = None
-        self._seed, self._frame = 0, 0
+        self._copy: RenderedCopy | None = None
+        self._seed = 0
+        self._frame = 0
         self.now = UNPERTURBED
         self._pivot = self._looked_at()
 
@@ -69,7 +75,7 @@ class Perturber:
         """Undo what was on and turn `perturbation` on.
 
         Args:
-            state: (S,) MuJoCo's time, qpos and qvel flattened, in which the episode is about to start.
+            state: (S,) MuJoCo's time, qpos and qvel flattened, in which the episode is to start.
 
         Returns:
             The state (S,) to start in instead.
@@ -78,7 +84,9 @@ class Perturber:
             TutorialError: the scene has nothing that could be changed so.
         """
         self.undo()
-        self.now, self._seed, self._frame = perturbation, zlib.crc32(state.tobytes()), 0
+        self.now = perturbation
+        self._seed = zlib.crc32(state.tobytes())
+        self._frame = 0
         if perturbation == UNPERTURBED:
             return state
         try:
@@ -98,9 +106,10 @@ class Perturber:
         for texture, pixels in self._textures.items():
             self._write_texture(texture, pixels)
         self._textures.clear()
-        if self._ghost:
-            self._ghost.remove()
-        self._ghost, self.now = None, UNPERTURBED
+        if self._copy:
+            self._copy.remove()
+        self._copy = None
+        self.now = UNPERTURBED
 
     def picture(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The camera's next picture (H, W, 3), with noise where that is on."""
@@ -125,22 +134,19 @@ class Perturber:
             self._linearise_textures()
         if p.distractors != "as_saved":
             self._move_distractors(state, swap=p.distractors == "swapped")
-        if p.nudge:
+        if p.joint_noise_seed:
             joints = 1 + np.asarray(self._inner.robots[0]._ref_joint_pos_indexes)
-            state[joints] += np.random.default_rng((p.nudge, self._seed)).normal(
-                0, NUDGE_RAD, len(joints)
-            )
+            rng = np.random.default_rng((p.joint_noise_seed, self._seed))
+            state[joints] += rng.normal(0, JOINT_NOISE_RAD, len(joints))
         if p.second_can:
-            self._ghost = RenderedCopy(self._inner, self._wanted())
+            self._copy = RenderedCopy(self._inner, self._movable_object_of_the_task())
         return state
 
     def _looked_at(self) -> Floats:
-        """(3,) where the camera's axis meets the height of the lowest thing, in metres."""
+        """(3,) metres: where the camera's axis meets the height of the lowest object."""
         data = self._inner.sim.data._data
-        position, forward = (
-            data.cam_xpos[self._camera],
-            -data.cam_xmat[self._camera].reshape(3, 3)[:, 2],
-        )
+        position = data.cam_xpos[self._camera]
+        forward = -data.cam_xmat[self._camera].reshape(3, 3)[:, 2]
         height = min((data.xpos[body][2] for body in self._inner.obj_body_id.values()), default=0.0)
         return np.asarray(position + forward * (height - position[2]) / forward[2])
 
@@ -148,33 +154,27 @@ class Perturber:
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
         half = np.radians(degrees) / 2
-        turn, position, quaternion = (
-            np.array([np.cos(half), 0, 0, np.sin(half)]),
-            np.zeros(3),
-            np.zeros(4),
-        )
+        turn = np.array([np.cos(half), 0, 0, np.sin(half)])
+        position = np.zeros(3)
+        quaternion = np.zeros(4)
         mujoco.mju_rotVecQuat(position, self._kept["cam_pos"][self._camera] - self._pivot, turn)
         mujoco.mju_mulQuat(quaternion, turn, self._kept["cam_quat"][self._camera])
-        self._model.cam_pos[self._camera], self._model.cam_quat[self._camera] = (
-            self._pivot + position,
-            quaternion,
-        )
+        self._model.cam_pos[self._camera] = self._pivot + position
+        self._model.cam_quat[self._camera] = quaternion
 
     def _dim(self, share: float) -> None:
-        for name in ("light_ambient", "light_diffuse", "light_specular"):
+        for name in _LIGHTS:
             getattr(self._model, name)[:] *= share
         for name in _HEADLIGHT:
             getattr(self._model.vis.headlight, name)[:] *= share
 
     def _linearise_textures(self) -> None:
+        model = self._model
         for texture in srgb_textures(self._inner):
-            start = self._model.tex_adr[texture]
-            size = (
-                self._model.tex_height[texture]
-                * self._model.tex_width[texture]
-                * self._model.tex_nchannel[texture]
-            )
-            self._textures[texture] = self._model.tex_data[start : start + size].copy()
+            start = model.tex_adr[texture]
+            pixels = model.tex_height[texture] * model.tex_width[texture]
+            end = start + pixels * model.tex_nchannel[texture]
+            self._textures[texture] = model.tex_data[start:end].copy()
             self._write_texture(texture, _LINEAR[self._textures[texture]])
 
     def _write_texture(self, texture: int, pixels: NDArray[np.uint8]) -> None:
@@ -182,65 +182,68 @@ class Perturber:
 
         start = self._model.tex_adr[texture]
         self._model.tex_data[start : start + len(pixels)] = pixels
-        if context := self._inner.sim._render_context_offscreen:
+        context = self._inner.sim._render_context_offscreen
+        if context:
             context.gl_ctx.make_current()
             mujoco.mjr_uploadTexture(self._model, context.con, texture)
 
-    def _wanted(self) -> str:
-        """Name of the thing that the task speaks of first and that can be moved."""
-        spoken_of = self._inner.parsed_problem["obj_of_interest"]
-        for name in spoken_of:
-            if name in free_positions(self._inner):
+    def _movable_object_of_the_task(self) -> str:
+        """Name of the first object of the task's sentence that can be moved."""
+        named = self._inner.parsed_problem["obj_of_interest"]
+        movable = free_positions(self._inner)
+        for name in named:
+            if name in movable:
                 return str(name)
         raise TutorialError(
-            f"Of what this task speaks of ({', '.join(spoken_of)}), nothing could lie there twice. Choose another task."
+            f"Nothing that this task is about ({', '.join(named)}) could lie there twice. "
+            "Choose another task."
         )
 
     def _move_distractors(self, state: Floats, swap: bool) -> None:
-        spoken_of = self._inner.parsed_problem["obj_of_interest"]
-        places = {
-            name: 1 + start
-            for name, start in free_positions(self._inner).items()
-            if name not in spoken_of
-        }
-        if len(places) < (2 if swap else 1):
+        named = self._inner.parsed_problem["obj_of_interest"]
+        columns = free_positions(self._inner)
+        starts = {name: 1 + start for name, start in columns.items() if name not in named}
+        needed = 2 if swap else 1
+        if len(starts) < needed:
             raise TutorialError(
-                f"This scene has {len(places)} things that its task does not speak of ({', '.join(places) or 'none'}); "
-                f"expected {'two' if swap else 'one'} at least. Choose another task, or leave the distractors as they are."
+                f"This scene has {len(starts)} distractors ({', '.join(starts) or 'none'}); "
+                f"expected {needed} or more. "
+                "Choose another task, or leave the distractors as they are."
             )
-        starts = list(places.values())
-        old = np.array([state[start : start + 2] for start in starts])
-        row = HIDING_PLACE + np.arange(len(starts))[:, None] * (0.0, 0.5)
-        for start, place in zip(starts, np.roll(old, -1, axis=0) if swap else row, strict=True):
+        old = np.array([state[start : start + 2] for start in starts.values()])
+        new = HIDING_PLACE + np.arange(len(starts))[:, None] * (0.0, 0.5)
+        if swap:
+            new = np.roll(old, -1, axis=0)
+        for start, place in zip(starts.values(), new, strict=True):
             state[start : start + 2] = place
 
 
 def free_positions(inner: Any) -> Mapping[str, int]:
-    """Name of each thing that can be moved → where its position begins in qpos."""
-    model, free = inner.sim.model._model, 0  # mjJNT_FREE
-    joints = {
-        name: model.body_jntadr[body]
-        for name, body in inner.obj_body_id.items()
-        if model.body_jntnum[body] == 1
-    }
-    return {
-        name: int(model.jnt_qposadr[joint])
-        for name, joint in joints.items()
-        if model.jnt_type[joint] == free
-    }
+    """Name of each object that can be moved → where its position begins in qpos."""
+    model = inner.sim.model._model
+    found = {}
+    for name, body in inner.obj_body_id.items():
+        joint = model.body_jntadr[body]
+        if model.body_jntnum[body] == 1 and model.jnt_type[joint] == _FREE_JOINT:
+            found[name] = int(model.jnt_qposadr[joint])
+    return found
 
 
 def srgb_textures(inner: Any) -> tuple[int, ...]:
     """Numbers of the model's textures whose PNG file has an sRGB chunk.
 
-    MuJoCo ≥ 3.3.3 uploads these as GL_SRGB8, so that OpenGL makes them linear, and lights them without going back: they get darker. In
-    libero_object these are the floor and some labels, the same as 3.3.3's own `tex_colorspace` says for all ten tasks. With them made linear
-    here, the first picture differs from 3.3.3's by at most 0.42 grey levels on average (without: 36.6), at most 4 anywhere; the floor's and
-    the picture's mean come within 0.4 (results/perturbations.json). What is left is rounding: OpenGL makes texels linear after reading 8 bits.
+    MuJoCo ≥ 3.3.3 uploads these as GL_SRGB8, so that OpenGL makes them linear. It lights them
+    without going back, so they get darker. In libero_object these are the floor and some labels,
+    the same as 3.3.3's own `tex_colorspace` says for all ten tasks.
+
+    With them made linear here, the first picture differs from 3.3.3's by at most 0.42 grey levels
+    on average (without: 36.6) and at most 4 anywhere. The means of floor and picture come within
+    0.4 (results/perturbations.json). The rest is rounding, since OpenGL reads 8 bits first.
     """
-    elements = {
-        e.get("name"): e.get("file") for e in inner.model.root.iter("texture") if e.get("file")
-    }
-    tagged = {name for name, file in elements.items() if "srgb" in Image.open(file).info}
+    tagged = set()
+    for element in inner.model.root.iter("texture"):
+        file = element.get("file")
+        if file and "srgb" in Image.open(file).info:
+            tagged.add(element.get("name"))
     model = inner.sim.model._model
     return tuple(i for i in range(model.ntex) if model.texture(i).name in tagged)

@@ -1,9 +1,12 @@
-"""robosuite's control step without the work that it does twice: the same numbers, bit for bit, in half the time.
+"""robosuite's control step without the work that it does twice: the same numbers in half the time.
 
-For each of the 25 physics steps in a control step robosuite calls `mj_forward` twice and `mj_step` once, and each of the three computes anew where
-everything is and how it moves. Between them only the controls change, so the second call may skip both stages and the third may begin behind them
-(`mj_step2`). What depends on the solver's warm start is still computed three times. Its controller asks for the same Jacobian four times, and
-looks names, limits and numbers of dimensions up that never change.
+The numbers are the same bit for bit. For each of the 25 physics steps in a control step robosuite
+calls `mj_forward` twice and `mj_step` once. Each of the three computes anew where everything is and
+how it moves, but between them only the controls change. So the second call may skip both stages,
+and the third may begin behind them (`mj_step2`). What depends on the solver's warm start is still
+computed three times. robosuite's controller asks for the same Jacobian four times, and looks up
+names, limits and numbers of dimensions that never change. `Simulator(lean=False)` does without all
+this.
 """
 
 from __future__ import annotations
@@ -16,69 +19,91 @@ import numpy as np
 
 
 class Physics:
-    """Takes the place of the slow parts of one robosuite environment; between `once` and its end the state belongs to robosuite's own loop."""
+    """Takes the place of the slow parts of one robosuite environment."""
 
     def __init__(self, environment: Any) -> None:
         """Install it. `environment`: the innermost one, with one arm."""
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
-        sim, (robot,) = environment.sim, environment.robots
-        self._mujoco, self._model, self._data = mujoco, sim.model._model, sim.data._data
-        self._lean = self._placed = False
-        sim.forward, sim.step = self.forward, self.step
+        sim = environment.sim
+        (robot,) = environment.robots
+        self._mujoco = mujoco
+        self._model = sim.model._model
+        self._data = sim.data._data
+        # Whether only robosuite's own loop changes the state now; see `once`.
+        self._trusted = False
+        # Whether MuJoCo's data already say where everything is and how it moves.
+        self._placed = False
+        sim.forward = self.forward
+        sim.step = self.step
         self._arm = _Arm(robot, self)
         environment._pre_action = self._arm.control
 
-    def adopt(self) -> None:
+    def adopt_controller(self) -> None:
         """Call after a robot's reset, which makes a new controller."""
-        self._arm.adopt()
+        self._arm.adopt_controller()
 
     @contextlib.contextmanager
     def once(self) -> Iterator[None]:
-        """While nothing but robosuite's own loop of control and physics steps touches the state."""
-        self._lean, self._placed = True, False
+        """Compute positions once a physics step; only robosuite's own loop may touch the state."""
+        self._trusted = True
+        self._placed = False
         try:
             yield
         finally:
-            self._lean = self._placed = False
+            self._trusted = False
+            self._placed = False
 
     def forward(self) -> None:
         """`mj_forward`; without positions and velocities where they are known."""
         if self._placed:
-            self._mujoco.mj_forwardSkip(
-                self._model, self._data, int(self._mujoco.mjtStage.mjSTAGE_VEL), 0
-            )
+            known = int(self._mujoco.mjtStage.mjSTAGE_VEL)
+            self._mujoco.mj_forwardSkip(self._model, self._data, known, 0)
         else:
             self._mujoco.mj_forward(self._model, self._data)
-            self._placed = self._lean
+            self._placed = self._trusted
 
     def step(self, with_udd: bool = True) -> None:
         """`mj_step`, or its second half where the first is known."""
-        (self._mujoco.mj_step2 if self._placed else self._mujoco.mj_step)(self._model, self._data)
+        if self._placed:
+            self._mujoco.mj_step2(self._model, self._data)
+        else:
+            self._mujoco.mj_step(self._model, self._data)
         self._placed = False
 
 
 class _Arm:
-    """`SingleArm.control` and `Controller.update` with what never changes looked up once, and one Jacobian in place of four."""
+    """robosuite's `SingleArm.control` and `Controller.update` without repeated work.
+
+    What never changes is looked up once, and one Jacobian takes the place of four.
+    """
 
     def __init__(self, robot: Any, physics: Physics) -> None:
-        self._robot, self._physics = robot, physics
-        self._mujoco, self._model, self._data = physics._mujoco, physics._model, physics._data
+        self._robot = robot
+        self._physics = physics
+        self._mujoco = physics._mujoco
+        self._model = physics._model
+        self._data = physics._data
         self._site = self._model.site(robot.controller.eef_name).id
         self._limits = robot.torque_limits
         self._fingers = [self._model.actuator(name).id for name in robot.gripper.actuators]
         low, high = self._model.actuator_ctrlrange[self._fingers].T
-        self._middle, self._half = 0.5 * (high + low), 0.5 * (high - low)
-        self._new_action, robot.control = robot.control, self.control
-        self.adopt()
+        self._middle = 0.5 * (high + low)
+        self._half = 0.5 * (high - low)
+        self._new_action = robot.control
+        robot.control = self.control
+        self.adopt_controller()
 
-    def adopt(self) -> None:
+    def adopt_controller(self) -> None:
         """Work for the robot's present controller."""
         self._controller = self._robot.controller
         self._controller.update = self.update
 
     def control(self, action: Any, policy_step: bool = False) -> None:
-        """Torques and fingers for a physics step; the first of a control step, which brings a new action, is robosuite's own."""
+        """Torques and fingers for one physics step.
+
+        The first one of a control step brings a new action and is robosuite's own.
+        """
         robot = self._robot
         if policy_step:
             self._new_action(action, policy_step=True)
@@ -89,23 +114,24 @@ class _Arm:
         self._data.ctrl[robot._ref_joint_actuator_indexes] = robot.torques
 
     def update(self, force: bool = False) -> None:
-        """Where the hand is and how the arm can move it, for `run_controller`."""
-        c, model, data = self._controller, self._model, self._data
+        """Tell robosuite's controller where the hand is and how the arm can move it."""
+        c = self._controller
         if not (c.new_update or force):
             return
+        model = self._model
+        data = self._data
         self._physics.forward()
-        turning, moving = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+        turning = np.zeros((3, model.nv))
+        moving = np.zeros((3, model.nv))
         self._mujoco.mj_jacSite(model, data, moving, turning, self._site)
-        c.ee_pos, c.ee_ori_mat = (
-            np.array(data.site_xpos[self._site]),
-            np.array(data.site_xmat[self._site].reshape(3, 3)),
-        )
-        c.ee_pos_vel, c.ee_ori_vel = np.dot(moving, data.qvel), np.dot(turning, data.qvel)
-        c.joint_pos, c.joint_vel = (
-            np.array(data.qpos[c.qpos_index]),
-            np.array(data.qvel[c.qvel_index]),
-        )
-        c.J_pos, c.J_ori = np.array(moving[:, c.qvel_index]), np.array(turning[:, c.qvel_index])
+        c.ee_pos = np.array(data.site_xpos[self._site])
+        c.ee_ori_mat = np.array(data.site_xmat[self._site].reshape(3, 3))
+        c.ee_pos_vel = np.dot(moving, data.qvel)
+        c.ee_ori_vel = np.dot(turning, data.qvel)
+        c.joint_pos = np.array(data.qpos[c.qpos_index])
+        c.joint_vel = np.array(data.qvel[c.qvel_index])
+        c.J_pos = np.array(moving[:, c.qvel_index])
+        c.J_ori = np.array(turning[:, c.qvel_index])
         c.J_full = np.vstack([c.J_pos, c.J_ori])
         mass = np.empty((model.nv, model.nv))
         self._mujoco.mj_fullM(model, mass, data.qM)

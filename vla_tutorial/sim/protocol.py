@@ -14,7 +14,10 @@ from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.sim import libero
 
 SEED = 0
-"""`env.seed(0)` in OpenVLA's run_libero_eval.py: "even when using a fixed initial state" the seed changes object positions."""
+"""`env.seed(0)` in OpenVLA's run_libero_eval.py.
+
+Its comment: "even when using a fixed initial state" the seed changes object positions.
+"""
 
 STEP_LIMITS = {
     "libero_spatial": 220,
@@ -23,7 +26,10 @@ STEP_LIMITS = {
     "libero_10": 520,
     "libero_90": 400,
 }
-"""Longest training demonstration and some more, by suite (run_libero_eval.py). LIBERO-PRO suites take the limit of the suite they vary."""
+"""By suite: the longest training demonstration and some more (run_libero_eval.py).
+
+LIBERO-PRO suites take the limit of the suite that they vary.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Task:
     """One task of a suite.
 
     Attributes:
+        suite, index: the suite and the task's number in it.
         name: the task's file name without ending.
         instruction: LIBERO's `task.language`.
         bddl: path of the task's definition.
@@ -45,14 +52,14 @@ class Task:
 
 @cache
 def suites() -> tuple[str, ...]:
-    """Names of every suite whose tasks, definitions and saved initial states came with the installed benchmark."""
+    """Suites whose tasks, definitions and saved initial states came with the benchmark."""
     module = libero.load()
-    folders = [Path(module.get_libero_path(k)) for k in ("bddl_files", "init_states")]
-    return tuple(
-        n
-        for n in module.benchmark.get_benchmark_dict()
-        if all((f / n).is_dir() and any((f / n).iterdir()) for f in folders)
-    )
+    folders = [Path(module.get_libero_path(kind)) for kind in ("bddl_files", "init_states")]
+
+    def complete(suite: str) -> bool:
+        return all((f / suite).is_dir() and any((f / suite).iterdir()) for f in folders)
+
+    return tuple(filter(complete, module.benchmark.get_benchmark_dict()))
 
 
 @cache
@@ -67,24 +74,29 @@ def check_task(suite: str, task: int, init: int | None = None) -> Task:
     """The task, after checking that suite, task number and (if given) initial state exist.
 
     Raises:
-        TutorialError: one of them does not; says what does.
+        TutorialError: one of them does not exist; says what does.
     """
-    bench = _benchmark(suite)
-    if not 0 <= task < bench.n_tasks:
-        raise TutorialError(f"Unknown task {task} of {suite}: expected 0 … {bench.n_tasks - 1}.")
-    entry = bench.get_task(task)
-    path = (
-        Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder / entry.bddl_file
-    )
-    if init is not None and init not in range(count := len(initial_states(suite, task))):
-        raise TutorialError(
-            f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {count - 1}."
-        )
+    benchmark = _benchmark(suite)
+    last = benchmark.n_tasks - 1
+    if not 0 <= task <= last:
+        raise TutorialError(f"Unknown task {task} of {suite}: expected 0 … {last}.")
+    if init is not None:
+        last = len(initial_states(suite, task)) - 1
+        if not 0 <= init <= last:
+            raise TutorialError(
+                f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {last}."
+            )
+    entry = benchmark.get_task(task)
+    folder = Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder
+    path = folder / entry.bddl_file
     return Task(suite, task, entry.name, _instruction(suite, entry.language, path), path)
 
 
 def _instruction(suite: str, from_file_name: str, bddl: Path) -> str:
-    """`task.language` comes from the file name; LIBERO-PRO suites that vary language or task keep the name and change the definition."""
+    """The task's sentence, which `task.language` takes from the file name.
+
+    LIBERO-PRO suites that vary language or task keep the name and change the definition.
+    """
     if not suite.endswith(("_lan", "_task")):
         return from_file_name
     return str(libero.load().envs.bddl_utils.get_problem_info(str(bddl))["language_instruction"])
@@ -111,12 +123,16 @@ def initial_states(suite: str, task: int) -> NDArray[np.float64]:
 
 
 def base_suite(suite: str) -> str:
-    """The suite that a LIBERO-PRO suite varies, whose statistics its policies carry: libero_object_swap → libero_object. Others are their own."""
+    """The suite that a LIBERO-PRO suite varies: libero_object for libero_object_swap.
+
+    Its policies carry the statistics of that suite. A suite that varies none is its own.
+    """
     return max((s for s in STEP_LIMITS if suite.startswith(s)), key=len, default=suite)
 
 
 def step_limit(suite: str) -> int:
     """Control steps after which an episode has failed, by the published protocol."""
-    if base_suite(suite) not in STEP_LIMITS:
+    base = base_suite(suite)
+    if base not in STEP_LIMITS:
         raise TutorialError(f"No published step limit for {suite}; give max_steps in the wiring.")
-    return STEP_LIMITS[base_suite(suite)]
+    return STEP_LIMITS[base]

@@ -15,13 +15,8 @@ def norm(vector: Floats) -> float:
 
 def rotation_vector(rotation: Floats) -> Floats:
     """Rotation matrix (3, 3) → axis times angle (3,), radians."""
-    twice_sine_axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
+    r = rotation
+    twice_sine_axis = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
     sine = norm(twice_sine_axis) / 2
     cosine = (np.trace(rotation) - 1) / 2
     scale = float(np.arctan2(sine, cosine)) / (2 * sine + 1e-12)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -15,92 +14,74 @@ from vla_tutorial.actions import check_action
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.scene import UNPERTURBED, Perturbation, Scene
 from vla_tutorial.sim import libero
+from vla_tutorial.sim.memory import keep_little
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
-
-CAMERA = "agentview"
-SENSORS = (
-    f"{CAMERA}_image",
-    "robot0_eef_pos",
-    "robot0_eef_quat",
-    "robot0_gripper_qpos",
-    "robot0_joint_pos",
-)
-"""What `Observation` holds, by robosuite's names."""
+from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
 
 BASKET_REGION = "basket_1_contain_region"
-"""Where LIBERO-object wants the target: LIBERO's predicate `In` asks for the object's origin inside it."""
+"""Where LIBERO-object wants the target: `In` asks for the object's origin inside this region."""
 
 NO_OP = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold the arm, gripper open: what the published protocol sends while objects settle."""
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What LIBERO returns after a control step, at 20 Hz.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB, as MuJoCo renders it: rotated by 180° from what the policy was trained on.
-            Black when the simulator was built with `render=False`.
-        eef_pos: (3,) metres, world frame: the grip site.
-        eef_quat: (4,) x, y, z, w, world frame.
-        gripper_qpos: (2,) metres, the two finger joints.
-        joint_pos: (7,) radians.
-    """
-
-    image: NDArray[np.uint8]
-    eef_pos: NDArray[np.float64]
-    eef_quat: NDArray[np.float64]
-    gripper_qpos: NDArray[np.float64]
-    joint_pos: NDArray[np.float64]
-
-
-class _Camera:
-    """robosuite's camera sensor with a switch, so that steps which nobody looks at cost no rendering.
-
-    Disabling the observable itself would stop its clock and shift the moment at which later pictures are taken. The GL context is made
-    current first: otherwise a second simulator in the process, or closing it, turns this one's pictures black.
-    """
-
-    def __init__(
-        self, sensor: Any, make_current: Callable[[], None], blank: NDArray[np.uint8]
-    ) -> None:
-        self.sensor, self.make_current, self.on, self.blank = sensor, make_current, False, blank
-        self.__modality__ = sensor.__modality__
-
-    def __call__(self, cache: Any) -> Any:
-        if not self.on:
-            return self.blank
-        self.make_current()
-        return self.sensor(cache)
-
-
 class Simulator:
-    """LIBERO for one task. Use as a context manager, or call `close`; several may live in one process.
+    """LIBERO for one task: a context manager. Several may live in one process.
 
     Attributes:
         task: the task, with its instruction.
         model, data: MuJoCo's own objects, for privileged policies and perturbations.
         bodies: object name → MuJoCo body id.
         targets: names of the objects that the goal puts inside something, in the goal's order.
-        placement: (S,) float64, the flattened state in which LIBERO's own reset (seed 0) left the scene: the robot at home, objects where
-            the task's samplers put them, not settled. It is none of the saved initial states.
+        placement: (S,) float64, the flattened state in which LIBERO's own reset (seed 0) left the
+            scene: the robot at home, objects where the task's samplers put them, not settled. It is
+            none of the saved initial states.
     """
 
-    def __init__(self, suite: str, task: int, camera_size: int = 256, render: bool = True) -> None:
+    def __init__(
+        self,
+        suite: str,
+        task: int,
+        camera_size: int = 256,
+        render: bool = True,
+        lean: bool = True,
+    ) -> None:
         """Build the environment (1–15 s).
 
         Args:
             suite: for example "libero_object"; see `protocol.suites`.
             task: number within the suite.
             camera_size: width and height of the picture in pixels.
-            render: False leaves out the camera altogether, for policies that do not look: `Observation.image` is black.
+            render: False leaves out the camera, for policies that do not look:
+                `Observation.image` is black.
+            lean: False takes robosuite's own control step and lets MuJoCo keep its memory: slower,
+                larger, and the same numbers (tests/sim/test_simulator.py). To try where in doubt.
         """
         self.task = check_task(suite, task)
+        self._env = self._build(camera_size, render, lean)
+        self._inner = self._env.env
+        self._black = np.zeros((camera_size, camera_size, 3), np.uint8)
+        self._camera = self._install_camera() if render else None
+        self._physics: Physics | None = None
+        if lean:
+            self._drop_unread_sensors()
+            self._physics = Physics(self._inner)
+        self.model = self._inner.sim.model._model
+        self.data = self._inner.sim.data._data
+        self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
+        goal = self._inner.parsed_problem["goal_state"]
+        self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
+        self.placement = self.state()
+        self._perturber = Perturber(self._inner, CAMERA)
+        self._target: str | None = None
+
+    def _build(self, camera_size: int, render: bool, lean: bool) -> Any:
+        """LIBERO's environment, reset once with the published seed."""
         module = libero.load()
-        with libero.quiet():
-            self._env = module.envs.env_wrapper.ControlEnv(
+        with libero.quiet(), keep_little() if lean else contextlib.nullcontext():
+            environment = module.envs.env_wrapper.ControlEnv(
                 bddl_file_name=str(self.task.bddl),
                 camera_names=[CAMERA],
                 camera_heights=camera_size,
@@ -111,63 +92,56 @@ class Simulator:
                 ignore_done=True,
                 hard_reset=False,
             )
-            # A hard reset without recompiling the model, which changes nothing and costs seconds and 250 MiB: only the random numbers that
-            # loading draws are drawn again, for they decide where fixtures stand.
-            self._env.seed(SEED)
-            self._env.env._load_model()
-            self._env.reset()
-        self._inner = self._env.env
-        self._blank = np.zeros((camera_size, camera_size, 3), np.uint8)
-        self._camera = self._install_camera() if render else None
-        self._drop_unread_sensors()
-        self._physics = Physics(self._inner)
-        self.model, self.data = self._inner.sim.model._model, self._inner.sim.data._data
-        self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
-        goal = self._inner.parsed_problem["goal_state"]
-        self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
-        self.placement = self.state()
-        self._perturber = Perturber(self._inner, CAMERA)
-        self._target: str | None = None
+            # A hard reset would compile the model again, which changes nothing and costs seconds
+            # and 250 MiB. Loading it draws random numbers that decide where fixtures stand, so
+            # these alone are drawn again.
+            environment.seed(SEED)
+            environment.env._load_model()
+            environment.reset()
+        return environment
 
-    def _install_camera(self) -> _Camera:
-        name = f"{CAMERA}_image"
+    def _install_camera(self) -> Camera:
         context = self._inner.sim._render_context_offscreen.gl_ctx
-        camera = _Camera(self._inner._observables[name]._sensor, context.make_current, self._blank)
-        self._inner.modify_observable(observable_name=name, attribute="sensor", modifier=camera)
+        sensor = self._inner._observables[PICTURE]._sensor
+        camera = Camera(sensor, context.make_current, self._black)
+        self._inner.modify_observable(observable_name=PICTURE, attribute="sensor", modifier=camera)
         return camera
 
     def _drop_unread_sensors(self) -> None:
-        """Some 30 sensors that `Observation` does not carry are polled in each physics step, a tenth of a control step."""
+        """Remove some 30 sensors that `Observation` does not carry.
+
+        robosuite polls them in each physics step, which is a tenth of a control step.
+        """
         for name in set(self._inner._observables) - set(SENSORS):
             del self._inner._observables[name]
 
     def start(self, scene: Scene, settle_steps: int) -> Observation:
-        """Reset to where `scene` begins; until the next reset, success means the scene's own target.
+        """Reset to where `scene` begins; until the next reset, success means the scene's target.
 
         Args:
-            scene: of this simulator's suite and task. With a `layout_seed` the episode begins with that random
-                layout, and a layout whose hand starts elsewhere settles for as many steps as it says.
+            scene: of this simulator's suite and task. With a `layout_seed` the episode begins with
+                that random layout, and a layout whose hand starts elsewhere settles for as many
+                steps as it says.
             settle_steps: no-op control steps; the published protocol takes 10.
 
         Raises:
-            TutorialError: as `reset`; or the scene's target is no object here that fits into a basket.
+            TutorialError: as `reset`; or the scene's target is no object that fits into a basket.
         """
-        from vla_tutorial.sim.layouts import (
-            BASKET,
-            random_layout,
-        )  # needs MuJoCo: see `libero.load`
+        # Not above: this imports MuJoCo, and `libero.load` must choose the GL backend first.
+        from vla_tutorial.sim.layouts import BASKET, random_layout
 
-        target = scene.target
-        things = [name for name in self.bodies if name != BASKET]
-        if target is not None and (target not in things or BASKET not in self.bodies):
-            raise unknown("target", target, things if BASKET in self.bodies else ())
+        things = []
+        if BASKET in self.bodies:
+            things = [name for name in self.bodies if name != BASKET]
+        if scene.target is not None and scene.target not in things:
+            raise unknown("target", scene.target, things)
         init: int | NDArray[np.float64] = scene.init
         if scene.layout_seed is not None:
             layout = random_layout(self, scene.layout_seed)
             init = layout.state
             settle_steps = min(settle_steps, layout.settle_steps)
         observation = self.reset(init, settle_steps, scene.perturbation)
-        self._target = target
+        self._target = scene.target
         return observation
 
     def reset(
@@ -176,7 +150,7 @@ class Simulator:
         settle_steps: int = 10,
         perturbation: Perturbation = UNPERTURBED,
     ) -> Observation:
-        """Restart exactly as a hard reset would, without recompiling the model, and let the objects settle.
+        """Restart exactly as a hard reset would, without compiling, and let the objects settle.
 
         Args:
             init: number of a saved initial state, or a flattened MuJoCo state of this task.
@@ -184,7 +158,7 @@ class Simulator:
             perturbation: what differs from LIBERO's world and camera until the next reset.
 
         Raises:
-            TutorialError: no such initial state, or nothing in this scene that could be perturbed so.
+            TutorialError: there is no such initial state, or nothing here can be perturbed so.
         """
         if isinstance(init, int):
             check_task(self.task.suite, self.task.index, init)
@@ -195,24 +169,30 @@ class Simulator:
         raw = self._set_state(state, picture=settle_steps == 0)
         for k in range(settle_steps):
             self._show(k == settle_steps - 1)
-            with self._physics.once():
-                raw, *_ = self._inner.step(NO_OP)
+            raw, *_ = self._control_step(NO_OP)
         self._show(True)
         return self._observation(raw)
 
     def _restart(self) -> None:
-        """Clear what a hard reset clears and `set_init_state` leaves: controller goal, gripper memory, clocks and flags."""
+        """Clear what a hard reset clears and `set_init_state` leaves.
+
+        That is the controller's goal, the gripper's memory, clocks and flags.
+        """
         inner = self._inner
         inner.sim.reset()
         robot = inner.robots[0]
         robot.reset(deterministic=False)
-        self._physics.adopt()
+        if self._physics:
+            self._physics.adopt_controller()
         robot.gripper.current_action = np.zeros(robot.gripper.dof)
-        inner.timestep, inner.cur_time, inner.done = 0, 0.0, False
+        inner.timestep = 0
+        inner.cur_time = 0.0
+        inner.done = False
         inner._obs_cache = {}
         for observable in inner._observables.values():
             observable.reset()
-            # A hard reset samples every observable once, which moves the camera's clock by one physics step (2 ms).
+            # A hard reset samples every observable once, which moves the camera's clock by one
+            # physics step (2 ms).
             observable._time_since_last_sample += inner.model_timestep
 
     def _set_state(self, state: NDArray[np.float64], picture: bool) -> Any:
@@ -223,12 +203,20 @@ class Simulator:
         if self._camera:
             self._camera.on = on
 
+    def _control_step(self, action: NDArray[np.float64]) -> Any:
+        """robosuite's answer to an action (7,): sensors by name, reward, done, more."""
+        if self._physics is None:
+            return self._inner.step(action)
+        with self._physics.once():
+            return self._inner.step(action)
+
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool]:
         """One control step of 50 ms.
 
         Args:
-            action: (7,) numbers in [−1, 1], robosuite's OSC_POSE: ±1 is ±0.05 m and ±0.5 rad of the end effector in the base frame,
-                then the gripper (−1 open, +1 close; only the sign counts). Values outside are clipped by the controller.
+            action: (7,) numbers in [−1, 1], robosuite's OSC_POSE: ±1 is ±0.05 m and ±0.5 rad of the
+                end effector in the base frame, then the gripper (−1 open, +1 close; only the sign
+                counts). The controller clips values outside.
 
         Returns:
             The observation, the reward (1.0 on success) and whether the task is done now.
@@ -236,22 +224,17 @@ class Simulator:
         Raises:
             TutorialError: NaN, infinity or a wrong length.
         """
-        checked = check_action(action)
-        with self._physics.once():
-            raw, reward, done, _ = self._inner.step(checked)
+        raw, reward, done, _ = self._control_step(check_action(action))
         if self._target is not None:
             done = self.inside(self._target, BASKET_REGION)
             reward = float(done)
         return self._observation(raw), float(reward), bool(done)
 
     def _observation(self, raw: Mapping[str, Any]) -> Observation:
-        return Observation(
-            image=self._perturber.picture(raw[f"{CAMERA}_image"]) if self._camera else self._blank,
-            eef_pos=raw["robot0_eef_pos"],
-            eef_quat=raw["robot0_eef_quat"],
-            gripper_qpos=raw["robot0_gripper_qpos"],
-            joint_pos=raw["robot0_joint_pos"],
-        )
+        image = self._black
+        if self._camera:
+            image = self._perturber.picture(raw[PICTURE])
+        return Observation(image, *(raw[name] for name in SENSORS[1:]))
 
     def state(self) -> NDArray[np.float64]:
         """MuJoCo's time, qpos and qvel, flattened: (S,) float64, as `reset` takes it."""
@@ -262,14 +245,24 @@ class Simulator:
         return bool(self._env.check_success())
 
     def inside(self, name: str, region: str) -> bool:
-        """LIBERO's predicate `In`: whether the object `name` is inside `region`, for example "basket_1_contain_region"."""
+        """LIBERO's predicate `In`: whether the object `name` is inside `region`.
+
+        Args:
+            region: by LIBERO's name, for example "basket_1_contain_region".
+        """
         return bool(self._inner._eval_predicate(["in", name, region]))
 
-    def pose_in_picture(self) -> NDArray[np.float64]:
-        """(nq,) the positions that the last step's picture and `Observation.eef_pos` show; call after `step`.
+    @property
+    def eef_pos(self) -> NDArray[np.float64]:
+        """(3,) metres, world frame: the grip site, as the last `Observation` has it."""
+        return np.array(self._inner._observables["robot0_eef_pos"].obs)
 
-        robosuite's sensors lag two physics steps of 2 ms behind the state: one because they are sampled before the last one, one because
-        MuJoCo integrates after it has computed where things are. Both are undone exactly (but for joint damping).
+    def pose_in_picture(self) -> NDArray[np.float64]:
+        """(nq,) the positions that the last step's picture and `eef_pos` show; call after `step`.
+
+        robosuite's sensors lag two physics steps of 2 ms behind the state: one because they are
+        sampled before the last one, one because MuJoCo integrates after it has computed where
+        things are. Both are undone exactly (but for joint damping).
         """
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
@@ -280,14 +273,21 @@ class Simulator:
         return pose
 
     def view(self, qpos: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-        """The camera's picture (H, W, 3) of positions `qpos` (nq,), without a step; as `Observation.image`. Overwrites the state: reset after.
+        """The camera's picture of positions, without a step. Overwrites the state: reset after it.
+
+        Args:
+            qpos: (nq,) positions of all joints.
+
+        Returns:
+            (H, W, 3), as `Observation.image`.
 
         Raises:
             TutorialError: built with `render=False`.
         """
         if self._camera is None:
             raise TutorialError("This simulator has no camera; build it with render=True.")
-        self.data.qpos[:], self.data.qvel[:] = qpos, 0
+        self.data.qpos[:] = qpos
+        self.data.qvel[:] = 0
         self._inner.sim.forward()
         self._show(True)
         picture: NDArray[np.uint8] = self._camera({})
@@ -309,10 +309,5 @@ class Simulator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

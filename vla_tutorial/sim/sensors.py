@@ -1,0 +1,65 @@
+"""What a simulator senses: the observation, and a camera that can be switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CAMERA = "agentview"
+PICTURE = f"{CAMERA}_image"
+_ARM = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
+SENSORS = (PICTURE, *_ARM)
+"""The fields of `Observation` in order, by robosuite's names."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What LIBERO returns after a control step, at 20 Hz.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB, as MuJoCo renders it: rotated by 180° from what the policy was
+            trained on. Black when the simulator was built with `render=False`.
+        eef_pos: (3,) metres, world frame: the grip site.
+        eef_quat: (4,) x, y, z, w, world frame.
+        gripper_qpos: (2,) metres, the two finger joints.
+        joint_pos: (7,) radians.
+    """
+
+    image: NDArray[np.uint8]
+    eef_pos: NDArray[np.float64]
+    eef_quat: NDArray[np.float64]
+    gripper_qpos: NDArray[np.float64]
+    joint_pos: NDArray[np.float64]
+
+
+class Camera:
+    """robosuite's camera sensor with a switch: a step whose picture is not used renders none.
+
+    Disabling robosuite's observable would stop its clock and shift the moment of later pictures.
+
+    Attributes:
+        on: whether the next picture is rendered; otherwise it is black.
+    """
+
+    def __init__(
+        self, sensor: Any, make_current: Callable[[], None], black: NDArray[np.uint8]
+    ) -> None:
+        """Wrap robosuite's sensor; `black` is the picture (H, W, 3) of a camera that is off."""
+        self.on = False
+        self._sensor = sensor
+        self._make_current = make_current
+        self._black = black
+        self.__modality__ = sensor.__modality__
+
+    def __call__(self, cache: Any) -> Any:
+        """The picture (H, W, 3) uint8, in robosuite's calling convention."""
+        if not self.on:
+            return self._black
+        # Another simulator of this process, or closing it, may have left its own context current:
+        # this one's picture would be black.
+        self._make_current()
+        return self._sensor(cache)
