@@ -18,11 +18,15 @@ from vla_tutorial.episodes import read_sweep
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.plots import sweeps as measure_plots
 from vla_tutorial.ranges import format_numbers, parse_numbers
-from vla_tutorial.report.build import build
-from vla_tutorial.report.comparison import Run, compare, sentence
-from vla_tutorial.report.page import to_html
-from vla_tutorial.report.text import report_text
-from vla_tutorial.stats.rates import rate, wilson
+from vla_tutorial.report import (
+    ConditionRun,
+    build_report,
+    compare_runs,
+    comparison_sentence,
+    report_text,
+)
+from vla_tutorial.report.page import report_html
+from vla_tutorial.stats import rate, wilson
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def call(*arguments):
 
 
 def test_report_counts_what_is_in_the_rows(sweeps):
-    report = build(sweeps[:1])
+    report = build_report(sweeps[:1])
     conditions = {c.condition: c for c in report.sweeps[0].conditions}
     assert [c.rate.episodes for c in conditions.values()] == [200, 200, 168, 8]
     rows = [r for r in sweep_folder.measured() if r["init"] < 20]
@@ -82,7 +86,7 @@ def test_report_counts_what_is_in_the_rows(sweeps):
 
 
 def test_report_compares_with_the_published_run(sweeps):
-    report = build(sweeps)
+    report = build_report(sweeps)
     found = {c.comparison.b: c for c in report.comparisons}
     assert {c.comparison.a for c in report.comparisons} == {"mini · published"}
     assert list(found) == [
@@ -110,21 +114,21 @@ def test_another_policys_condition_is_not_held_against_this_published_run(folder
     alone = sweep_folder.write(
         tmp_path / "alone", sweep_folder.episodes("no_flip"), policy={"name": "other"}
     )
-    report = build([read_sweep(folders / "mini"), read_sweep(alone)])
+    report = build_report([read_sweep(folders / "mini"), read_sweep(alone)])
     assert "alone · no_flip" not in {c.comparison.b for c in report.comparisons}
 
 
 def test_errors_stand_apart(sweeps):
-    condition = build(sweeps[1:2]).sweeps[0].conditions[0]
+    condition = build_report(sweeps[1:2]).sweeps[0].conditions[0]
     assert condition.errors == 2 and condition.rate.episodes == 188
     assert sum(t.errors for t in condition.tasks) == 2
 
 
 def test_only_errors(tmp_path):
     sweep = read_sweep(sweep_folder.write(tmp_path, [error(0, i) for i in range(3)]))
-    report = build([sweep])
+    report = build_report([sweep])
     assert report.sweeps[0].conditions[0].rate is None
-    assert "every episode with every setting as published ended in an error" in to_html(
+    assert "every episode with every setting as published ended in an error" in report_html(
         report, [sweep]
     )
     assert call("report", tmp_path)[0] == 0
@@ -134,22 +138,28 @@ def test_only_errors(tmp_path):
 
 def test_compare_in_words(sweeps):
     mini, again, other = sweeps
-    published = Run(mini, "published", "published")
-    assert "succeeds less often" in sentence(compare(published, Run(mini, "no_flip", "no_flip")))
-    assert "succeeds more often" in sentence(compare(Run(mini, "no_flip", "no_flip"), published))
-    twice = compare(published, Run(again, "published", "again"))
+    published = ConditionRun(mini, "published", "published")
+    assert "succeeds less often" in comparison_sentence(
+        compare_runs(published, ConditionRun(mini, "no_flip", "no_flip"))
+    )
+    assert "succeeds more often" in comparison_sentence(
+        compare_runs(ConditionRun(mini, "no_flip", "no_flip"), published)
+    )
+    twice = compare_runs(published, ConditionRun(again, "published", "again"))
     assert (
-        "a flip rate of" in sentence(twice)
+        "a flip rate of" in comparison_sentence(twice)
         and twice.errors_b == ((0, 3), (2, 10))
         and len(twice.only_in_a) == 10
     )
-    assert "end alike from all 200 starts" in sentence(
-        compare(published, Run(other, "published", "other"))
+    assert "end alike from all 200 starts" in comparison_sentence(
+        compare_runs(published, ConditionRun(other, "published", "other"))
     )
-    unlike = replace(compare(published, Run(again, "published", "again")), repeat=False)
-    assert "do not show a difference" in sentence(
+    unlike = replace(
+        compare_runs(published, ConditionRun(again, "published", "again")), repeat=False
+    )
+    assert "do not show a difference" in comparison_sentence(
         unlike
-    ) and "found with 80 % probability" in sentence(unlike)
+    ) and "found with 80 % probability" in comparison_sentence(unlike)
 
 
 def test_one_sided_flips_are_not_noise(tmp_path):
@@ -159,8 +169,8 @@ def test_one_sided_flips_are_not_noise(tmp_path):
         read_sweep(sweep_folder.write(tmp_path / name, x))
         for name, x in (("a", lines), ("b", worse))
     )
-    assert "not noise alone" in sentence(
-        compare(Run(a, "published", "a"), Run(b, "published", "b"))
+    assert "not noise alone" in comparison_sentence(
+        compare_runs(ConditionRun(a, "published", "a"), ConditionRun(b, "published", "b"))
     )
 
 
@@ -171,31 +181,50 @@ def test_few_pairs_say_that_nothing_could_be_shown(tmp_path):
             tmp_path / "b", [episode(init=i, success=i > 0) for i in range(4)], max_steps=100
         )
     )
-    found = compare(Run(a, "published", "a"), Run(b, "published", "b"))
+    found = compare_runs(ConditionRun(a, "published", "a"), ConditionRun(b, "published", "b"))
     assert found.smallest is None and found.differs == ("max_steps",)
-    assert "no difference, however large, would have been found" in sentence(found)
+    assert "no difference, however large, would have been found" in comparison_sentence(found)
 
 
 def test_compare_refuses_what_cannot_be_compared(sweeps, tmp_path):
-    mini = Run(sweeps[0], "published", "mini")
+    mini = ConditionRun(sweeps[0], "published", "mini")
     goal = read_sweep(
         sweep_folder.write(tmp_path / "goal", [episode(suite="libero_goal")], suite="libero_goal")
     )
     apart = read_sweep(sweep_folder.write(tmp_path / "apart", [episode(init=49)]))
     for run, words in (
-        (Run(goal, "published", "goal"), "same suite"),
+        (ConditionRun(goal, "published", "goal"), "same suite"),
         (mini, "Both sides"),
-        (Run(apart, "published", "x"), "share no"),
+        (ConditionRun(apart, "published", "x"), "share no"),
     ):
         with pytest.raises(TutorialError, match=words):
-            compare(mini, run)
+            compare_runs(mini, run)
+
+
+def test_episodes_that_ask_for_other_objects_are_pairs_of_their_own(tmp_path):
+    lines = [episode(target=name) for name in ("milk_1", "butter_1")]
+    a = read_sweep(sweep_folder.write(tmp_path / "a", [*lines, episode()]))
+    b = read_sweep(sweep_folder.write(tmp_path / "b", [lines[0], lines[1] | {"steps": 99}]))
+    found = compare_runs(ConditionRun(a, "published", "a"), ConditionRun(b, "published", "b"))
+    assert found.paired.pairs == 2 and found.only_in_a == ((0, 0),)
+
+
+def test_many_conditions_have_a_row_each(tmp_path):
+    names = [f"condition_number_{k}" for k in range(9)]
+    lines = [episode(task, condition=name) for name in names for task in range(3)]
+    sweep = read_sweep(sweep_folder.write(tmp_path, lines))
+    written = io.StringIO()
+    Console(width=80, file=written, color_system=None).print(report_text(build_report([sweep]), 80))
+    text = written.getvalue()
+    assert re.search(r"^condition +0 +1 +2 *$", text, re.M)
+    assert all(re.search(rf"^{name}( +1/1){{3}} *$", text, re.M) for name in names)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_terminal_tables_fit(sweeps, width):
     written = io.StringIO()
     Console(width=width, file=written, color_system=None).print(
-        report_text(build(sweeps), width), highlight=False
+        report_text(build_report(sweeps), width), highlight=False
     )
     text = written.getvalue()
     assert max(map(len, text.splitlines())) <= width
@@ -298,7 +327,7 @@ def test_page_is_whole_accessible_and_alone(page_text):
     assert all(a["role"] == "img" and len(a["aria-label"]) > 30 for a in drawings)
     ids = [a["id"] for _, a in page.attributes if "id" in a]
     assert len(ids) == len(set(ids))
-    used = {a["xlink:href"][1:] for tag, a in page.attributes if tag == "use"} | set(
+    used = {a["href"][1:] for tag, a in page.attributes if tag == "use"} | set(
         re.findall(r"url\(#([^)]+)\)", text)
     )
     assert used <= set(ids)
@@ -320,7 +349,7 @@ def test_names_in_the_page_are_escaped(tmp_path):
     sweep = read_sweep(
         sweep_folder.write(tmp_path, lines, policy={"name": "<script>"}, command="a && b")
     )
-    page = to_html(build([sweep]), [sweep])
+    page = report_html(build_report([sweep]), [sweep])
     assert "<script>" not in page and "<b>" not in page
     assert not Page(page).open
 
@@ -331,12 +360,12 @@ def test_instructions_come_from_the_episodes_records(tmp_path):
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"instruction": "pick up the soup"}))
     assert (
-        build([read_sweep(folder)]).sweeps[0].conditions[0].tasks[0].instruction
+        build_report([read_sweep(folder)]).sweeps[0].conditions[0].tasks[0].instruction
         == "pick up the soup"
     )
     record.write_text("{")
-    with pytest.raises(TutorialError, match="no episode's record"):
-        build([read_sweep(folder)])
+    with pytest.raises(TutorialError, match=re.escape(str(record))):
+        build_report([read_sweep(folder)])
 
 
 def test_compare_command(folders):
@@ -367,14 +396,14 @@ def test_compare_command(folders):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["report", "nowhere"], "no folder"),
-        (["report", "mini", "mini"], "named twice"),
-        (["report", "mini", "--json", "--csv"], "three different files"),
-        (["report", "mini", "--out", "."], "name of a file"),
-        (["report", "mini", "--html", "--out", "a/b/c.html"], "name of a file"),
-        (["compare", "mini", "mini"], "Both sides are published"),
-        (["compare", "mini", "again", "--condition-a", "no_flop"], "Did you mean 'no_flip'"),
-        (["compare", "two", "mini"], "Choose one with --condition-a"),
+        (["report", "nowhere"], "nowhere"),
+        (["report", "mini", "again", "mini"], "folder mini"),
+        (["report", "mini", "--json", "--csv"], "--csv"),
+        (["report", "mini", "--out", "."], "Cannot write ."),
+        (["report", "mini", "--html", "--out", "a/b/c.html"], "a/b/c.html"),
+        (["compare", "mini", "mini"], "--condition-b"),
+        (["compare", "mini", "again", "--condition-a", "no_flop"], "'no_flip'"),
+        (["compare", "two", "mini"], "--condition-a"),
         (["report"], "Missing argument"),
     ],
 )
@@ -387,7 +416,9 @@ def test_bad_input_exits_2_in_words(folders, monkeypatch, arguments, words):
 
 def test_folders_of_one_name_are_told_apart(folders, tmp_path):
     other = sweep_folder.write(tmp_path / "mini", sweep_folder.episodes(inits=5))
-    labels = [s.name for s in build([read_sweep(folders / "mini"), read_sweep(other)]).sweeps]
+    labels = [
+        s.name for s in build_report([read_sweep(folders / "mini"), read_sweep(other)]).sweeps
+    ]
     assert labels == [str(folders / "mini"), str(other)]
 
 

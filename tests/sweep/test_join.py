@@ -11,7 +11,7 @@ from sweep_folder import episode, error
 from vla_tutorial.cli import app as cli
 from vla_tutorial.episodes import read_sweep
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.report.build import build
+from vla_tutorial.report import build_report
 from vla_tutorial.sweep.join import join
 from vla_tutorial.sweep.journal import Journal
 from vla_tutorial.sweep.plan import Job
@@ -82,7 +82,7 @@ def test_two_shares_become_one_sweep(tmp_path, shares, run, read_json):
     assert [(e.task, e.init) for e in found.episodes] == [
         (t, i) for t in (0, 1) for i in (0, 1, 2)
     ] and found.notes == ()
-    assert build([found]).sweeps[0].conditions[0].rate.episodes == 6
+    assert build_report([found]).sweeps[0].conditions[0].rate.episodes == 6
     config = read_json(tmp_path / "j/sweep.json")
     assert (config["tasks"], config["inits"], config["conditions"]) == (
         [0, 1],

@@ -6,7 +6,6 @@ import io
 import shlex
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +13,20 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from vla_tutorial.cli.terminal import err, out, tell
 from vla_tutorial.errors import TutorialError
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a sweep.", show_default=False)]
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps.", show_default=False)
+]
+
+FILE_WIDTH = 140
+"""Columns of tables that are written to a file."""
 
 
 def report(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps.", show_default=False)
-    ],
+    folders: Folders,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row a task, as CSV.")] = False,
     as_html: Annotated[
@@ -30,40 +34,36 @@ def report(
     ] = False,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write; by default report.html, or the terminal."),
+        typer.Option("--out", help="File to write. Default: report.html, or the terminal."),
     ] = None,
 ) -> None:
-    """Say what sweeps measured: success by condition and task with intervals, the first close, time, and comparisons by pairs (3 s; a page 6 s).
+    """Report what sweeps measured: success by condition and task, first close, time, comparisons.
+
+    Success has 95 % intervals. It takes 3 s, a page 6 s.
 
     Example: `vla-tutorial report out/mini --html --out report.html`
     """
     if as_json + as_csv + as_html > 1:
-        raise TutorialError(
-            "--json, --csv and --html are three different files. Expected one of them."
-        )
-    _check(out_file)
+        raise TutorialError("--json, --csv and --html were given together. Choose one of them.")
+    _check_writable(out_file)
+    _check_different(folders)
     from vla_tutorial.episodes import read_sweep
-    from vla_tutorial.report.build import build
-    from vla_tutorial.report.tables import to_csv, to_json
+    from vla_tutorial.report import build_report, report_csv, report_json, report_text
 
-    _refuse_twice(folders)
     sweeps = [read_sweep(folder) for folder in folders]
-    found = build(sweeps)
+    found = build_report(sweeps)
     if as_html:
-        from vla_tutorial.report.page import to_html
+        # Not above: it imports matplotlib, which the other formats do not need.
+        from vla_tutorial.report.page import report_html
 
-        _write(out_file or Path("report.html"), to_html(found, sweeps))
-    elif as_json or as_csv:
-        _give(
-            to_json(found, shlex.join(["vla-tutorial", *sys.argv[1:]]))
-            if as_json
-            else to_csv(found),
-            out_file,
-        )
+        _write(out_file or Path("report.html"), report_html(found, sweeps))
+    elif as_json:
+        command = shlex.join(["vla-tutorial", *sys.argv[1:]])
+        _give(report_json(found, command), out_file)
+    elif as_csv:
+        _give(report_csv(found), out_file)
     else:
-        from vla_tutorial.report.text import report_text
-
-        _show(partial(report_text, found), out_file)
+        _show(lambda width: report_text(found, width), out_file)
 
 
 def compare(
@@ -71,61 +71,61 @@ def compare(
     b: Folder,
     condition_a: Annotated[
         str | None,
-        typer.Option(help="Condition of A; by default its only one, or the published one."),
+        typer.Option(help="Condition of A. Default: its only one, or the published one."),
     ] = None,
     condition_b: Annotated[str | None, typer.Option(help="Condition of B, likewise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="File to write; by default the terminal.")
+        Path | None, typer.Option("--out", help="File to write. Default: the terminal.")
     ] = None,
 ) -> None:
-    """Compare B with A on the starts that both ran from, and say in a sentence what that shows and what it could have shown (3 s).
+    """Paired comparison of sweep B with sweep A on their common initial states (3 s).
 
     Example: `vla-tutorial compare out/mini out/mini --condition-b no_flip`
     """
-    _check(out_file)
+    _check_writable(out_file)
     from vla_tutorial.episodes import read_sweep
-    from vla_tutorial.report.comparison import Run, choose
-    from vla_tutorial.report.comparison import compare as compare_runs
-    from vla_tutorial.report.tables import comparison_json
-    from vla_tutorial.report.text import comparison_text
-
-    first, second = read_sweep(a), read_sweep(b)
-    chosen = (
-        choose(first, condition_a, "--condition-a"),
-        choose(second, condition_b, "--condition-b"),
+    from vla_tutorial.report import (
+        ConditionRun,
+        choose_condition,
+        compare_runs,
+        comparison_json,
+        comparison_text,
     )
+
+    first = read_sweep(a)
+    second = read_sweep(b)
+    chosen_a = choose_condition(first, condition_a, "--condition-a")
+    chosen_b = choose_condition(second, condition_b, "--condition-b")
+    label_a, label_b = _labels(a, b, chosen_a, chosen_b)
     found = compare_runs(
-        *(Run(*run) for run in zip((first, second), chosen, _labels(a, b, chosen), strict=True))
+        ConditionRun(first, chosen_a, label_a), ConditionRun(second, chosen_b, label_b)
     )
     if as_json:
         _give(comparison_json(found), out_file)
     else:
-        _show(lambda width: comparison_text(found), out_file)
+        _show(lambda _width: comparison_text(found), out_file)
 
 
-def _labels(a: Path, b: Path, conditions: tuple[str, str]) -> tuple[str, str]:
-    """What tells the two apart: the condition in one folder, the folder under one condition, or both."""
-    names = (
-        (a.resolve().name, b.resolve().name)
-        if a.resolve().name != b.resolve().name
-        else (str(a), str(b))
-    )
+def _labels(a: Path, b: Path, condition_a: str, condition_b: str) -> tuple[str, str]:
+    """What tells the two apart: the conditions of one folder, the folders, or both."""
     if a.resolve() == b.resolve():
-        return conditions
-    return (
-        names
-        if conditions[0] == conditions[1]
-        else (f"{names[0]} · {conditions[0]}", f"{names[1]} · {conditions[1]}")
-    )
+        return condition_a, condition_b
+    names = (a.resolve().name, b.resolve().name)
+    if names[0] == names[1]:
+        names = (str(a), str(b))
+    if condition_a == condition_b:
+        return names
+    return f"{names[0]} · {condition_a}", f"{names[1]} · {condition_b}"
 
 
-def _refuse_twice(folders: list[Path]) -> None:
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise TutorialError("The same folder is named twice. Expected each sweep once.")
+def _check_different(folders: list[Path]) -> None:
+    for number, folder in enumerate(folders):
+        if folder.resolve() in [earlier.resolve() for earlier in folders[:number]]:
+            raise TutorialError(f"The folder {folder} is named twice. Expected each sweep once.")
 
 
-def _check(path: Path | None) -> None:
+def _check_writable(path: Path | None) -> None:
     """Refuse a file that cannot be written before anything is computed."""
     if path and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise TutorialError(
@@ -134,7 +134,7 @@ def _check(path: Path | None) -> None:
 
 
 def _give(text: str, path: Path | None) -> None:
-    """To the file, or plainly to the terminal so that it can be piped."""
+    """Write to the file, or plainly to the terminal so that it can be piped."""
     if path:
         _write(path, text)
     else:
@@ -142,23 +142,18 @@ def _give(text: str, path: Path | None) -> None:
 
 
 def _show(text: Callable[[int], RenderableType], path: Path | None) -> None:
-    """Tables to the terminal, or without colours to the file. `text`: tables for a number of columns."""
+    """Print tables, made for a number of columns, or write them to the file without colours."""
     if path is None:
-        console = Console()
-        console.print(text(console.width), highlight=False)
+        out.print(text(out.width), highlight=False)
         return
     written = io.StringIO()
-    console = Console(width=140, file=written, color_system=None)
-    console.print(text(console.width), highlight=False)
+    console = Console(width=FILE_WIDTH, file=written, color_system=None)
+    console.print(text(FILE_WIDTH), highlight=False)
     _write(path, written.getvalue())
 
 
 def _write(path: Path, text: str) -> None:
-    from vla_tutorial.files import (
-        write_atomically,
-    )  # not above: it imports the simulator's packages, and --help should be quick
+    from vla_tutorial.files import write_atomically
 
     write_atomically(path, text)
-    Console(stderr=True).print(
-        f"Wrote [bold]{escape(str(path))}[/].", highlight=False, soft_wrap=True
-    )
+    tell(err, f"Wrote [bold]{escape(str(path))}[/].")

@@ -1,19 +1,18 @@
-"""What one or several sweeps measured: success by condition and task, when the gripper first closes, time, and comparisons by pairs."""
+"""What sweeps measured: success, first close, time, and paired comparisons."""
 
 from __future__ import annotations
 
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.report.comparison import Comparison, Run, compare
-from vla_tutorial.stats.pairs import holm
-from vla_tutorial.stats.rates import Rate, SuiteMean, rate, suite_mean
+from vla_tutorial.report.comparison import Comparison, ConditionRun, compare_runs
+from vla_tutorial.stats import Rate, SuiteMean, holm, rate, suite_mean
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Closing:
+class FirstClose:
     """When the gripper first closes, in control steps. `never`: episodes in which it does not."""
 
     steps: Spread | None
@@ -48,10 +47,10 @@ class ConditionReport:
     """One condition of one sweep.
 
     Attributes:
-        label: how it is called in tables and figures.
+        label: its name in tables and figures.
         errors: episodes that broke; they count nowhere else.
-        rate: of all episodes, with Wilson's interval: what more episodes of these tasks would give.
-        mean: over tasks, with a task-clustered bootstrap: what other tasks of the kind would give.
+        rate: of all episodes, with Wilson's interval (for more episodes of these tasks).
+        mean: over tasks, with a task-clustered bootstrap (for other tasks of the kind).
         first_close_successes, first_close_failures: when the gripper first closes.
         seconds: wall time an episode.
     """
@@ -62,14 +61,14 @@ class ConditionReport:
     rate: Rate | None
     mean: SuiteMean | None
     tasks: tuple[TaskReport, ...]
-    first_close_successes: Closing
-    first_close_failures: Closing
+    first_close_successes: FirstClose
+    first_close_failures: FirstClose
     seconds: Spread | None
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """One sweep: where it lies, what was run, and each condition."""
+    """One sweep: its folder, what was run, and each condition."""
 
     folder: str
     name: str
@@ -82,7 +81,7 @@ class SweepReport:
 
 @dataclass(frozen=True)
 class Adjusted:
-    """A comparison with the published run, and its p value among all comparisons of the report (Holm)."""
+    """A comparison with the published run, and its p among all of the report (Holm)."""
 
     comparison: Comparison
     holm: float
@@ -96,113 +95,116 @@ class Report:
     comparisons: tuple[Adjusted, ...]
 
 
-def runs(sweeps: Sequence[Sweep]) -> tuple[Run, ...]:
-    """Every condition of every sweep, with a label that tells them apart."""
-    names = _names(sweeps)
-    found = []
-    for sweep, name in zip(sweeps, names, strict=True):
-        for condition in sweep.conditions:
-            label = (
-                condition
-                if len(sweeps) == 1
-                else name
-                if sweep.conditions == (PUBLISHED,)
-                else f"{name} · {condition}"
-            )
-            found.append(Run(sweep, condition, label))
-    return tuple(found)
-
-
-def build(sweeps: Sequence[Sweep]) -> Report:
+def build_report(sweeps: Sequence[Sweep]) -> Report:
     """Everything that the sweeps' folders say."""
-    labelled = runs(sweeps)
-    found = [compare(a, b) for a, b in _against_published(labelled)]
+    runs = label_runs(sweeps)
+    reports = []
+    for sweep, name in zip(sweeps, _names(sweeps), strict=True):
+        own = [run for run in runs if run.sweep is sweep]
+        reports.append(_report_sweep(sweep, name, own))
+    found = [compare_runs(a, b) for a, b in _against_published(runs)]
     adjusted = holm([c.paired.p_value for c in found])
-    return Report(
-        tuple(
-            _sweep(s, name, [r for r in labelled if r.sweep is s])
-            for s, name in zip(sweeps, _names(sweeps), strict=True)
-        ),
-        tuple(Adjusted(c, p) for c, p in zip(found, adjusted, strict=True)),
-    )
+    comparisons = tuple(map(Adjusted, found, adjusted))
+    return Report(tuple(reports), comparisons)
+
+
+def label_runs(sweeps: Sequence[Sweep]) -> tuple[ConditionRun, ...]:
+    """Every condition of every sweep, with a label that tells them apart."""
+    found = []
+    for sweep, name in zip(sweeps, _names(sweeps), strict=True):
+        for condition in sweep.conditions:
+            label = f"{name} · {condition}"
+            if len(sweeps) == 1:
+                label = condition
+            elif sweep.conditions == (PUBLISHED,):
+                label = name
+            found.append(ConditionRun(sweep, condition, label))
+    return tuple(found)
 
 
 def _names(sweeps: Sequence[Sweep]) -> list[str]:
     """Folder names, or whole paths where two have the same name."""
-    times = Counter(s.folder.resolve().name for s in sweeps)
-    return [name if times[name := s.folder.resolve().name] == 1 else str(s.folder) for s in sweeps]
+    names = [sweep.folder.resolve().name for sweep in sweeps]
+    times = Counter(names)
+    pairs = zip(names, sweeps, strict=True)
+    return [str(sweep.folder) if times[name] > 1 else name for name, sweep in pairs]
 
 
-def _against_published(runs: Sequence[Run]) -> Iterable[tuple[Run, Run]]:
-    """(baseline, run): a condition against its own sweep's published run; a published run against the first of the same suite.
-
-    A condition whose sweep has no published run is compared with the first one that only the condition sets apart.
-    """
-    published = [r for r in runs if r.condition == PUBLISHED]
-    for run in runs:
-        mine = [p for p in published if p.sweep is run.sweep and p is not run]
-        others = [p for p in published if p.sweep.suite == run.sweep.suite and p is not run]
-        if run.condition == PUBLISHED:
-            others = [p for p in others if runs.index(p) < runs.index(run)]
-        else:
-            others = [
-                p for p in others if p.sweep.config.get("policy") == run.sweep.config.get("policy")
-            ]
-        baseline = next(iter(mine + others), None)
+def _against_published(
+    runs: Sequence[ConditionRun],
+) -> Iterator[tuple[ConditionRun, ConditionRun]]:
+    """(baseline, run), for each run that has a baseline with common starts."""
+    for number, run in enumerate(runs):
+        baseline = next(_baselines(runs, number), None)
         if baseline and baseline.outcomes().keys() & run.outcomes().keys():
             yield baseline, run
 
 
-def _sweep(sweep: Sweep, name: str, runs: Sequence[Run]) -> SweepReport:
+def _baselines(runs: Sequence[ConditionRun], number: int) -> Iterator[ConditionRun]:
+    """Published runs to compare a run with, the best first.
+
+    A condition is compared with its own sweep's published run, or else with one of the same policy
+    in the same suite. A published run is compared with an earlier one of the same suite.
+    """
+    run = runs[number]
+    published = [r for r in runs if r.condition == PUBLISHED and r is not run]
+    yield from (p for p in published if p.sweep is run.sweep)
+    for other in published:
+        if run.condition == PUBLISHED:
+            fits = runs.index(other) < number
+        else:
+            fits = other.sweep.config.get("policy") == run.sweep.config.get("policy")
+        if fits and other.sweep.suite == run.sweep.suite:
+            yield other
+
+
+def _report_sweep(sweep: Sweep, name: str, runs: Sequence[ConditionRun]) -> SweepReport:
     return SweepReport(
         folder=str(sweep.folder),
         name=name,
         suite=sweep.suite,
-        policy=policy(sweep),
+        policy=_policy(sweep),
         command=str(sweep.config.get("command", "")),
         notes=sweep.notes,
-        conditions=tuple(_condition(run) for run in runs),
+        conditions=tuple(_report_condition(run) for run in runs),
     )
 
 
-def policy(sweep: Sweep) -> str:
+def _policy(sweep: Sweep) -> str:
     """The policy's name, and its checkpoint where it has one."""
     found = sweep.config.get("policy")
     if not isinstance(found, dict):
         return str(found or "unknown policy")
-    checkpoint = found.get("checkpoint")
-    return (
-        f"{found.get('name', 'unknown')} ({checkpoint})"
-        if checkpoint
-        else str(found.get("name", "unknown"))
-    )
+    name = str(found.get("name", "unknown"))
+    if checkpoint := found.get("checkpoint"):
+        return f"{name} ({checkpoint})"
+    return name
 
 
-def _condition(run: Run) -> ConditionReport:
-    episodes = run.sweep.of(run.condition)
-    tasks = tuple(
-        _task(run.sweep, [e for e in episodes if e.task == t])
-        for t in sorted({e.task for e in episodes})
-    )
+def _report_condition(run: ConditionRun) -> ConditionReport:
+    tasks = []
+    for number in sorted({e.task for e in run.episodes}):
+        own = [e for e in run.episodes if e.task == number]
+        tasks.append(_report_task(run.sweep, own))
     counts = {t.task: (t.rate.successes, t.rate.episodes) for t in tasks if t.rate}
+    ended = [e for e in run.episodes if e.success is not None]
     return ConditionReport(
         label=run.label,
         condition=run.condition,
         errors=sum(t.errors for t in tasks),
-        rate=_rate(episodes),
+        rate=_rate(run.episodes),
         mean=suite_mean(counts) if counts else None,
-        tasks=tasks,
-        first_close_successes=_closing([e for e in episodes if e.success is True]),
-        first_close_failures=_closing([e for e in episodes if e.success is False]),
-        seconds=_spread(
-            [e.seconds for e in episodes if e.success is not None and e.seconds is not None]
-        ),
+        tasks=tuple(tasks),
+        first_close_successes=_first_close([e for e in ended if e.success]),
+        first_close_failures=_first_close([e for e in ended if not e.success]),
+        seconds=spread([e.seconds for e in ended]),
     )
 
 
-def _task(sweep: Sweep, episodes: Sequence[Episode]) -> TaskReport:
+def _report_task(sweep: Sweep, episodes: Sequence[Episode]) -> TaskReport:
     errors = sum(e.success is None for e in episodes)
-    return TaskReport(episodes[0].task, _instruction(sweep, episodes), errors, _rate(episodes))
+    instruction = _instruction(sweep, episodes)
+    return TaskReport(episodes[0].task, instruction, errors, _rate(episodes))
 
 
 def _rate(episodes: Sequence[Episode]) -> Rate | None:
@@ -210,26 +212,29 @@ def _rate(episodes: Sequence[Episode]) -> Rate | None:
     return rate(sum(ended), len(ended)) if ended else None
 
 
-def _closing(episodes: Sequence[Episode]) -> Closing:
-    return Closing(
-        _spread([e.first_close for e in episodes if e.first_close is not None]),
-        sum(e.first_close is None for e in episodes),
-    )
+def _first_close(episodes: Sequence[Episode]) -> FirstClose:
+    steps = [e.first_close for e in episodes]
+    return FirstClose(spread(steps), steps.count(None))
 
 
-def _spread(numbers: Sequence[float]) -> Spread | None:
-    return Spread(min(numbers), statistics.median(numbers), max(numbers)) if numbers else None
+def spread(numbers: Sequence[float | None]) -> Spread | None:
+    """Least, median and greatest of the numbers that are known; None where none is."""
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return None
+    return Spread(min(known), statistics.median(known), max(known))
 
 
 def _instruction(sweep: Sweep, episodes: Sequence[Episode]) -> str | None:
-    """What the robot was told, from the records of the first episode that has any."""
-    for path in (sweep.folder / e.folder / "episode.json" for e in episodes if e.folder):
-        if not path.is_file():
+    """What the robot was asked to do, from the record of the first episode that has one."""
+    for episode in episodes:
+        path = sweep.folder / (episode.folder or "") / "episode.json"
+        if not episode.folder or not path.is_file():
             continue
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["instruction"])
         except (ValueError, KeyError) as e:
             raise TutorialError(
-                f"{path} is no episode's record ({e!r}). Copy the sweep's folder again."
+                f"{path} is not an episode's record ({e!r}). Copy the sweep's folder again."
             ) from e
     return None

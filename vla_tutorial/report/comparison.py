@@ -1,4 +1,4 @@
-"""Compare two conditions, or two policies, on the starts that both ran from: one honest sentence, and what it rests on."""
+"""Compare two conditions, or two policies, on the starts that both ran from."""
 
 from __future__ import annotations
 
@@ -20,32 +20,39 @@ from vla_tutorial.report.numbers import (
     size,
     span,
 )
-from vla_tutorial.stats.pairs import Paired, Start, paired
-from vla_tutorial.stats.power import ALPHA, pairs_needed, smallest_paired
+from vla_tutorial.stats import ALPHA, Paired, Start, paired, pairs_needed, smallest_paired
 
 
 @dataclass(frozen=True)
-class Run:
+class ConditionRun:
     """One condition of one sweep.
 
     Attributes:
-        label: how it is called in tables.
+        label: its name in tables.
     """
 
     sweep: Sweep
     condition: str
     label: str
 
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """The condition's episodes, by task and initial state."""
+        return self.sweep.of(self.condition)
+
     def outcomes(self) -> dict[Start, bool]:
-        """Start → success, of the episodes that ended in one or the other."""
-        return {(e.task, e.init): e.success for e in self._episodes() if e.success is not None}
+        """Start → success, of the episodes that ended in success or failure."""
+        return {_start(e): e.success for e in self.episodes if e.success is not None}
 
     def errors(self) -> tuple[Start, ...]:
         """Starts whose episode ended in an error."""
-        return tuple((e.task, e.init) for e in self._episodes() if e.success is None)
+        return tuple(_start(e) for e in self.episodes if e.success is None)
 
-    def _episodes(self) -> tuple[Episode, ...]:
-        return self.sweep.of(self.condition)
+
+def _start(episode: Episode) -> Start:
+    if episode.target is None:
+        return episode.task, episode.init
+    return episode.task, episode.init, episode.target
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,12 @@ class Comparison:
         paired: counts, rates, difference, interval and p value.
         only_in_a, only_in_b: starts that the other did not run (or has not yet).
         errors_a, errors_b: starts left out because that run's episode ended in an error.
-        smallest: smallest difference that these pairs show with 80 % power, if as many pairs as here go the other way; None if none would.
-        needed: pairs with which a difference as measured would be shown with 80 % power; None if there is none, or beyond a million.
+        smallest: smallest difference that these pairs show with 80 % power, if as many pairs as
+            here go the other way; None if none would.
+        needed: pairs that show a difference as measured with 80 % power; None if there is no
+            difference, or beyond a million.
         differs: settings other than the condition that are not the same in both.
-        repeat: the same policy under the same condition and settings, so that what differs is the noise of running twice.
+        repeat: policy, condition and settings are the same, so the noise of running twice is left.
     """
 
     suite: str
@@ -76,9 +85,14 @@ class Comparison:
     differs: tuple[str, ...]
     repeat: bool
 
+    @property
+    def shows_difference(self) -> bool:
+        """Whether the pairs show a difference: exact McNemar at 5 %."""
+        return self.paired.p_value <= ALPHA
 
-def choose(sweep: Sweep, condition: str | None, option: str) -> str:
-    """The condition to compare: the one asked for, else the sweep's only one, else the published one.
+
+def choose_condition(sweep: Sweep, condition: str | None, option: str) -> str:
+    """The condition to compare: the one asked for, else the only one, else the published one.
 
     Raises:
         TutorialError: the sweep has no such condition, or several and none is the published one.
@@ -87,32 +101,28 @@ def choose(sweep: Sweep, condition: str | None, option: str) -> str:
         sweep.of(condition)
         return condition
     if len(sweep.conditions) > 1 and PUBLISHED not in sweep.conditions:
+        names = ", ".join(sweep.conditions)
         raise TutorialError(
-            f"{sweep.folder} has several conditions: {', '.join(sweep.conditions)}. Choose one with {option}."
+            f"{sweep.folder} has several conditions: {names}. Choose one with {option}."
         )
     return sweep.conditions[0]
 
 
-def compare(a: Run, b: Run) -> Comparison:
+def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
     """Compare two runs pair by pair.
 
     Raises:
-        TutorialError: different suites, the same episodes twice, or no start that ended in success or failure in both.
+        TutorialError: the suites differ, both are the same episodes, or no start ended in success
+            or failure in both.
     """
-    if a.sweep.suite != b.sweep.suite:
-        raise TutorialError(
-            f"{a.label} is of suite {a.sweep.suite}, {b.label} of {b.sweep.suite}. Expected the same suite: task 3 of one is another task in "
-            "the other."
-        )
-    if a.condition == b.condition and a.sweep.folder.resolve() == b.sweep.folder.resolve():
-        raise TutorialError(
-            f"Both sides are {a.label}. Name two folders, or two conditions with --condition-a and --condition-b."
-        )
-    first, second = a.outcomes(), b.outcomes()
-    found = paired(first, second)
-    started_a, started_b = first.keys() | set(a.errors()), second.keys() | set(b.errors())
-    gain, loss = sorted((found.only_a / found.pairs, found.only_b / found.pairs), reverse=True)
-    differs = differences(a.sweep.config, b.sweep.config)
+    _check_comparable(a, b)
+    outcomes_a = a.outcomes()
+    outcomes_b = b.outcomes()
+    found = paired(outcomes_a, outcomes_b)
+    started_a = outcomes_a.keys() | set(a.errors())
+    started_b = outcomes_b.keys() | set(b.errors())
+    loss, gain = sorted((found.only_a / found.pairs, found.only_b / found.pairs))
+    differs = differing_settings(a.sweep.config, b.sweep.config)
     return Comparison(
         suite=a.sweep.suite,
         a=a.label,
@@ -129,75 +139,88 @@ def compare(a: Run, b: Run) -> Comparison:
     )
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the settings in two `sweep.json` that decide outcomes and are not the same: ("policy.checkpoint", "versions.mujoco")."""
-    found = [
-        name
-        for key in ("policy", "wiring", "max_steps")
-        for name in _unlike(key, a.get(key), b.get(key))
-    ]
-    versions = [c.get("versions") or {} for c in (a, b)]
-    return tuple(
-        found
-        + [
-            f"versions.{name}"
-            for name in ("mujoco", "torch")
-            if versions[0].get(name) != versions[1].get(name)
-        ]
-    )
+def _check_comparable(a: ConditionRun, b: ConditionRun) -> None:
+    if a.sweep.suite != b.sweep.suite:
+        raise TutorialError(
+            f"{a.label} is of suite {a.sweep.suite}, {b.label} of {b.sweep.suite}. Expected the "
+            "same suite: a task's number means another task in another suite."
+        )
+    if a.condition == b.condition and a.sweep.folder.resolve() == b.sweep.folder.resolve():
+        raise TutorialError(
+            f"Both sides are {a.label}. Name two folders, or two conditions with --condition-a "
+            "and --condition-b."
+        )
+
+
+def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings that decide outcomes and differ between two `sweep.json`.
+
+    Returns:
+        Their names, for example ("policy.checkpoint", "versions.mujoco").
+    """
+    found = []
+    for key in ("policy", "wiring", "max_steps"):
+        found += _unlike(key, a.get(key), b.get(key))
+    versions_a = a.get("versions") or {}
+    versions_b = b.get("versions") or {}
+    for package in ("mujoco", "torch"):
+        found += _unlike(f"versions.{package}", versions_a.get(package), versions_b.get(package))
+    return tuple(found)
 
 
 def _unlike(name: str, a: Any, b: Any) -> list[str]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return [
-            found
-            for key in dict.fromkeys([*a, *b])
-            for found in _unlike(f"{name}.{key}", a.get(key), b.get(key))
-        ]
-    return [] if a == b else [name]
+        found = []
+        for key in dict.fromkeys([*a, *b]):
+            found += _unlike(f"{name}.{key}", a.get(key), b.get(key))
+        return found
+    if a == b:
+        return []
+    return [name]
 
 
-def shows(c: Comparison) -> bool:
-    """Whether the pairs show a difference: exact McNemar at 5 %."""
-    return c.paired.p_value <= ALPHA
-
-
-def sentence(c: Comparison) -> str:
+def comparison_sentence(c: Comparison) -> str:
     """What the comparison says, and no more."""
     p = c.paired
-    rates = f"{counted(p.rate_b)} against {counted(p.rate_a)}, {points(p.difference)} (95 % interval {span(p.interval)}; {p_value(p.p_value)})"
+    rates = (
+        f"{counted(p.rate_b)} against {counted(p.rate_a)}, {points(p.difference)} "
+        f"(95 % interval {span(p.interval)}; {p_value(p.p_value)})"
+    )
     if c.repeat:
-        once = f"Run twice, {p.flips.successes} of {plural(p.pairs, 'start')} end differently: a flip rate of {flip_rate(p)}."
-        return once + (
-            f" That is not noise alone, since {c.b} and {c.a} differ by more than chance: {rates}."
-            if shows(c)
-            else ""
-        )
+        return _repeat_sentence(c, rates)
     if not p.flips.successes:
         return (
-            f"{c.b} and {c.a} end alike from all {plural(p.pairs, 'start')} ({percent(p.rate_a.rate)}), so nothing shows a difference; one "
-            f"of up to {size(p.interval.high)} either way would fit as well."
+            f"{c.b} and {c.a} end alike from all {plural(p.pairs, 'start')} "
+            f"({percent(p.rate_a.rate)}), so nothing shows a difference. One of up to "
+            f"{size(p.interval.high)} either way would fit as well."
         )
-    if shows(c):
-        return f"{c.b} succeeds {'more' if p.difference > 0 else 'less'} often than {c.a} from the same starts: {rates}."
-    return f"{plural(p.pairs, 'pair')} do not show a difference between {c.b} and {c.a}: {rates}. {_unseen(c)}"
+    if c.shows_difference:
+        more = "more" if p.difference > 0 else "less"
+        return f"{c.b} succeeds {more} often than {c.a} from the same starts: {rates}."
+    pairs = plural(p.pairs, "pair")
+    return f"{pairs} do not show a difference between {c.b} and {c.a}: {rates}. {_unseen(c)}"
 
 
-def flip_rate(p: Paired) -> str:
-    """The share of pairs that disagree, with its interval."""
-    return f"{percent(p.flips.rate)} (95 % interval {percents(p.flips.interval)})"
+def _repeat_sentence(c: Comparison, rates: str) -> str:
+    flips = c.paired.flips
+    rate = f"{percent(flips.rate)} (95 % interval {percents(flips.interval)})"
+    starts = plural(c.paired.pairs, "start")
+    once = f"Run twice, {flips.successes} of {starts} end differently: a flip rate of {rate}."
+    if not c.shows_difference:
+        return once
+    return (
+        f"{once} That is not noise alone, since {c.b} and {c.a} differ by more than chance: "
+        f"{rates}."
+    )
 
 
 def _unseen(c: Comparison) -> str:
-    """That no difference shown is not no difference."""
-    could = (
-        "no difference, however large, would have been"
-        if c.smallest is None
-        else f"one of {size(c.smallest)} would have been"
-    )
-    needs = (
-        ""
-        if c.needed is None
-        else f"; to show one as small as measured takes about {about(c.needed)} pairs"
-    )
-    return f"That is not to say that there is none: {could} found with 80 % probability{needs}."
+    """Says that the pairs may be too few to show a difference that exists."""
+    could = "no difference, however large, would have been"
+    if c.smallest is not None:
+        could = f"one of {size(c.smallest)} would have been"
+    needs = ""
+    if c.needed is not None:
+        pairs = about(c.needed)
+        needs = f"; to show one as small as measured takes about {pairs} pairs"
+    return f"There may still be one: {could} found with 80 % probability{needs}."

