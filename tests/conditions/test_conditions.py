@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib import resources
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from vla_tutorial import actions, pixels, prompt
 from vla_tutorial.conditions import (
     BOUNDARIES,
     CATALOGUE,
+    Boundary,
     apply,
     camera,
     changed_settings,
     families,
-    find,
+    find_condition,
     light,
     noise,
     nudge,
@@ -77,7 +79,7 @@ def test_the_catalogue_is_what_this_file_expects():
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_changes_what_it_should_and_nothing_else(name):
-    changed = changed_settings(find(name), WIRING, SCENE)
+    changed = changed_settings(find_condition(name), WIRING, SCENE)
     assert {k: after for k, (_, after) in changed.items()} == EXPECTED[name]
 
 
@@ -94,6 +96,10 @@ def test_levels_stand_in_the_name():
         assert [c.name for c in families("shift")[family]] == [
             f"{family}_{c.level}" for c in families("shift")[family]
         ]
+
+
+def test_every_boundary_is_said_in_words_and_in_order():
+    assert list(BOUNDARIES) == list(get_args(Boundary))
 
 
 # Together
@@ -135,17 +141,14 @@ def test_contradictions_name_both(first, second, setting):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("noflip", "Did you mean 'no_flip'"),
-        ("camera_400", "camera_400 is out of range: expected -90 … 90 degrees"),
-        ("camera_-91", "expected -90 … 90 degrees"),
-        ("light_201", "expected 0 … 200 per cent"),
-        ("noise_129", "expected 0 … 128 grey levels"),
-        ("nudge_0", "expected 1 …"),
-        ("paraphrase_9", "expected 1 … 8"),
-        (
-            "camera_12",
-            r"only camera_5, camera_10, camera_15, camera_30\. .*conditions\.camera\(12\)",
-        ),
+        ("noflip", "'noflip'.*'no_flip'"),
+        ("camera_400", "camera_400.*-90 … 90"),
+        ("camera_-91", "camera_-91.*-90 … 90"),
+        ("light_201", "light_201.*0 … 200"),
+        ("noise_129", "noise_129.*0 … 128"),
+        ("nudge_0", "nudge_0.*1 …"),
+        ("paraphrase_9", "9.*1 … 8"),
+        ("camera_12", r"camera_5, camera_10, camera_15, camera_30.*conditions\.camera\(12\)"),
     ],
 )
 def test_what_there_is_not_is_said(name, words):
@@ -158,7 +161,7 @@ def test_what_there_is_not_is_said(name, words):
     [(camera, 91), (light, -1), (noise, 200), (nudge, 0), (paraphrase, 0), (camera, float("nan"))],
 )
 def test_factories_check_the_level(factory, level):
-    with pytest.raises(TutorialError, match="expected"):
+    with pytest.raises(TutorialError, match=str(level)):
         factory(level)
 
 
@@ -203,7 +206,7 @@ def test_no_jpeg_is_nearly_invisible(image):
 
 
 class _Counting:
-    """A simulator whose picture at control step k is all k."""
+    """A simulator whose picture at control step k is all 20 k."""
 
     def __init__(self):
         self.task, self.k = SimpleNamespace(instruction="do it"), 0
@@ -217,7 +220,7 @@ class _Counting:
             np.zeros(7),
         )
 
-    def reset(self, init, settle_steps, perturbation):
+    def start(self, scene, settle_steps):
         return self._look()
 
     def step(self, action):
@@ -324,9 +327,7 @@ def test_the_chapters_example_is_the_first_of_task_0():
     "place", [("libero_10", 0), ("libero_object_task", 0), ("libero_object", 10)]
 )
 def test_no_paraphrase_is_made_up(place):
-    with pytest.raises(
-        TutorialError, match=f"No paraphrases were written for {place[0]} task {place[1]}"
-    ):
+    with pytest.raises(TutorialError, match=f"{place[0]} task {place[1]}"):
         apply(["paraphrase_1"], WIRING, Scene(*place, 0))
 
 

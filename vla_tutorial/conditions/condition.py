@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
@@ -13,25 +13,22 @@ from vla_tutorial.wiring import Wiring
 Boundary = Literal["pixels", "prompt", "motion", "simulator", "shift", "language", "chance"]
 """What a condition touches; `BOUNDARIES` says each in words."""
 
-BOUNDARIES: dict[Boundary, str] = dict(
-    zip(
-        get_args(Boundary),
-        (
-            "From observation to pixels: what happens to the picture before a policy sees it.",
-            "From instruction to prompt: the same sentence in another wrapping.",
-            "From tokens to motion: what the policy's numbers mean to the arm.",
-            "The simulator's protocol and version.",
-            "Distribution shift: the wiring is right and the scene is not what the policy was trained on.",
-            "Language: the wiring is right and the instruction is another sentence.",
-            "Chance: the same episode with physics that differ a little.",
-        ),
-        strict=True,
-    )
-)
-"""Every boundary, in the order of the catalogue: four that code can get wrong, then three kinds of trouble with the script right."""
+BOUNDARIES: dict[Boundary, str] = {
+    "pixels": "From observation to pixels: what happens to the picture before a policy sees it.",
+    "prompt": "From instruction to prompt: the same sentence in another wrapping.",
+    "motion": "From tokens to motion: what the policy's numbers mean to the arm.",
+    "simulator": "The simulator's protocol and version.",
+    "shift": "Distribution shift: the wiring is right and the scene is not what the policy was "
+    "trained on.",
+    "language": "Language: the wiring is right and the instruction is another sentence.",
+    "chance": "Chance: the same episode with physics that differ a little.",
+}
+"""Every boundary, in the order of the catalogue.
+
+Code can get the first four wrong. The last three cause trouble although the script is right.
+"""
 
 Change = Callable[[Wiring, Scene], tuple[Wiring, Scene]]
-
 
 PUBLISHED = "published"
 """The name that stands for no condition at all."""
@@ -49,7 +46,7 @@ class Condition:
         level: how strong it is, in `unit`, where there are several strengths.
         unit: the unit of `level`, as it is written behind a number.
         claims: what section 2.4 says of it, in our words; "" where it says nothing.
-        seen_in: addresses of reports of real code that went wrong so.
+        seen_in: addresses of reports of real code with this fault.
         clip: whether the player has recorded episodes of it.
     """
 
@@ -70,13 +67,27 @@ class Condition:
 
 
 def wiring_change(**changes: Any) -> Change:
-    """Settings of the wiring, replaced."""
-    return lambda wiring, scene: (replace(wiring, **changes), scene)
+    """Replace settings of the wiring."""
+
+    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+        return replace(wiring, **changes), scene
+
+    return change
+
+
+def scene_change(**changes: Any) -> Change:
+    """Replace settings of the scene."""
+
+    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+        return wiring, replace(scene, **changes)
+
+    return change
 
 
 def perturbation_change(**changes: Any) -> Change:
-    """Settings of the scene's perturbation, replaced."""
-    return lambda wiring, scene: (
-        wiring,
-        replace(scene, perturbation=replace(scene.perturbation, **changes)),
-    )
+    """Replace settings of the scene's perturbation."""
+
+    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+        return wiring, replace(scene, perturbation=replace(scene.perturbation, **changes))
+
+    return change

@@ -1,4 +1,7 @@
-"""Faults of the code around a policy: the chapter's three silent failures and their relatives, boundary by boundary."""
+"""Faults of the code around a policy: the chapter's three silent failures and their relatives.
+
+They stand boundary by boundary.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ PIXELS = (
         "pixels",
         "The picture stays as MuJoCo renders it: upside down and mirrored.",
         wiring_change(orientation="raw"),
-        claims="Success on task 0 falls from about 90 % to single digits; the picture's mean looks normal while the arm misses the can.",
+        claims="Success on task 0 falls from about 90 % to single digits; the picture's mean looks "
+        "normal while the arm misses the can.",
         seen_in=(f"{_GITHUB}strands-labs/robots/pull/172",),
     ),
     Condition(
         "flip_only",
         "pixels",
-        "The chapter's [::-1] alone: upright, but a mirror image of the training pictures, which were turned by 180°.",
+        "The chapter's [::-1] alone: upright, but a mirror image of the training pictures, which "
+        "were turned by 180°.",
         wiring_change(orientation="flip_vertical"),
         claims="Reversing the rows is the right thing to do.",
         seen_in=(f"{_GITHUB}openvla/openvla/issues/295", f"{_GITHUB}huggingface/lerobot/pull/3882"),
@@ -27,26 +32,30 @@ PIXELS = (
     Condition(
         "no_center_crop",
         "pixels",
-        "The whole picture instead of its middle 90 %: everything is 5 % smaller and nearer to the middle than in training.",
+        "The whole picture instead of its middle 90 %: everything is 5 % smaller and nearer to the "
+        "middle than in training.",
         wiring_change(center_crop=False),
     ),
     Condition(
         "no_jpeg",
         "pixels",
-        "The picture never was a JPEG, as the training pictures were; hardly anything that an eye could see.",
+        "The picture never was a JPEG, as the training pictures were; hardly anything that an eye "
+        "could see.",
         wiring_change(jpeg=False),
     ),
     Condition(
         "bgr",
         "pixels",
-        "Red and blue change places, as when OpenCV reads or writes the picture: shapes are right, a red can is blue.",
+        "Red and blue change places, as when OpenCV reads or writes the picture: shapes are right, "
+        "a red can is blue.",
         wiring_change(colour_order="bgr"),
         seen_in=(f"{_GITHUB}XPolicyLab/XPolicyLab/pull/53",),
     ),
     Condition(
         "stale_frame",
         "pixels",
-        "The policy sees the picture of one control step (50 ms) ago, while the arm has moved on by up to 13 mm.",
+        "The policy sees the picture of one control step (50 ms) ago, while the arm has moved on "
+        "by up to 13 mm.",
         wiring_change(frame_delay=1),
         seen_in=(f"{_GITHUB}Positronic-Robotics/positronic/issues/421",),
     ),
@@ -56,21 +65,25 @@ PROMPT = (
     Condition(
         "wrong_prompt",
         "prompt",
-        "A sentence with the same meaning instead of the In:/Out: scaffold that the policy was trained with.",
+        "A sentence with the same meaning instead of the In:/Out: scaffold that the policy was "
+        "trained with.",
         wiring_change(prompt_template="What action should the robot take? {instruction}"),
-        claims="Tokens drift to the middle of their range, so that commands hover near zero or cluster at the ends, whatever the scene.",
+        claims="Tokens drift to the middle of their range, so that commands hover near zero or "
+        "cluster at the ends, whatever the scene.",
     ),
     Condition(
         "no_empty_token",
         "prompt",
-        "The prompt ends without token 29871, Llama's lone space, which ended every prompt in training.",
+        "The prompt ends without token 29871, Llama's lone space, which ended every prompt in "
+        "training.",
         wiring_change(empty_token=False),
         seen_in=(f"{_GITHUB}openvla/openvla/issues/104",),
     ),
     Condition(
         "upper_case",
         "prompt",
-        "The instruction in capital letters: other tokens for the same words, where the protocol writes everything small.",
+        "The instruction in capital letters: other tokens for the same words, where the protocol "
+        "writes everything small.",
         wiring_change(letter_case="upper"),
     ),
     Condition(
@@ -85,9 +98,11 @@ MOTION = (
     Condition(
         "wrong_unnorm_key",
         "motion",
-        "Bins are turned into motion with Bridge's statistics (metres), so LIBERO's arm hardly moves; rotation and gripper look normal.",
+        "Bins are turned into motion with Bridge's statistics (metres), so LIBERO's arm hardly "
+        "moves; rotation and gripper look normal.",
         wiring_change(unnorm_key="bridge_orig", embedded_statistics=True),
-        claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm slams towards its joint limits.",
+        claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm "
+        "slams towards its joint limits.",
         seen_in=(
             f"{_GITHUB}openvla/openvla/issues/118",
             f"{_GITHUB}allenai/vla-evaluation-harness/pull/3",
@@ -96,7 +111,8 @@ MOTION = (
     Condition(
         "wrong_suite_key",
         "motion",
-        "libero_spatial's statistics, same robot: x 21 % too large, y 11 % too small and shifted to one side, rotations 34–44 % too large.",
+        "libero_spatial's statistics, same robot: x 21 % too large, y 11 % too small and shifted "
+        "to one side, rotations 34–44 % too large.",
         wiring_change(unnorm_key="libero_spatial", embedded_statistics=True),
         seen_in=(f"{_GITHUB}openvla/openvla/issues/225", f"{_GITHUB}openvla/openvla/issues/203"),
     ),
@@ -110,21 +126,25 @@ MOTION = (
     Condition(
         "gripper_not_binarised",
         "motion",
-        "The gripper's number keeps its size. Nothing changes: LIBERO's gripper looks at the sign alone, another robot's may not.",
+        "The gripper's number keeps its size. Nothing changes: LIBERO's gripper looks at the sign "
+        "alone, another robot's may not.",
         wiring_change(gripper="continuous"),
     ),
     Condition(
         "gripper_not_rescaled",
         "motion",
-        "The gripper's 0 … 1 is turned round but never stretched to −1 … 1: open still opens, close has no sign and leaves the fingers alone.",
+        "The gripper's 0 … 1 is turned round but never stretched to −1 … 1: open still opens, "
+        "close has no sign and leaves the fingers alone.",
         wiring_change(gripper="unscaled"),
     ),
     Condition(
         "actions_too_large",
         "motion",
-        "Synthetic: every translation times four, clipped by LIBERO's controller. What the chapter expects of a wrong key; no key here does it.",
+        "Synthetic: every translation times four, clipped by LIBERO's controller. What the chapter "
+        "expects of a wrong key; no key here does it.",
         wiring_change(translation_gain=4.0),
-        claims="What a wrong unnorm_key does: motion too large by a factor of 3 to 5, |dx| above 0.1 m a step.",
+        claims="What a wrong unnorm_key does: motion too large by a factor of 3 to 5, |dx| above "
+        "0.1 m a step.",
     ),
 )
 
@@ -139,7 +159,8 @@ SIMULATOR = (
     Condition(
         "mujoco_drift",
         "simulator",
-        "Textures tagged sRGB (the floor, some labels) are darker, as MuJoCo draws them from 3.3.3 on; physics stay.",
+        "Textures tagged sRGB (the floor, some labels) are darker, as MuJoCo draws them from 3.3.3 "
+        "on; physics stay.",
         perturbation_change(srgb_textures=True),
         seen_in=(
             f"{_GITHUB}openvla/openvla/issues/282",

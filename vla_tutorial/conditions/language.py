@@ -8,22 +8,21 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from vla_tutorial.conditions.condition import Change, Condition
+from vla_tutorial.conditions.condition import Condition, scene_change
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
 UNRELATED = "turn on the stove"
-"""An instruction of libero_goal, for which none of libero_object's scenes has the thing."""
+"""An instruction of libero_goal: none of libero_object's scenes has a stove."""
+
+_FIRST_CLAIM = "“Put the soup can in the bin” costs 10 to 30 percentage points on task 0."
 
 
 @cache
 def _data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        resources.files("vla_tutorial")
-        .joinpath("data/paraphrases.json")
-        .read_text(encoding="utf-8")
-    )
+    file = resources.files("vla_tutorial").joinpath("data/paraphrases.json")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
@@ -38,10 +37,12 @@ def paraphrases(suite: str, task: int) -> tuple[str, ...]:
     Raises:
         TutorialError: none were written for this task.
     """
-    suites, tasks = _data()["suites"], _data()["tasks"]
+    suites = _data()["suites"]
+    tasks = _data()["tasks"]
     if suite not in suites or not 0 <= task < len(tasks):
         raise TutorialError(
-            f"No paraphrases were written for {suite} task {task}; expected tasks 0 … {len(tasks) - 1} of {', '.join(suites)}."
+            f"No paraphrases were written for {suite} task {task}; "
+            f"expected tasks 0 … {len(tasks) - 1} of {', '.join(suites)}."
         )
     return tuple(tasks[task]["paraphrases"])
 
@@ -55,26 +56,19 @@ def paraphrase(number: int) -> Condition:
     count = len(kinds())
     if number not in range(1, count + 1):
         raise TutorialError(f"There is no paraphrase {number}; expected 1 … {count}.")
+
+    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+        sentence = paraphrases(scene.suite, scene.task)[number - 1]
+        return wiring, replace(scene, instruction=sentence)
+
     return Condition(
         f"paraphrase_{number}",
         "language",
         f"The instruction in other words: {kinds()[number - 1]}.",
-        lambda wiring, scene: (
-            wiring,
-            replace(scene, instruction=paraphrases(scene.suite, scene.task)[number - 1]),
-        ),
-        claims="“Put the soup can in the bin” costs 10 to 30 percentage points on task 0."
-        if number == 1
-        else "",
+        change,
+        claims=_FIRST_CLAIM if number == 1 else "",
         clip=number == 1,
     )
-
-
-def _saying(sentence: str) -> Change:
-    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
-        return wiring, replace(scene, instruction=sentence)
-
-    return change
 
 
 LANGUAGE = (
@@ -82,14 +76,15 @@ LANGUAGE = (
     Condition(
         "unrelated_instruction",
         "language",
-        f"“{UNRELATED}” where there is no stove. A policy that does the usual task all the same does not listen.",
-        _saying(UNRELATED),
+        f"“{UNRELATED}” where there is no stove. A policy that does the usual task all the same "
+        "does not listen.",
+        scene_change(instruction=UNRELATED),
     ),
     Condition(
         "no_instruction",
         "language",
         "The scaffold with nothing in it: what the policy does from the picture alone.",
-        _saying(""),
+        scene_change(instruction=""),
         clip=False,
     ),
 )

@@ -1,4 +1,7 @@
-"""Trouble with the script right: distribution shift with levels, and chance. Each factory makes a condition of any level and checks it."""
+"""Trouble although the script is right: distribution shift with levels, and chance.
+
+Each factory makes a condition of any level and checks the level.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,14 @@ from vla_tutorial.errors import TutorialError
 
 _SHARPLY = "Success on task 0 falls sharply."
 
-CAMERA_LEVELS, LIGHT_LEVELS, NOISE_LEVELS = (5, 10, 15, 30), (75, 50, 25), (5, 10, 20)
-"""Degrees, per cent of the published light (100 is the published protocol itself), grey levels."""
+CAMERA_LEVELS = (5, 10, 15, 30)
+"""Degrees."""
+
+LIGHT_LEVELS = (75, 50, 25)
+"""Per cent of the published light; 100 is the published protocol itself."""
+
+NOISE_LEVELS = (5, 10, 20)
+"""Grey levels."""
 
 CLIPS = ("camera_15", "light_50", "noise_10")
 """The level of each shift that the player shows."""
@@ -20,7 +29,8 @@ def camera(degrees: float) -> Condition:
     return Condition(
         name,
         "shift",
-        "The camera is walked around the scene by this angle, counterclockwise from above, and looks at the same point from as far.",
+        "The camera is walked around the scene by this angle, counterclockwise from above, and "
+        "looks at the same point from as far.",
         perturbation_change(camera_degrees=_checked(name, degrees, -90, 90, "degrees")),
         level=degrees,
         unit="°",
@@ -50,7 +60,8 @@ def noise(sigma: float) -> Condition:
     return Condition(
         name,
         "shift",
-        "The camera's every pixel carries Gaussian noise of this standard deviation, drawn anew each step.",
+        "The camera's every pixel carries Gaussian noise of this standard deviation, drawn anew "
+        "each step.",
         perturbation_change(camera_noise=_checked(name, sigma, 0, 128, "grey levels")),
         level=sigma,
         unit=" grey levels",
@@ -67,21 +78,23 @@ def friction(name: str, percent: float) -> Condition:
         perturbation_change(friction=_checked(name, percent, 10, 1000, "per cent") / 100),
         level=percent,
         unit=" %",
-        claims="MuJoCo samples friction in each rollout, and that is part of why one episode in ten fails.",
+        claims="MuJoCo samples friction in each rollout, and that is part of why one episode in "
+        "ten fails.",
         clip=False,
     )
 
 
 def nudge(number: int) -> Condition:
     """The arm's start turned a little; each number is another draw."""
+    name = f"nudge_{number}"
     return Condition(
-        f"nudge_{number}",
+        name,
         "chance",
-        "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states differ by.",
-        perturbation_change(
-            joint_noise_seed=int(_checked(f"nudge_{number}", number, 1, 2**31, "as a number"))
-        ),
-        claims="Episodes fail by chance, through contact angle and placement, with the script and the policy right.",
+        "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states "
+        "differ by.",
+        perturbation_change(joint_noise_seed=int(_checked(name, number, 1, 2**31, "as a number"))),
+        claims="Episodes fail by chance, through contact angle and placement, with the script and "
+        "the policy right.",
         clip=False,
     )
 
@@ -99,7 +112,8 @@ SHIFTS = (
     Condition(
         "second_can",
         "shift",
-        "A second instance of the thing that is asked for stands among the others. It is drawn, not simulated: fingers go through it.",
+        "A second instance of the thing that is asked for stands among the others. It is drawn, "
+        "not simulated: fingers go through it.",
         perturbation_change(second_can=True),
         claims=f"A second can of soup in the scene: {_SHARPLY.lower()}",
     ),

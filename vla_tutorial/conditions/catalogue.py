@@ -1,0 +1,96 @@
+"""All named conditions, and what applying some of them means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vla_tutorial.conditions.condition import Boundary, Condition
+from vla_tutorial.conditions.faults import FAULTS
+from vla_tutorial.conditions.language import LANGUAGE, paraphrase
+from vla_tutorial.conditions.shifts import CHANCE, SHIFTS, camera, light, noise, nudge
+from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.scene import Scene
+from vla_tutorial.wiring import Wiring
+
+CATALOGUE: dict[str, Condition] = {c.name: c for c in (*FAULTS, *SHIFTS, *LANGUAGE, *CHANCE)}
+"""Every condition by name, boundary by boundary, in the order of the chapter."""
+
+_FACTORIES: dict[str, Callable[[int], Condition]] = {
+    factory.__name__: factory for factory in (camera, light, noise, nudge, paraphrase)
+}
+
+
+def find_condition(name: str) -> Condition:
+    """The condition called `name`.
+
+    Raises:
+        TutorialError: the name is unknown, its level is out of range, or the catalogue does not
+            hold this level.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    family, _, level = name.rpartition("_")
+    if family in _FACTORIES and level.lstrip("-").isdecimal():
+        # The factory raises where the level is out of range.
+        _FACTORIES[family](int(level))
+        levels = ", ".join(c.name for c in families()[family])
+        raise TutorialError(
+            f"The catalogue has no {name}, only {levels}. "
+            f"In Python, `apply` takes `conditions.{family}({level})` as well."
+        )
+    raise unknown("condition", name, CATALOGUE)
+
+
+def families(boundary: Boundary | None = None) -> dict[str, list[Condition]]:
+    """Family → its conditions, which differ in level or number only.
+
+    Args:
+        boundary: only the families of this boundary; None for all.
+    """
+    found: dict[str, list[Condition]] = {}
+    for condition in CATALOGUE.values():
+        if boundary in (None, condition.boundary):
+            found.setdefault(condition.family, []).append(condition)
+    return found
+
+
+def _settings(wiring: Wiring, scene: Scene) -> dict[str, object]:
+    flat = {**vars(wiring), **vars(scene), **vars(scene.perturbation)}
+    del flat["perturbation"]
+    return flat
+
+
+def changed_settings(
+    condition: Condition, wiring: Wiring, scene: Scene
+) -> dict[str, tuple[object, object]]:
+    """What a condition changes: setting → (before, after)."""
+    before = _settings(wiring, scene)
+    after = _settings(*condition.change(wiring, scene))
+    return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+
+
+def apply(
+    conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene
+) -> tuple[Wiring, Scene]:
+    """Apply conditions one after the other.
+
+    Args:
+        conditions: names from the catalogue, or conditions of another level, such as `camera(12)`.
+
+    Raises:
+        TutorialError: a name is unknown or given twice, or two conditions change the same setting.
+    """
+    changed_by: dict[str, str] = {}
+    result = (wiring, scene)
+    for item in conditions:
+        condition = find_condition(item) if isinstance(item, str) else item
+        # Compared with the given pair: a condition that is named twice must be found too.
+        for setting in changed_settings(condition, wiring, scene):
+            if setting in changed_by:
+                raise TutorialError(
+                    f"Conditions {changed_by[setting]!r} and {condition.name!r} both change "
+                    f"{setting}; choose one of them."
+                )
+            changed_by[setting] = condition.name
+        result = condition.change(*result)
+    return result
