@@ -27,7 +27,7 @@ from vla_tutorial.training.results import layout
 from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, decode, embedded_statistics, to_libero
 from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
-from vla_tutorial.player.clips import read
+from vla_tutorial.player.clips import read_clip_script
 from vla_tutorial.policies import load_policy
 from vla_tutorial.provenance import versions
 from vla_tutorial.record import record_episode
@@ -197,7 +197,7 @@ def gripper_bins(_: argparse.Namespace) -> dict:
     """Where the gripper's bin lies in the recorded clips of `mini` that chatter: at the threshold of 0.5, or jumping across it."""
     threshold, steps, near, changes, clips = int(np.searchsorted(BIN_CENTERS, 0.5)), 0, 0, 0, 0
     for path in sorted(CLIPS.glob("*/*/episode.js")):
-        series = read(path)["series"]
+        series = read_clip_script(path)["series"]
         bins = 255 - np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)[
             :, 6
         ].astype(int)

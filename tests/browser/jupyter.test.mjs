@@ -10,7 +10,7 @@ import { ROOT, browser, ready } from "./site.mjs";
 const TOKEN = "only-for-this-test", PORT = 8917;
 const cell = (source) => ({ cell_type: "code", id: "one", metadata: {}, execution_count: null, outputs: [], source });
 const NOTEBOOK = {
-  cells: [cell('from vla_tutorial.player.view import Player\nPlayer(clips="' + join(ROOT, "book", "clips") + '", right=())')],
+  cells: [cell('from vla_tutorial.player import Player\nPlayer(clips="' + join(ROOT, "book", "clips") + '", right=())')],
   metadata: { kernelspec: { name: "python3", display_name: "Python 3" } }, nbformat: 4, nbformat_minor: 5,
 };
 let lab, folder, chromium;

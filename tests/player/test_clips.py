@@ -1,5 +1,3 @@
-from vla_tutorial.spec import PUBLISHED_WIRING
-
 """Clips: what is planned, what a folder holds, what is kept and what is made again. Episodes are real LIBERO, four steps long."""
 
 import json
@@ -14,12 +12,28 @@ from typer.testing import CliRunner
 
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.player.clip_recorder import ClipRecorder, record_all
-from vla_tutorial.player.clips import FILES, PAIRS, Clip, index, plan, read, script, write_index
+from vla_tutorial.log import log_of
+from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
+from vla_tutorial.player.clips import (
+    FILES,
+    PAIRS,
+    clip_index,
+    clip_key,
+    plan_clips,
+    read_clip_script,
+    write_clip_index,
+    write_clip_script,
+)
 from vla_tutorial.player.episode_data import caption, episode_data, series
+from vla_tutorial.policies import load_policy
 from vla_tutorial.provenance import weights_hash
+from vla_tutorial.spec import EpisodeSpec
 
-WIRING = replace(PUBLISHED_WIRING, max_steps=4)
+BOOK = Path(__file__).parents[2] / "book" / "clips"
+
+
+def clip(*conditions, max_steps=4):
+    return EpisodeSpec(conditions=conditions, max_steps=max_steps)
 
 
 class Constant:
@@ -40,20 +54,16 @@ class Constant:
 @pytest.fixture(scope="module")
 def made(simulator, tmp_path_factory):
     out = tmp_path_factory.mktemp("clips")
-    studio = _studio(simulator, out)
-    for clip in (Clip(0, 0), Clip(0, 0, ("no_flip",)), Clip(0, 0, ("no_flip", "wrong_prompt"))):
-        studio.record(clip)
-    write_index(out)
+    recorder = _recorder(simulator, out)
+    for names in ((), ("no_flip",), ("no_flip", "wrong_prompt")):
+        recorder.record(clip(*names))
+    write_clip_index(out)
     return out
 
 
-def _studio(simulator, out, policy=None):
-    studio = ClipRecorder(policy or Constant(), out, WIRING)
-    studio._built = (
-        ("libero_object", 0, 256),
-        simulator,
-    )  # the session's, which nobody here may close
-    return studio
+def _recorder(simulator, out, policy=None):
+    # The session's simulator, so that the recorder must not be closed here.
+    return ClipRecorder(policy or Constant(), out, lambda suite, task, camera_size: simulator)
 
 
 @pytest.fixture
@@ -63,24 +73,26 @@ def copy(made, tmp_path):
 
 def test_plan_holds_what_wants_a_clip_and_no_contradiction():
     shown = [c.name for c in CATALOGUE.values() if c.clip]
-    clips = plan([0, 3, 0], also=[*PAIRS, ("flip_only", "no_flip"), ("wrong_prompt", "no_flip")])
-    names = [clip.conditions for clip in clips if clip.task == 3]
+    clips = plan_clips(
+        [0, 3, 0], also=[*PAIRS, ("flip_only", "no_flip"), ("wrong_prompt", "no_flip")]
+    )
+    names = [c.conditions for c in clips if c.task == 3]
     assert names == [(), *((name,) for name in shown), *PAIRS]
     assert len(clips) == 2 * len(names)
     assert {c.boundary for c in CATALOGUE.values() if c.clip} == BOUNDARIES.keys() - {"chance"}
-    assert clips[0].key == "0_0/published"
-    assert clips[len(shown) + 1].key == "0_0/no_flip+wrong_prompt"
+    assert clip_key(clips[0]) == "0_0/published"
+    assert clip_key(clips[len(shown) + 1]) == "0_0/no_flip+wrong_prompt"
 
 
 def test_the_book_s_clips_leave_a_site_that_can_be_carried():
     """They are most of the site, which is to stay under 60 MB."""
-    assert (
-        sum(
-            path.stat().st_size
-            for path in (Path(__file__).parents[2] / "book" / "clips").rglob("*")
-        )
-        < 45e6
-    )
+    assert sum(path.stat().st_size for path in BOOK.rglob("*")) < 45e6
+
+
+def test_the_book_s_clips_are_current_and_their_index_is_what_the_code_writes():
+    recorder = ClipRecorder(load_policy("mini"), BOOK)
+    assert all(recorder.is_current(clip) for clip in plan_clips((0, 3, 7)))
+    assert read_clip_script(BOOK / "manifest.js") == clip_index(BOOK)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,7 @@ def test_the_book_s_clips_leave_a_site_that_can_be_carried():
 )
 def test_plan_refuses_what_does_not_exist(tasks, init, also):
     with pytest.raises(TutorialError):
-        plan(tasks, init, also)
+        plan_clips(tasks, init, also)
 
 
 def test_folder_is_small_and_complete(made):
@@ -97,7 +109,7 @@ def test_folder_is_small_and_complete(made):
     assert Image.open(folder / "poster.webp").size == (224, 224)
     assert Image.open(folder / "end.webp").size == (256, 256)
     assert not list(made.glob(".part*"))
-    data = read(folder / "episode.js")
+    data = read_clip_script(folder / "episode.js")
     assert (data["task"], data["init"], data["steps"], data["success"], data["first_close"]) == (
         0,
         0,
@@ -116,7 +128,7 @@ def test_folder_is_small_and_complete(made):
 
 
 def test_index_tells_conditions_and_outcomes(made):
-    found = read(made / "manifest.js")
+    found = read_clip_script(made / "manifest.js")
     assert [c["name"] for c in found["conditions"]] == ["no_flip", "wrong_prompt"], (
         "those that a clip shows, in the catalogue's order"
     )
@@ -133,15 +145,15 @@ def test_index_tells_conditions_and_outcomes(made):
 
 def test_clips_of_forgotten_conditions_are_not_listed(copy):
     path = copy / "0_0" / "no_flip" / "episode.js"
-    path.write_text(script("x[0]", {**read(path), "conditions": ["forgotten"]}))
-    assert [e["key"] for e in index(copy)["episodes"]] == [
+    write_clip_script(path, "x[0]", {**read_clip_script(path), "conditions": ["forgotten"]})
+    assert [e["key"] for e in clip_index(copy)["episodes"]] == [
         "0_0/published",
         "0_0/no_flip+wrong_prompt",
     ]
 
 
 def test_again_gives_the_same_bytes(simulator, made, tmp_path):
-    _studio(simulator, tmp_path).record(Clip(0, 0, ("no_flip",)))
+    _recorder(simulator, tmp_path).record(clip("no_flip"))
     for name in FILES:
         assert (tmp_path / "0_0/no_flip" / name).read_bytes() == (
             made / "0_0/no_flip" / name
@@ -149,50 +161,75 @@ def test_again_gives_the_same_bytes(simulator, made, tmp_path):
 
 
 def test_what_is_current_is_kept(simulator, copy):
-    studio, clip = _studio(simulator, copy), Clip(0, 0, ("no_flip",))
-    assert studio.is_current(clip)
-    assert not studio.is_current(Clip(0, 0, ("no_settle",)))
-    assert not _studio(simulator, copy, Constant("two")).is_current(clip)
-    assert not ClipRecorder(Constant(), copy, replace(WIRING, max_steps=5)).is_current(clip)
+    recorder = _recorder(simulator, copy)
+    assert recorder.is_current(clip("no_flip"))
+    assert not recorder.is_current(clip("no_settle"))
+    assert not _recorder(simulator, copy, Constant("two")).is_current(clip("no_flip"))
+    assert not recorder.is_current(clip("no_flip", max_steps=5))
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_damaged_clip_is_made_again(simulator, copy, damage):
-    studio, clip = _studio(simulator, copy), Clip(0, 0, ("no_flip",))
+    recorder = _recorder(simulator, copy)
+    wanted = clip("no_flip")
+    folder = copy / clip_key(wanted)
     if damage == "missing":
-        (copy / clip.key / "episode.mp4").unlink()
+        (folder / "episode.mp4").unlink()
     else:
-        path = copy / clip.key / "episode.js"
+        path = folder / "episode.js"
         path.write_text(path.read_text()[:200])
-        with pytest.raises(TutorialError, match="missing or broken"):
-            read(path)
-    assert not studio.is_current(clip)
-    studio.record(clip)
-    assert studio.is_current(clip)
+        with pytest.raises(TutorialError, match=r"episode\.js.*vla-tutorial clips --out"):
+            read_clip_script(path)
+    assert not recorder.is_current(wanted)
+    recorder.record(wanted)
+    assert recorder.is_current(wanted)
 
 
 def test_stopped_recording_leaves_the_old_clip(simulator, copy):
     def stop(step):
         raise KeyboardInterrupt
 
-    studio, clip = _studio(simulator, copy), Clip(0, 0, ("no_flip",))
+    recorder = _recorder(simulator, copy)
     with pytest.raises(KeyboardInterrupt):
-        studio.record(clip, stop)
-    assert studio.is_current(clip)
+        recorder.record(clip("no_flip"), stop)
+    assert recorder.is_current(clip("no_flip"))
     assert not list(copy.glob(".part*"))
+
+
+def test_one_simulator_at_a_time(simulator, tmp_path):
+    opened = []
+
+    class Counted:
+        def __init__(self, suite, task, camera_size):
+            assert not opened, "the last simulator is still open"
+            opened.append(task)
+
+        def __getattr__(self, name):
+            return getattr(simulator, name)
+
+        def close(self):
+            opened.clear()
+
+    recorder = ClipRecorder(Constant(), tmp_path, Counted)
+    recorder.record(clip())
+    recorder.record(clip("no_flip"))
+    assert opened == [0]
+    recorder.record(replace(clip(), task=3))
+    assert opened == [3]
+    recorder.close()
+    assert opened == []
 
 
 def test_workers(tmp_path):
     seen = []
-    record_all(
+    record_clips(
         "expert",
         tmp_path,
-        [Clip(0, 0, ("no_settle",))],
-        wiring=WIRING,
+        [clip("no_settle")],
         on_progress=lambda done, steps: seen.append((done, steps)),
     )
     assert seen[-1] == (1, 4)
-    assert read(tmp_path / "manifest.js")["episodes"][0]["key"] == "0_0/no_settle"
+    assert read_clip_script(tmp_path / "manifest.js")["episodes"][0]["key"] == "0_0/no_settle"
 
 
 def test_weights_decide_the_hash(tmp_path):
@@ -206,7 +243,7 @@ def test_weights_decide_the_hash(tmp_path):
 
 
 def test_caption_says_what_is_seen(lines):
-    assert caption(lines, True) == (
+    assert caption(log_of(lines), True) == (
         "The arm hardly moves: the hand gets no more than 9 cm from where it began. "
         "The gripper first closes at step 4, 21 cm up. The task is done after 10 steps."
     )
@@ -214,13 +251,13 @@ def test_caption_says_what_is_seen(lines):
         {**entry, "eef_pos": [0.05 * k, 0.0, 0.25 + 0.01 * k], "action": [0.0] * 6 + [-1.0]}
         for k, entry in enumerate(lines)
     ]
-    assert caption(far, None) == (
+    assert caption(log_of(far), None) == (
         "The hand travels 46 cm and never gets lower than 25 cm. The gripper never closes. The episode was stopped after 10 steps."
     )
 
 
 def test_series_are_rounded(lines):
-    found = series(lines)
+    found = series(log_of(lines))
     assert found["height"][:3] == [25.0, 24.0, 23.0]
     assert found["motion"][0] == 0.141
     assert found["tokens"] == "80" * 70
@@ -232,9 +269,10 @@ def test_folder_without_episode(tmp_path):
 
 
 def test_script_survives_what_javascript_would_trip_over(tmp_path):
-    (tmp_path / "x.js").write_text(script('(a??={})["b"]', {"text": '={"; "'}))
-    assert read(tmp_path / "x.js") == {"text": '={"; "'}
-    assert json.loads(script("x", {"a": 1})[2:-2]) == {"a": 1}
+    write_clip_script(tmp_path / "x.js", '(a??={})["b"]', {"text": '={"; "'})
+    assert read_clip_script(tmp_path / "x.js") == {"text": '={"; "'}
+    write_clip_script(tmp_path / "x.js", "x", {"a": 1})
+    assert json.loads((tmp_path / "x.js").read_text()[2:-2]) == {"a": 1}
 
 
 def test_command_refuses_tasks_that_are_no_numbers(tmp_path):

@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.player import view as player
-from vla_tutorial.player import widget as player_widget
-from vla_tutorial.player.clips import FILES, script, write_index
-from vla_tutorial.player.view import Player, show_episodes
+from vla_tutorial.player import Player, display, show_episodes
+from vla_tutorial.player.clips import FILES, write_clip_index, write_clip_script
 from vla_tutorial.spec import PUBLISHED_WIRING
 
 STATIC = resources.files("vla_tutorial") / "player"
@@ -51,10 +49,9 @@ def clips(tmp_path):
         folder.mkdir(parents=True)
         for name in FILES:
             (folder / name).write_bytes(name.encode())
-        (folder / "episode.js").write_text(
-            script(f"x[{key!r}]", {"key": key, **EPISODE, "conditions": list(names)})
-        )
-    write_index(tmp_path / "clips")
+        data = {"key": key, **EPISODE, "conditions": list(names)}
+        write_clip_script(folder / "episode.js", f"x[{key!r}]", data)
+    write_clip_index(tmp_path / "clips")
     return tmp_path / "clips"
 
 
@@ -107,16 +104,26 @@ def test_display_serves_both_hosts(clips):
 
 def test_without_anywidget_the_page_remains(clips, monkeypatch):
     shown = Player(clips, right=())
-    monkeypatch.setattr(player, "has_anywidget", lambda: False)
-    monkeypatch.setattr(player_widget, "has_anywidget", lambda: False)
+    monkeypatch.setattr(display, "has_anywidget", lambda: False)
     assert set(shown._repr_mimebundle_()[0]) == {"text/html", "text/plain"}
     with pytest.raises(TutorialError, match="pip install anywidget"):
         shown.widget()
 
 
+def test_widget_sends_what_the_script_asks_for_and_nothing_else(clips, monkeypatch):
+    pytest.importorskip("anywidget")
+    sent = []
+    widget = Player(clips, right=()).widget()
+    monkeypatch.setattr(widget, "send", lambda message, buffers: sent.append(message["key"]))
+    for key in ("0_0/no_flip", "../elsewhere", None):
+        widget._handle_custom_msg({"type": "want", "key": key}, [])
+    widget._handle_custom_msg({"type": "other", "key": "0_0/no_flip"}, [])
+    assert sent == ["0_0/no_flip"]
+
+
 def test_kernel_answers_with_data_and_media(clips):
     shown = Player(clips, right=())
-    message, buffers = player_widget.reply("0_0/no_flip", shown._episode)
+    message, buffers = shown.answer("0_0/no_flip")
     assert message["data"]["conditions"] == ["no_flip"]
     assert message["media"] == [
         ["video", "video/mp4"],
@@ -125,17 +132,18 @@ def test_kernel_answers_with_data_and_media(clips):
     ]
     assert buffers == [b"episode.mp4", b"poster.webp", b"end.webp"]
     shutil.rmtree(clips / "0_0/no_flip")
-    message, buffers = player_widget.reply("0_0/no_flip", shown._episode)
-    assert "missing or broken" in message["error"]
+    message, buffers = shown.answer("0_0/no_flip")
+    assert "0_0/no_flip/episode.js" in message["error"]
     assert buffers == []
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"task": 3}, "no clips of task 3"),
-        ({"right": ("wrong_unnorm_key",)}, "no clip of wrong_unnorm_key"),
-        ({"right": ("no_flap",)}, "Did you mean 'no_flip'"),
+        ({"task": 3}, "task 3, initial state 0 .*--tasks 3 --init 0$"),
+        ({"init": 1, "left": ("no_flip",)}, "--tasks 0 --init 1 --also no_flip$"),
+        ({"right": ("wrong_unnorm_key",)}, "wrong_unnorm_key for task 0.*--also wrong_unnorm_key$"),
+        ({"right": ("no_flap",)}, "'no_flip'"),
     ],
 )
 def test_what_is_not_there_is_said(clips, options, words):
@@ -173,7 +181,7 @@ def test_fresh_episodes_bad_input(recorded, tmp_path):
     with pytest.raises(TutorialError, match="0 folders"):
         show_episodes()
     (recorded / "steps.jsonl").write_text("")
-    with pytest.raises(TutorialError, match="before its first step"):
+    with pytest.raises(TutorialError, match=r"steps\.jsonl"):
         show_episodes(recorded)
 
 

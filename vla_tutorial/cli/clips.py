@@ -1,4 +1,4 @@
-"""`vla-tutorial clips`."""
+"""`vla-tutorial clips`: record the player's clips."""
 
 from __future__ import annotations
 
@@ -8,48 +8,51 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from vla_tutorial.cli.terminal import interrupt, out, progress_bar
+from vla_tutorial.cli import options
+from vla_tutorial.cli.terminal import interrupt, out, progress_bar, tell
 
 
 def clips(
     out_dir: Annotated[
-        Path,
-        typer.Option("--out", help="Folder of the clips; the book takes them from book/clips."),
+        Path, typer.Option("--out", help="Folder of the clips. The book shows book/clips.")
     ] = Path("book/clips"),
     tasks: Annotated[
         str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")
     ] = "0,3,7",
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
-    policy: Annotated[str, typer.Option(help="Which policy acts: mini or expert.")] = "mini",
+    policy: options.PolicyName = "mini",
     also: Annotated[
         list[str] | None,
-        typer.Option(help="One more combination, for example no_flip+no_settle; several times."),
+        typer.Option(help="One more combination, for example no_flip+no_settle; repeatable."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes; each has a simulator and the policy, about 2 GB.", min=1)
+        int,
+        typer.Option(help="Processes. Each has a simulator and the policy, about 2 GB.", min=1),
     ] = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Record clips again that are up to date.")
     ] = False,
 ) -> None:
-    """Record the player's clips: the published wiring, most conditions and a few pairs, for some tasks (an hour on two cores).
+    """Record the player's clips (an hour on two cores).
 
-    What is there, complete and of the same weights, is kept; so a new condition costs only its own episodes. Example: `vla-tutorial clips`
+    Each task gets the published wiring, most conditions and a few pairs. A clip that is complete
+    and of the same weights is kept, so a new condition costs only its own episodes.
+
+    Example: `vla-tutorial clips`
     """
-    from vla_tutorial.player.clip_recorder import ClipRecorder, record_all
-    from vla_tutorial.player.clips import PAIRS, plan
+    from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
+    from vla_tutorial.player.clips import PAIRS, plan_clips
     from vla_tutorial.policies import load_policy
     from vla_tutorial.ranges import parse_numbers
+    from vla_tutorial.spec import split_condition
 
-    wanted = plan(
-        parse_numbers(tasks), init, [*PAIRS, *(tuple(name.split("+")) for name in also or [])]
-    )
-    studio = ClipRecorder(load_policy(policy), out_dir)
-    todo = [clip for clip in wanted if overwrite or not studio.is_current(clip)]
-    out.print(
-        f"{len(wanted)} clips in {escape(str(out_dir))}: {len(todo)} to record, {len(wanted) - len(todo)} up to date.",
-        highlight=False,
-    )
+    pairs = [*PAIRS, *(split_condition(name) for name in also or [])]
+    wanted = plan_clips(parse_numbers(tasks), init, pairs, policy)
+    recorder = ClipRecorder(load_policy(policy), out_dir)
+    todo = [clip for clip in wanted if overwrite or not recorder.is_current(clip)]
+    kept = len(wanted) - len(todo)
+    folder = escape(str(out_dir))
+    tell(out, f"{len(wanted)} clips in {folder}: {len(todo)} to record, {kept} up to date.")
     with progress_bar() as progress:
         bar = progress.add_task("starting", total=len(todo))
 
@@ -57,9 +60,9 @@ def clips(
             progress.update(bar, description=f"{steps} control steps", completed=done)
             interrupt.check()
 
-        record_all(policy, out_dir, todo, min(workers, max(1, len(todo))), on_progress=show)
-    size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
-    out.print(
-        f"Wrote [bold]{escape(str(out_dir / 'manifest.js'))}[/]; all clips together are {size / 1e6:.1f} MB.",
-        highlight=False,
-    )
+        processes = min(workers, max(1, len(todo)))
+        record_clips(policy, out_dir, todo, processes, on_progress=show)
+    sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
+    megabytes = sum(sizes) / 1e6
+    index = escape(str(out_dir / "manifest.js"))
+    tell(out, f"Wrote [bold]{index}[/]; all clips together are {megabytes:.1f} MB.")

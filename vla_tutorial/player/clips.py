@@ -1,32 +1,30 @@
-"""Clips for the player: one small folder an episode, for the published wiring, most conditions and a few pairs, and one index.
+"""Clips for the player: one small folder an episode, and one index.
 
-    <out>/manifest.js                     index: conditions, tasks, outcomes
-    <out>/<task>_<init>/<name>/           name: published, a condition, or two joined with "+"
-        episode.js                        series and outcome (`episode_data`), and which weights made it
-        episode.mp4                       the camera, turned upright, 256×256, 20 frames a second
-        poster.webp                       the first picture that the policy was given
-        end.webp                          the camera at the end
+    <out>/manifest.js               index: conditions, tasks, outcomes
+    <out>/<task>_<init>/<name>/     name: published, a condition, or two joined with "+"
+        episode.js                  series and outcome (`episode_data`), and the weights' hash
+        episode.mp4                 the camera, turned upright, 256×256, 20 frames a second
+        poster.webp                 the first picture that the policy was given
+        end.webp                    the camera at the end
 
-Data are scripts and not JSON because a page that was opened from a disk may load scripts but may not fetch files.
+Data are scripts and not JSON, because a page that was opened from a disk may load scripts but
+may not fetch files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla_tutorial.conditions import CATALOGUE, PUBLISHED, apply, changed_settings
+from vla_tutorial.conditions import CATALOGUE, Condition, changed_settings, find_condition
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
-from vla_tutorial.player.episode_data import FORMAT
-from vla_tutorial.scene import Scene
+from vla_tutorial.player.episode_data import DESCRIBED, FORMAT
 from vla_tutorial.sim import check_task
-from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
-from vla_tutorial.wiring import Wiring
+from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING, EpisodeSpec
 
 SUITE = "libero_object"
 FILES = ("episode.js", "episode.mp4", "poster.webp", "end.webp")
@@ -36,56 +34,63 @@ PAIRS = (
     ("no_flip", "wrong_unnorm_key"),
     ("wrong_unnorm_key", "gripper_inverted"),
 )
-"""Two faults at once: neither hides the other here, and the plot tells which boundary to look at first."""
+"""Two faults at once. Neither hides the other; the plot tells which boundary comes first."""
+
+INDEXED = ("key", *DESCRIBED, "caption", "changes")
+"""Keys of a clip's data that the index repeats."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One episode to record: task, saved initial state, names of conditions in the catalogue's order."""
-
-    task: int
-    init: int
-    conditions: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Its folder below the clips' folder, with "/"."""
-        return f"{self.task}_{self.init}/{'+'.join(self.conditions) or PUBLISHED}"
-
-    def settings(self, wiring: Wiring = PUBLISHED_WIRING) -> tuple[Wiring, Scene]:
-        """Wiring and scene with the conditions applied. Raises TutorialError if they contradict each other."""
-        return apply(self.conditions, wiring, Scene(SUITE, self.task, self.init))
+def clip_key(clip: EpisodeSpec) -> str:
+    """A clip's folder below the folder of all clips, with "/"."""
+    return f"{clip.task}_{clip.init}/{clip.condition}"
 
 
-def plan(tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PAIRS) -> list[Clip]:
-    """The clips of these tasks: published, every condition that wants a clip, and the combinations `also` where nothing contradicts.
+def in_catalogue_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of conditions as a clip's folder joins them: in the order of the catalogue.
+
+    Raises:
+        TutorialError: a name is unknown.
+    """
+    for name in names:
+        find_condition(name)
+    return tuple(sorted(names, key=list(CATALOGUE).index))
+
+
+def plan_clips(
+    tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PAIRS, policy: str = "mini"
+) -> list[EpisodeSpec]:
+    """The clips of these tasks: published, and every condition that wants a clip.
+
+    Args:
+        tasks: numbers of tasks of libero_object.
+        init: number of the saved initial state.
+        also: combinations of conditions. One that contradicts itself is left out.
+        policy: a key of `policies.POLICIES`.
 
     Raises:
         TutorialError: a task, the initial state or a condition does not exist.
     """
-    order = list(CATALOGUE)
-    for name in (name for names in also for name in names):
-        apply(
-            [name], PUBLISHED_WIRING, PUBLISHED_SCENE
-        )  # an unknown name is an error; a contradiction below is only left out
-    shown = [name for name, condition in CATALOGUE.items() if condition.clip]
-    wanted = [
-        (),
-        *((name,) for name in shown),
-        *(tuple(sorted(names, key=order.index)) for names in also),
-    ]
+    wanted: list[tuple[str, ...]] = [()]
+    wanted += [(name,) for name, condition in CATALOGUE.items() if condition.clip]
+    wanted += [in_catalogue_order(names) for names in also]
     found = []
     for task in dict.fromkeys(tasks):
         check_task(SUITE, task, init)
         for names in dict.fromkeys(wanted):
+            clip = EpisodeSpec(SUITE, task, init, policy, conditions=names)
+            # All names are known here, so an error is a contradiction.
             with contextlib.suppress(TutorialError):
-                Clip(task, init, names).settings()
-                found.append(Clip(task, init, names))
+                clip.settings()
+                found.append(clip)
     return found
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The JSON in a script of ours: `…={…};`. Raises TutorialError if it is not there or was cut."""
+def read_clip_script(path: Path) -> dict[str, Any]:
+    """The JSON in a script that `write_clip_script` wrote: `…={…};`.
+
+    Raises:
+        TutorialError: the file is missing or was cut.
+    """
     try:
         _, equals, value = path.read_text(encoding="utf-8").partition('={"')
         found: dict[str, Any] = json.loads(equals[1:] + value.rstrip().removesuffix(";"))
@@ -96,68 +101,61 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def script(target: str, value: object) -> str:
-    """The content of a script that puts `value` where `read` and the player find it."""
-    return f"{target}={json.dumps(value, separators=(',', ':'), ensure_ascii=False)};\n"
+def write_clip_script(path: Path, target: str, value: object) -> None:
+    """Write a script that assigns `value` to `target`, where the player finds it.
 
-
-INDEXED = (
-    "key",
-    "task",
-    "init",
-    "instruction",
-    "conditions",
-    "success",
-    "steps",
-    "first_close",
-    "caption",
-    "changes",
-)
-
-
-def index(out: Path) -> dict[str, Any]:
-    """What the player must know before anything is chosen: conditions, tasks and the outcome of every clip in `out`.
-
-    Conditions are those that some clip in `out` shows: a switch that no clip answers to would only lead nowhere.
+    Args:
+        target: an expression of JavaScript, for example "globalThis.VLA_CLIPS".
+        value: anything that JSON can hold.
     """
-    found = list(_episodes(out))
-    shown = {name for data in found for name in data["conditions"]}
-    conditions = [
-        {
-            "name": c.name,
-            "boundary": c.boundary,
-            "teaches": c.teaches,
-            "settings": list(changed_settings(c, PUBLISHED_WIRING, PUBLISHED_SCENE)),
-        }
-        for c in CATALOGUE.values()
-        if c.name in shown
-    ]
-    policies = sorted({f"{data['policy']['name']} ({data['weights']})" for data in found})
-    episodes = [{key: data[key] for key in INDEXED} for data in found]
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    write_atomically(path, f"{target}={text};\n")
+
+
+def clip_index(out: Path) -> dict[str, Any]:
+    """What the player must know before anything is chosen.
+
+    Keys: format · suite · policies · conditions · episodes (`INDEXED` of every clip in `out`).
+    Conditions are those that some clip shows: a switch without a clip would lead nowhere.
+    """
+    found = _read_clips(out)
+    shown = set().union(*(data["conditions"] for data in found))
+    policies = {f"{data['policy']['name']} ({data['weights']})" for data in found}
     return {
         "format": FORMAT,
         "suite": SUITE,
-        "policies": policies,
-        "conditions": conditions,
-        "episodes": episodes,
+        "policies": sorted(policies),
+        "conditions": [_describe(c) for c in CATALOGUE.values() if c.name in shown],
+        "episodes": [_indexed(data) for data in found],
     }
 
 
-def _episodes(out: Path) -> Iterator[dict[str, Any]]:
-    order = list(CATALOGUE)
-    found = [read(path) for path in out.glob("[0-9]*_[0-9]*/*/episode.js")]
-    known = [data for data in found if set(data["conditions"]) <= CATALOGUE.keys()]
-    yield from sorted(
-        known,
-        key=lambda d: (
-            d["task"],
-            d["init"],
-            len(d["conditions"]),
-            [order.index(c) for c in d["conditions"]],
-        ),
-    )
-
-
-def write_index(out: Path) -> None:
+def write_clip_index(out: Path) -> None:
     """Write `out/manifest.js` from the clips that are there."""
-    write_atomically(out / "manifest.js", script("globalThis.VLA_CLIPS", index(out)))
+    write_clip_script(out / "manifest.js", "globalThis.VLA_CLIPS", clip_index(out))
+
+
+def _indexed(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in INDEXED}
+
+
+def _describe(condition: Condition) -> dict[str, Any]:
+    return {
+        "name": condition.name,
+        "boundary": condition.boundary,
+        "teaches": condition.teaches,
+        "settings": list(changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE)),
+    }
+
+
+def _read_clips(out: Path) -> list[dict[str, Any]]:
+    """Data of the clips in `out` whose conditions still exist, in the order of the index."""
+    order = list(CATALOGUE)
+
+    def place(data: dict[str, Any]) -> tuple[object, ...]:
+        names = data["conditions"]
+        return data["task"], data["init"], len(names), [order.index(name) for name in names]
+
+    found = [read_clip_script(path) for path in out.glob("[0-9]*_[0-9]*/*/episode.js")]
+    known = [data for data in found if CATALOGUE.keys() >= set(data["conditions"])]
+    return sorted(known, key=place)

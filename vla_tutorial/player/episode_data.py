@@ -1,10 +1,10 @@
-"""What the player shows of one recorded episode: its series, what changed, and one caption made from what was measured."""
+"""What the player shows of one recorded episode: series, changed settings, and a caption."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,32 @@ import numpy as np
 from vla_tutorial import actions
 from vla_tutorial.conditions import CATALOGUE, changed_settings
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.log import Log, read_log
+from vla_tutorial.log import Array, Log, read_log
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import base_suite
-from vla_tutorial.wiring import Wiring
+from vla_tutorial.spec import PUBLISHED_WIRING
 
 FORMAT = 1
 """Version of what the player reads."""
 
-FIRST_BIN = actions.VOCABULARY - 256
-"""Token of the lowest action bin, 31744; `tokens` in the series counts from here."""
+FIRST_BIN = actions.VOCABULARY - actions.N_BINS
+"""Token of the highest action bin, 31744. `tokens` in the series counts from here."""
 
 STILL_M = 0.12
-"""An arm that stays within this of where it began (metres) is said to hardly move; a successful episode goes 20 cm and more."""
+"""An arm hardly moves if it stays within this of where it began (metres). A success needs 0.2."""
 
 DIPS_M = 0.03
-"""Less than this below the starting height (metres) is not said to be coming down."""
+"""A hand comes down if it gets lower than its starting height by more than this (metres)."""
+
+DESCRIBED = ("task", "init", "instruction", "conditions", "success", "steps", "first_close")
+COPIED = ("suite", *DESCRIBED, "warnings", "policy", "versions")
+"""Keys of `episode.json` that the player gets as they are."""
 
 
 def episode_data(folder: Path) -> dict[str, Any]:
     """Everything of a recorded episode that the player needs, as JSON.
 
-    Keys: format · suite · task · init · instruction · conditions · success · steps · first_close · caption · changes (setting → [published,
-    here]) · warnings · policy · versions · series (see `series`).
+    Keys: format · those of `COPIED` · caption · changes (see `changes`) · series (see `series`).
 
     Raises:
         TutorialError: the folder holds no episode, or one without a single step.
@@ -43,26 +46,14 @@ def episode_data(folder: Path) -> dict[str, Any]:
     path = folder / "episode.json"
     if not path.is_file():
         raise TutorialError(
-            f"{folder} holds no episode.json; expected an episode folder as `vla-tutorial rollout` writes it."
+            f"{folder} holds no episode.json. "
+            "Expected an episode folder as `vla-tutorial rollout` writes it."
         )
     entry = json.loads(path.read_text(encoding="utf-8"))
     log = read_log(folder)
-    kept = (
-        "suite",
-        "task",
-        "init",
-        "instruction",
-        "conditions",
-        "success",
-        "steps",
-        "first_close",
-        "warnings",
-        "policy",
-        "versions",
-    )
     return {
         "format": FORMAT,
-        **{key: entry[key] for key in kept},
+        **{key: entry[key] for key in COPIED},
         "caption": caption(log, entry["success"]),
         "changes": changes(entry),
         "series": series(log),
@@ -72,38 +63,53 @@ def episode_data(folder: Path) -> dict[str, Any]:
 def series(log: Log) -> dict[str, Any]:
     """Series over control steps, rounded to what a plot can show.
 
-    Keys: gripper (command, −1 open, +1 close) · height (end-effector, cm above the floor) · motion (length of the commanded translation, a
-    share of full speed) · image_mean (0–255) · tokens (hexadecimal, two digits a token and seven tokens a step, counted from 31744).
+    Keys: gripper (command, −1 open, +1 close) · height (end-effector, cm above the floor) ·
+    motion (length of the commanded translation, a share of full speed) · image_mean (0–255) ·
+    tokens (hexadecimal, two digits a token and seven tokens a step, counted from `FIRST_BIN`).
     """
-    tokens = np.clip(log.tokens - FIRST_BIN, 0, 255)
+    tokens = np.clip(log.tokens - FIRST_BIN, 0, actions.N_BINS - 1)
     return {
-        "gripper": [round(float(command), 2) for command in log.gripper],
-        "height": [round(100 * float(height), 1) for height in log.height],
-        "motion": [round(float(length), 3) for length in log.motion],
-        "image_mean": [round(float(mean), 1) for mean in log.image_mean],
+        "gripper": _rounded(log.gripper, 2),
+        "height": _rounded(100 * log.height, 1),
+        "motion": _rounded(log.motion, 3),
+        "image_mean": _rounded(log.image_mean, 1),
         "tokens": tokens.astype(np.uint8).tobytes().hex(),
     }
 
 
+def _rounded(values: Array, digits: int) -> list[float]:
+    # Python's `round` is exact in decimals. NumPy's scales by a power of ten and may differ.
+    return [round(float(value), digits) for value in values]
+
+
 def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What differs from the published protocol in the episode that `episode.json` describes: setting → [published, here]."""
+    """How an episode differs from the published protocol: setting → [published, here].
+
+    Args:
+        entry: what `episode.json` says. Its suite, task, init, conditions and wiring are read.
+    """
     suite = str(entry["suite"])
-    published = Wiring(unnorm_key=base_suite(suite))
+    published = replace(PUBLISHED_WIRING, unnorm_key=base_suite(suite))
     scene = Scene(suite, entry["task"], entry["init"])
-    found = {
-        key: (value, entry["wiring"].get(key, value)) for key, value in asdict(published).items()
-    }
+    found: dict[str, tuple[object, object]] = {}
+    for setting, value in asdict(published).items():
+        found[setting] = (value, entry["wiring"].get(setting, value))
     for name in entry["conditions"]:
-        if name in CATALOGUE:  # an episode may be older than a change of the catalogue
+        # An episode may be older than the catalogue and name a condition that is gone.
+        if name in CATALOGUE:
             found |= changed_settings(CATALOGUE[name], published, scene)
-    plain: dict[str, list[Any]] = json.loads(
-        json.dumps({k: list(pair) for k, pair in found.items() if pair[0] != pair[1]}, default=str)
-    )
+    differing = {setting: pair for setting, pair in found.items() if pair[0] != pair[1]}
+    # Through JSON, so that it equals what a clip's script holds: tuples become lists.
+    plain: dict[str, list[Any]] = json.loads(json.dumps(differing, default=str))
     return plain
 
 
 def caption(log: Log, success: bool | None) -> str:
-    """What is seen, in three sentences: the hand, the gripper, the end."""
+    """What is seen, in three sentences: the hand, the gripper, the end.
+
+    Args:
+        success: None for an episode that was stopped.
+    """
     return f"{_hand(log)} {_gripper(log)} {_end(len(log), success)}"
 
 
@@ -138,6 +144,6 @@ def _gripper(log: Log) -> str:
 def _end(steps: int, success: bool | None) -> str:
     if success is None:
         return f"The episode was stopped after {steps} steps."
-    return (
-        f"The task is done after {steps} steps." if success else f"No success within {steps} steps."
-    )
+    if success:
+        return f"The task is done after {steps} steps."
+    return f"No success within {steps} steps."

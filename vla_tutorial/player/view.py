@@ -1,126 +1,59 @@
-"""The player: two recorded episodes side by side, live in JupyterLab and on the static website from one notebook cell.
+"""The player: two recorded episodes side by side, in JupyterLab and on the website from one cell.
 
-    from vla_tutorial.player.view import Player, show_episodes
-    Player(task=0, left=(), right=("wrong_unnorm_key",))          # recorded clips: `vla-tutorial clips --out book/clips`
-    show_episodes("out/published", "out/no_flip")                 # folders as `vla-tutorial rollout` writes them
+    from vla_tutorial.player import Player, show_episodes
+    Player(task=0, left=(), right=("wrong_unnorm_key",))     # clips of `vla-tutorial clips`
+    show_episodes("out/published", "out/no_flip")            # folders of `vla-tutorial rollout`
 
-Both objects have the same surface:
+As the last line of a cell both display themselves. In JupyterLab they are a live widget, which
+needs `anywidget` (extra `[book]`). On the website they are a placeholder that `player.js` brings to
+life. Without JavaScript they are a table with still pictures. `.widget()` is the live widget, for
+an `ipywidgets` box, and `.html()` is placeholder and table as text.
 
-- as the last line of a cell they display themselves: in JupyterLab as a live widget (needs `anywidget`, extra `[book]`), on the website as
-  a placeholder that `player/player.js` brings to life, and without JavaScript as a table with still pictures;
-- `.widget()` is the live widget, for an `ipywidgets` box;
-- `.html()` is the placeholder and the table as text.
-
-The website needs `html_static_path = [".../book/clips", "vla_tutorial/player/player.js", …]`, `html_js_files = ["player.js"]`,
-`html_css_files = ["player.css"]` and `nb_mime_priority_overrides = [["html", "text/html", 5]]`: clips then lie at
-`_static/<task>_<init>/<name>/` and their index at `_static/manifest.js`, which player.js finds from its own address. A page without Python
-writes `<div class="vla-player" data-vla-player data-task="0" data-init="0" data-left="" data-right="no_flip+wrong_prompt"></div>`.
+The website's settings are in `_config.yml`. Clips lie at `_static/<task>_<init>/<name>/`, and their
+index is `_static/manifest.js`, which player.js finds from its own address. A page without Python
+writes `<div class="vla-player" data-vla-player data-task="0" data-init="0" data-left="…"></div>`.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from vla_tutorial.conditions import CATALOGUE, PUBLISHED, find
+from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.player.clips import read
+from vla_tutorial.player.clips import INDEXED, in_catalogue_order, read_clip_script
+from vla_tutorial.player.display import Display, Media
 from vla_tutorial.player.episode_data import episode_data
-from vla_tutorial.player.widget import Media, has_anywidget, live_widget
 
-_TYPES = {
+CLIP_MEDIA = {
     "video": ("episode.mp4", "video/mp4"),
     "poster": ("poster.webp", "image/webp"),
     "end": ("end.webp", "image/webp"),
 }
-_MAKE = "Make the clips with: vla-tutorial clips --out book/clips"
+"""What a clip's folder holds for the player: name → (file, MIME type)."""
+
+SHOWN = INDEXED[1:]
+"""What the index of freshly recorded episodes says of each, besides its key."""
+
+COMMAND = "vla-tutorial clips --out book/clips"
 
 
-class _Display(ABC):
-    """What both kinds of player share. `index` is what `clips.index` describes; `options` is what `VlaPlayer.mount` gets."""
-
-    index: dict[str, Any]
-    options: dict[str, Any]
-    _live: Any = None
-
-    def html(self) -> str:
-        """Placeholder for the website, with a table and stills for browsers without JavaScript."""
-        attributes = "".join(
-            f' data-{key}="{html.escape(self._attribute(value))}"'
-            for key, value in self.options.items()
-        )
-        wait = "The player needs its script. On the website it comes by itself; in JupyterLab: pip install anywidget, and restart the kernel."
-        return (
-            f'<div class="vla-player" data-vla-player{attributes}><p class="vla-wait">{wait}</p>'
-            f"<noscript>{self._table()}</noscript>{self._inline()}</div>"
-        )
-
-    def widget(self) -> Any:
-        """The live widget (an `anywidget.AnyWidget`), the same at each call. Raises TutorialError without anywidget."""
-        if self._live is None:
-            self._live = live_widget(self.index, self.options, self._episode)
-        return self._live
-
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle: dict[str, Any] = {}
-        if has_anywidget():
-            found = self.widget()._repr_mimebundle_()
-            bundle |= (found[0] if isinstance(found, tuple) else found) or {}
-        return bundle | {"text/html": self.html(), "text/plain": repr(self)}, {}
-
-    @staticmethod
-    def _attribute(value: object) -> str:
-        return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-    @abstractmethod
-    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]: ...
-
-    def _inline(self) -> str:
-        return ""
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return list(self.index["episodes"])
-
-    @abstractmethod
-    def _still(self, entry: Mapping[str, Any], name: str) -> str | None: ...
-
-    def _table(self) -> str:
-        rows = "".join(self._row(entry) for entry in self._rows())
-        head = "<th scope=col>Episode<th scope=col>The policy’s first picture<th scope=col>The camera at the end<th scope=col>What is seen"
-        return f'<table class="vla-table"><caption>“{html.escape(self._rows()[0]["instruction"])}”</caption><tr>{head}</tr>{rows}</table>'
-
-    def _row(self, entry: Mapping[str, Any]) -> str:
-        name = html.escape(str(entry.get("label") or " + ".join(entry["conditions"]) or PUBLISHED))
-        cells = []
-        for still, alt in (
-            ("poster", "First picture that the policy was given"),
-            ("end", "The camera at the end of the episode"),
-        ):
-            url = self._still(entry, still)
-            cells.append(
-                f'<img src="{html.escape(url)}" alt="{alt}: {name}" width="96" height="96" loading="lazy">'
-                if url
-                else "–"
-            )
-        return f"<tr><th scope=row>{name}<td>{cells[0]}<td>{cells[1]}<td>{html.escape(entry['caption'])}</tr>"
-
-
-class Player(_Display):
+class Player(Display):
     """Recorded clips with a switch for every condition.
 
     Args:
-        clips: folder of `vla-tutorial clips`; None looks for `book/clips` here and in the folders above.
-        task, init: which task and saved initial state are shown first.
-        left, right: names of the conditions that are on at first; () is the published wiring.
-        static: where the website keeps the clips, seen from the page (pages lie one folder deep).
+        clips: folder of `vla-tutorial clips`; None looks for `book/clips` here and above.
+        task: number of the task that is shown first.
+        left: names of the conditions that are on at first on the left; () is the published wiring.
+        right: the same on the right.
+        init: number of the saved initial state that is shown first.
+        static: where the website keeps the clips, seen from the page. Pages lie one folder deep.
 
     Raises:
         TutorialError: there are no clips, or no clip of that task or of those conditions.
@@ -136,30 +69,34 @@ class Player(_Display):
         init: int = 0,
         static: str = "../_static",
     ) -> None:
-        self.clips, self.static = _find(clips), static.rstrip("/")
-        self.index = read(self.clips / "manifest.js")
+        self.clips = _find_clips(clips)
+        self.static = static.rstrip("/")
+        self.index = read_clip_script(self.clips / "manifest.js")
         self.options = {"task": task, "init": init, "left": list(left), "right": list(right)}
-        if not self._rows():
-            raise TutorialError(
-                f"There are no clips of task {task}, initial state {init} in {self.clips}. {_MAKE} --tasks {task} --init {init}"
-            )
-        for names in (left, right):
-            self._check(names)
+        self._check_clip(left)
+        self._check_clip(right)
 
     def __repr__(self) -> str:
-        left, right = ("+".join(self.options[side]) or PUBLISHED for side in ("left", "right"))
-        return f"Player of {len(self.index['episodes'])} clips (task {self.options['task']}: {left} | {right})"
+        left = "+".join(self.options["left"]) or PUBLISHED
+        right = "+".join(self.options["right"]) or PUBLISHED
+        count = len(self.index["episodes"])
+        return f"Player of {count} clips (task {self.options['task']}: {left} | {right})"
 
-    def _check(self, names: Sequence[str]) -> None:
-        for name in names:
-            find(name)
-        if set(names) not in [set(entry["conditions"]) for entry in self._rows()]:
-            wanted = "+".join(sorted(names, key=list(CATALOGUE).index)) or PUBLISHED
+    def _check_clip(self, names: Sequence[str]) -> None:
+        wanted = in_catalogue_order(names)
+        known = [set(entry["conditions"]) for entry in self._entries()]
+        if set(wanted) not in known:
+            condition = "+".join(wanted)
+            task = self.options["task"]
+            init = self.options["init"]
+            also = f" --also {condition}" if wanted else ""
             raise TutorialError(
-                f"There is no clip of {wanted} for task {self.options['task']} in {self.clips}. {_MAKE} --also {wanted}"
+                f"There is no clip of {condition or PUBLISHED} for task {task}, initial state "
+                f"{init} in {self.clips}. "
+                f"Make it with: {COMMAND} --tasks {task} --init {init}{also}"
             )
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _entries(self) -> list[dict[str, Any]]:
         here = (self.options["task"], self.options["init"])
         return [entry for entry in self.index["episodes"] if (entry["task"], entry["init"]) == here]
 
@@ -168,41 +105,33 @@ class Player(_Display):
 
     def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]:
         folder = self.clips / key
-        media = {
-            name: (kind, (folder / file).read_bytes())
-            for name, (file, kind) in _TYPES.items()
-            if (folder / file).is_file()
-        }
-        return read(folder / "episode.js"), media
+        media = {}
+        for name, (file, kind) in CLIP_MEDIA.items():
+            if (folder / file).is_file():
+                media[name] = (kind, (folder / file).read_bytes())
+        return read_clip_script(folder / "episode.js"), media
 
 
-class Episodes(_Display):
+class Episodes(Display):
     """Freshly recorded episodes; see `show_episodes`."""
 
     def __init__(self, folders: Sequence[Path], labels: Sequence[str]) -> None:
         if not folders or len(labels) != len(folders):
             raise TutorialError(
-                f"{len(folders)} folders and {len(labels)} labels were given; expected one label a folder, and a folder at least."
+                f"{len(folders)} folders and {len(labels)} labels were given. "
+                "Expected at least one folder, and one label a folder."
             )
         self.options = {"sides": min(2, len(folders))}
-        self.data = {str(number): episode_data(folder) for number, folder in enumerate(folders)}
-        self.media = {str(number): _recorded(folder) for number, folder in enumerate(folders)}
-        shown = (
-            "task",
-            "init",
-            "instruction",
-            "conditions",
-            "success",
-            "steps",
-            "first_close",
-            "caption",
-            "changes",
-        )
-        episodes = [
-            {"key": k, "label": label, **{name: self.data[k][name] for name in shown}}
-            for k, label in zip(self.data, labels, strict=True)
-        ]
-        self.index = {"conditions": [], "episodes": episodes}
+        self.data: dict[str, dict[str, Any]] = {}
+        self.media: dict[str, Media] = {}
+        entries = []
+        for number, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+            key = str(number)
+            data = episode_data(folder)
+            self.data[key] = data
+            self.media[key] = _recorded_media(folder)
+            entries.append({"key": key, "label": label, **{name: data[name] for name in SHOWN}})
+        self.index = {"conditions": [], "episodes": entries}
 
     def __repr__(self) -> str:
         return f"Player of {', '.join(entry['label'] for entry in self.index['episodes'])}"
@@ -211,55 +140,67 @@ class Episodes(_Display):
         return self.data[key], self.media[key]
 
     def _still(self, entry: Mapping[str, Any], name: str) -> str | None:
-        kind, content = self.media[entry["key"]].get(name, ("", b""))
-        return f"data:{kind};base64,{base64.b64encode(content).decode()}" if content else None
+        found = self.media[entry["key"]].get(name)
+        if found is None:
+            return None
+        kind, content = found
+        return f"data:{kind};base64,{_base64(content)}"
 
     def _inline(self) -> str:
-        media = {
-            key: {name: base64.b64encode(content).decode() for name, (_, content) in found.items()}
-            for key, found in self.media.items()
-        }
-        everything = json.dumps(
-            {"index": self.index, "episodes": self.data, "media": media}, separators=(",", ":")
-        )
-        return f'<script type="application/json">{everything.replace("</", "<" + chr(92) + "/")}</script>'
+        media = {key: _as_base64(found) for key, found in self.media.items()}
+        everything = {"index": self.index, "episodes": self.data, "media": media}
+        text = json.dumps(everything, separators=(",", ":"))
+        # A label may hold "</script>", which would end the element.
+        return f'<script type="application/json">{text.replace("</", "<" + chr(92) + "/")}</script>'
 
 
 def show_episodes(*folders: Path | str, labels: Sequence[str] = ()) -> Episodes:
-    """The player for freshly recorded episode folders, one or more; everything is inside the display, nothing is looked up later.
+    """The player for freshly recorded episode folders, one or more.
+
+    Everything is inside the display; nothing is looked up later.
 
     Args:
         folders: as `record_episode` writes them; incomplete ones are shown as such.
         labels: what the reader calls them; by default the names of the folders.
 
     Raises:
-        TutorialError: a folder holds no episode, or the number of labels differs from the number of folders.
+        TutorialError: a folder holds no episode, or there are more or fewer labels than folders.
     """
     paths = [Path(folder) for folder in folders]
-    return Episodes(paths, list(labels) or [path.resolve().name for path in paths])
+    names = [path.resolve().name for path in paths]
+    return Episodes(paths, list(labels) or names)
 
 
-def _recorded(folder: Path) -> dict[str, tuple[str, bytes]]:
+def _recorded_media(folder: Path) -> Media:
     media = {}
-    if (video := folder / "episode.mp4").is_file():
+    video = folder / "episode.mp4"
+    if video.is_file():
         media["video"] = ("video/mp4", video.read_bytes())
-    if (picture := folder / "agentview.png").is_file():
+    picture = folder / "agentview.png"
+    if picture.is_file():
         small = io.BytesIO()
         Image.open(picture).save(small, "webp", quality=80)
         media["poster"] = ("image/webp", small.getvalue())
     return media
 
 
-def _find(clips: Path | str | None) -> Path:
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _as_base64(media: Media) -> dict[str, str]:
+    return {name: _base64(content) for name, (_, content) in media.items()}
+
+
+def _find_clips(clips: Path | str | None) -> Path:
+    """The folder given, or else `book/clips` here, in a folder above or in this repository."""
     here = Path.cwd()
-    places = (
-        [Path(clips)]
-        if clips
-        else [p / "book/clips" for p in (here, *here.parents, Path(__file__).parent.parent)]
+    above = (here, *here.parents, Path(__file__).parents[2])
+    candidates = [Path(clips)] if clips else [folder / "book/clips" for folder in above]
+    for folder in candidates:
+        if (folder / "manifest.js").is_file():
+            return folder
+    raise TutorialError(
+        f"{clips or 'book/clips, here or in a folder above,'} holds no manifest.js. "
+        f"Make the clips with: {COMMAND}"
     )
-    found = next((p for p in places if (p / "manifest.js").is_file()), None)
-    if found is None:
-        raise TutorialError(
-            f"{clips or 'book/clips, here or in a folder above,'} holds no manifest.js. {_MAKE}"
-        )
-    return found
