@@ -259,9 +259,9 @@ def sweep_rate(folder: str) -> str:
 
 def mysteries() -> dict[str, str]:
     """The lab's unnamed episodes: letter → condition."""
-    from vla_tutorial.lab.checks import MYSTERIES
+    from vla_tutorial.lab.unlabelled import UNLABELLED
 
-    return dict(MYSTERIES)
+    return dict(UNLABELLED)
 
 
 def pairs(condition: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The classroom's check cells: right answers are right, the usual mistakes get the hint that fits, and no hint gives the answer away."""
+"""The classroom's check cells: right answers are right, the usual mistakes get the fitting hint, and no hint gives the answer."""
 
 import json
 
@@ -8,19 +8,26 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from vla_tutorial import actions, pixels, prompt
-from vla_tutorial.conditions import CATALOGUE
+from vla_tutorial.conditions import CATALOGUE, PUBLISHED
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.lab import checks
-from vla_tutorial.lab import unlabelled as mysteries
-from vla_tutorial.player import clips
+from vla_tutorial.lab.unlabelled import (
+    TASK,
+    UNLABELLED,
+    UnlabelledClip,
+    UnlabelledEpisode,
+    check_clip,
+)
+from vla_tutorial.log import log_of
+from vla_tutorial.player.clips import write_clip_script
 from vla_tutorial.wiring import Wiring
 
 
-def entry(step, command):
-    return {"step": step, "action": [0, 0, 0, 0, 0, 0, command]}
-
-
-LOG = [entry(k, command) for k, command in enumerate((-1, -1, 1, 1, -1, 1, -1))]
+@pytest.fixture
+def log(lines):
+    commands = (-1, -1, 1, 1, -1, 1, -1)
+    pairs = zip(lines, commands, strict=False)
+    return log_of([{**line, "action": [0.0] * 6 + [float(c)]} for line, c in pairs])
 
 
 @pytest.mark.parametrize(
@@ -29,14 +36,14 @@ LOG = [entry(k, command) for k, command in enumerate((-1, -1, 1, 1, -1, 1, -1))]
         (2, 2, True, ""),
         (None, 2, False, "replace None"),
         (3, 2, False, "is there an earlier step"),
-        (0, 2, False, "Which sign closes"),
+        (0, 2, False, "number is -1.0"),
         (99, 2, False, "number is None"),
         (2, 3, False, "not the steps that are closed"),
     ],
 )
-def test_reading_a_log(first, times, right, hint):
-    verdict = checks.gripper_story(LOG, first, times)
-    assert verdict.right is right and hint in verdict.why
+def test_reading_a_log(log, first, times, right, hint):
+    result = checks.gripper_closes(log, first, times)
+    assert result.right is right and hint in result.why
 
 
 @pytest.mark.parametrize(
@@ -54,12 +61,12 @@ def test_reading_a_log(first, times, right, hint):
     ],
 )
 def test_mistakes_in_turning(turn, hint):
-    verdict = checks.turned(turn)
-    assert not verdict.right and hint in verdict.why
+    result = checks.orientation(turn)
+    assert not result.right and hint in result.why
 
 
 def test_the_turn_by_180_degrees():
-    assert checks.turned(lambda p: pixels.orient(p, "rotate_180")).right
+    assert checks.orientation(lambda p: pixels.orient(p, "rotate_180")).right
 
 
 INSTRUCTION = "Pick up the milk and place it in the basket"
@@ -78,13 +85,13 @@ PROMPT = prompt.build(Wiring(unnorm_key="libero_object"), INSTRUCTION).text
     ],
 )
 def test_mistakes_in_the_prompt(text, hint):
-    verdict = checks.scaffold(text, INSTRUCTION)
-    assert not verdict.right and hint in verdict.why
-    assert PROMPT not in verdict.why
+    result = checks.prompt_text(text, INSTRUCTION)
+    assert not result.right and hint in result.why
+    assert PROMPT not in result.why
 
 
 def test_the_prompt():
-    assert checks.scaffold(PROMPT, INSTRUCTION).right
+    assert checks.prompt_text(PROMPT, INSTRUCTION).right
 
 
 def centre(token):
@@ -95,7 +102,7 @@ def centre(token):
     ("decode", "hint"),
     [
         (lambda t, a, b: None, "returns nothing"),
-        (lambda t, a, b: centre(t), "still has to be stretched"),
+        (lambda t, a, b: centre(t), "centre in [−1, 1]"),
         (lambda t, a, b: a + (b - a) * (t - 31744) / 255, "gives"),
         (lambda t, a, b: a + (b - a) * (31999 - t) / 255, "not its edge"),
         (lambda t, a, b: a + (b - a) * (31999.5 - t) / 255, "every token but the last"),
@@ -103,8 +110,8 @@ def centre(token):
     ],
 )
 def test_mistakes_in_decoding(decode, hint):
-    verdict = checks.decoder(decode)
-    assert not verdict.right and hint in verdict.why
+    result = checks.decoder(decode)
+    assert not result.right and hint in result.why
 
 
 def test_decoding():
@@ -123,24 +130,24 @@ def test_decoding():
     ],
 )
 def test_shrinkage(answer, right, hint):
-    verdict = checks.shrinkage(answer)
-    assert verdict.right is right and hint in verdict.why
+    result = checks.scale_factors(answer)
+    assert result.right is right and hint in result.why
 
 
-def test_mysteries_are_of_the_catalogue_and_all_different():
-    assert set(checks.MYSTERIES.values()) <= {checks.PUBLISHED, *CATALOGUE}
-    assert len(set(checks.MYSTERIES.values())) == len(checks.MYSTERIES)
+def test_unlabelled_clips_are_of_the_catalogue_and_all_different():
+    assert set(UNLABELLED.values()) <= {PUBLISHED, *CATALOGUE}
+    assert len(set(UNLABELLED.values())) == len(UNLABELLED)
 
 
-@pytest.mark.parametrize("letter", checks.MYSTERIES)
-def test_diagnosis_never_names_the_answer(letter):
-    wanted = checks.MYSTERIES[letter]
-    for answer in (None, "no_flipp", checks.PUBLISHED, *CATALOGUE):
-        verdict = checks.diagnosis(letter, answer)
-        assert verdict.right is (answer == wanted)
-        assert answer in (None, "no_flipp") or verdict.right or wanted not in verdict.why
+@pytest.mark.parametrize("letter", UNLABELLED)
+def test_the_check_of_a_clip_never_names_the_answer(letter):
+    wanted = UNLABELLED[letter]
+    for answer in (None, "no_flipp", PUBLISHED, *CATALOGUE):
+        result = check_clip(letter, answer)
+        assert result.right is (answer == wanted)
+        assert answer in (None, "no_flipp") or result.right or wanted not in result.why
     near = {"wrong_unnorm_key": "gripper_inverted", "no_flip": "flip_only"}.get(wanted)
-    assert near is None or "boundary is right" in checks.diagnosis(letter, near).why
+    assert near is None or "boundary is right" in check_clip(letter, near).why
 
 
 def episode(folder, **changes):
@@ -177,12 +184,12 @@ def episode(folder, **changes):
     ],
 )
 def test_a_fair_experiment_changes_one_thing(tmp_path, changes, hint):
-    verdict = checks.fair(episode(tmp_path / "a"), episode(tmp_path / "b", **changes))
-    assert verdict.right is (hint == "") and hint in verdict.why
+    result = checks.fair_comparison(episode(tmp_path / "a"), episode(tmp_path / "b", **changes))
+    assert result.right is (hint == "") and hint in result.why
 
 
 def test_an_experiment_that_was_not_run(tmp_path):
-    assert "no episode yet" in checks.fair(tmp_path / "a", tmp_path / "b").why
+    assert "no episode yet" in checks.fair_comparison(tmp_path / "a", tmp_path / "b").why
 
 
 @pytest.mark.parametrize(
@@ -196,8 +203,8 @@ def test_an_experiment_that_was_not_run(tmp_path):
     ],
 )
 def test_mistakes_in_the_interval(answer, hint):
-    verdict = checks.interval(32, 50, answer)
-    assert not verdict.right and hint in verdict.why
+    result = checks.interval(32, 50, answer)
+    assert not result.right and hint in result.why
 
 
 def test_the_interval():
@@ -209,36 +216,52 @@ def test_the_interval():
     [(225, True, "four times"), (864, False, "one standard error"), (100, False, "3.0%")],
 )
 def test_episodes_needed(answer, right, hint):
-    verdict = checks.episodes_needed(answer)
-    assert verdict.right is right and hint in verdict.why
+    result = checks.episodes_needed(answer)
+    assert result.right is right and hint in result.why
 
 
 def test_pairs():
     pairs = [(True, False)] * 3 + [(False, True)] + [(True, True)] * 5
-    assert checks.mcnemar(3, 1, pairs).right
-    assert "wrong way round" in checks.mcnemar(1, 3, pairs).why
-    assert "exactly one" in checks.mcnemar(8, 1, pairs).why
-    assert "replace None" in checks.mcnemar(None, 1, pairs).why
+    assert checks.discordant_pairs(3, 1, pairs).right
+    assert "wrong way round" in checks.discordant_pairs(1, 3, pairs).why
+    assert "exactly one" in checks.discordant_pairs(8, 1, pairs).why
+    assert "replace None" in checks.discordant_pairs(None, 1, pairs).why
 
 
-def test_a_verdict_reads_as_a_sentence():
-    assert repr(checks.Verdict(True, "good.")) == "Right: good."
-    assert repr(checks.Verdict(False, "look again.")) == "Not yet: look again."
+def test_a_result_reads_as_a_sentence():
+    assert repr(checks.CheckResult(True, "good.")) == "Right: good."
+    assert repr(checks.CheckResult(False, "look again.")) == "Not yet: look again."
 
 
-def test_a_mystery_shows_picture_and_curves_and_not_its_name(tmp_path):
-    folder = tmp_path / mysteries.TASK / checks.MYSTERIES["A"]
+def test_an_unlabelled_clip_shows_picture_and_curves_and_not_its_name(tmp_path):
+    folder = tmp_path / TASK / UNLABELLED["A"]
     folder.mkdir(parents=True)
     series = {"gripper": [-1, 1], "height": [25.0, 20.0], "motion": [0.1, 0.2]}
-    (folder / "episode.js").write_text(clips.script("x", {"series": series}))
+    write_clip_script(folder / "episode.js", "x", {"series": series})
     Image.new("RGB", (224, 224)).save(folder / "poster.webp")
-    shown = mysteries.show("A", tmp_path)
+    shown = UnlabelledClip("A", tmp_path)
     assert shown._repr_png_()[:4] == b"\x89PNG"
-    assert checks.MYSTERIES["A"] not in repr(shown)
+    assert UNLABELLED["A"] not in repr(shown)
 
 
-def test_mysteries_that_are_not_there(tmp_path):
-    with pytest.raises(TutorialError, match="Known: A, B, C, D, E"):
-        mysteries.show("F", tmp_path)
+def test_unlabelled_clips_that_are_not_there(tmp_path):
+    with pytest.raises(TutorialError, match=r"'F'.*A, B, C, D, E"):
+        UnlabelledClip("F", tmp_path)
     with pytest.raises(TutorialError, match="vla-tutorial clips"):
-        mysteries.show("A", tmp_path)
+        UnlabelledClip("A", tmp_path)
+
+
+def test_an_unlabelled_episode_shows_its_signatures_and_not_its_verdict(tmp_path, lines):
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "steps.jsonl").write_text(text)
+    episode = UnlabelledEpisode(tmp_path)
+    found = episode.reveal()
+    assert found.evidence[0] not in repr(episode)
+    assert len(repr(episode).splitlines()) == len(episode.rows()) + 1
+    assert episode._repr_html_().count("<tr>") == len(episode.rows()) + 1
+    assert episode.check(found.verdict) == checks.CheckResult(True, found.evidence[0])
+    other = "policy" if found.verdict != "policy" else "pixels"
+    assert not episode.check(other).right and not episode.check(None).right
+    assert found.verdict not in episode.check(None).why
+    with pytest.raises(TutorialError, match="'wires'"):
+        episode.check("wires")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from vla_tutorial import actions
+from vla_tutorial import actions, lab
 from vla_tutorial.cli import app as cli
 from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.lab import form as lab
-from vla_tutorial.lab import live
+from vla_tutorial.lab import form as lab_form
+from vla_tutorial.lab import inputs, live
 from vla_tutorial.sim import Observation
 from vla_tutorial.spec import EpisodeSpec
 from vla_tutorial.wiring import Wiring
@@ -36,7 +36,7 @@ class FakeSimulator:
         picture = np.full((64, 64, 3), self.n, np.uint8)
         return Observation(picture, np.array([0, 0, 0.2]), np.zeros(4), np.zeros(2), np.zeros(7))
 
-    def reset(self, init, settle_steps, perturbation):
+    def start(self, scene, settle_steps):
         self.n = 0
         return self._observation()
 
@@ -75,7 +75,7 @@ class FakePolicy:
 @pytest.fixture
 def session():
     FakeSimulator.built = FakeSimulator.closed = 0
-    with live.Session(lambda name, checkpoint: FakePolicy(), FakeSimulator) as made:
+    with live.Session(lambda spec: FakePolicy(), FakeSimulator) as made:
         yield made
 
 
@@ -88,7 +88,7 @@ def form(tmp_path, session):
 
 def test_a_run_records_an_episode_and_tells_of_every_step(tmp_path, session):
     seen = []
-    episode = live.Run(
+    episode = live.LiveEpisode(
         EpisodeSpec(), tmp_path / "a", session, lambda r: seen.append((r.state, r.steps))
     )
     episode.start()
@@ -100,7 +100,7 @@ def test_a_run_records_an_episode_and_tells_of_every_step(tmp_path, session):
 
 
 def test_a_step_limit_makes_a_failure_and_not_an_error(tmp_path, session):
-    episode = live.Run(EpisodeSpec(max_steps=4), tmp_path / "a", session)
+    episode = live.LiveEpisode(EpisodeSpec(max_steps=4), tmp_path / "a", session)
     episode.start()
     assert episode.wait(60).success is False
     assert (episode.state, episode.error) == ("failure", "")
@@ -108,9 +108,9 @@ def test_a_step_limit_makes_a_failure_and_not_an_error(tmp_path, session):
 
 def test_stop_really_stops_and_keeps_what_was_recorded_as_incomplete(tmp_path):
     gate = threading.Semaphore(3)
-    with live.Session(lambda *_: FakePolicy(gate), FakeSimulator) as session:
+    with live.Session(lambda spec: FakePolicy(gate), FakeSimulator) as session:
         third = threading.Event()
-        episode = live.Run(
+        episode = live.LiveEpisode(
             EpisodeSpec(), tmp_path / "a", session, lambda r: third.set() if r.steps == 3 else None
         )
         episode.start()
@@ -125,7 +125,7 @@ def test_stop_really_stops_and_keeps_what_was_recorded_as_incomplete(tmp_path):
 
 
 def test_stopped_before_the_first_step_records_nothing(tmp_path, session):
-    episode = live.Run(EpisodeSpec(), tmp_path / "a", session)
+    episode = live.LiveEpisode(EpisodeSpec(), tmp_path / "a", session)
     episode.stop()
     episode.start()
     assert episode.wait(60) is None
@@ -148,8 +148,8 @@ def test_simulators_are_kept_for_the_same_task_and_closed_for_another(tmp_path, 
     ],
 )
 def test_an_error_is_one_line_and_never_a_failure_of_the_policy(tmp_path, error, line):
-    with live.Session(lambda *_: FakePolicy(error=error), FakeSimulator) as session:
-        episode = live.Run(EpisodeSpec(), tmp_path / "a", session)
+    with live.Session(lambda spec: FakePolicy(error=error), FakeSimulator) as session:
+        episode = live.LiveEpisode(EpisodeSpec(), tmp_path / "a", session)
         episode.start()
         try:
             episode.wait(60)
@@ -160,7 +160,9 @@ def test_an_error_is_one_line_and_never_a_failure_of_the_policy(tmp_path, error,
 
 def test_contradicting_conditions_are_refused_before_anything_starts(tmp_path, session):
     with pytest.raises(TutorialError, match="both change orientation"):
-        live.Run(EpisodeSpec(conditions=("no_flip", "flip_only")), tmp_path / "a", session).start()
+        live.LiveEpisode(
+            EpisodeSpec(conditions=("no_flip", "flip_only")), tmp_path / "a", session
+        ).start()
     assert FakeSimulator.built == 0
 
 
@@ -170,25 +172,25 @@ def test_an_episode_is_never_written_over(tmp_path, session):
         live.run(tmp_path / "a", session, max_steps=2)
 
 
-CHOICES = [
+SPECS = [
     EpisodeSpec(),
     EpisodeSpec("libero_object_swap", 3, 7, "mini", None, ("no_flip", "wrong_unnorm_key"), 80),
     EpisodeSpec(policy="openvla", checkpoint="a folder/with spaces"),
 ]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_the_line_of_python_says_the_same_choice(choice, monkeypatch, tmp_path):
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_line_of_python_says_the_same_spec(spec, monkeypatch, tmp_path):
     said = []
     monkeypatch.setattr(
         lab, "run", lambda folder, **given: said.append((folder, EpisodeSpec(**given)))
     )
-    exec(f"import vla_tutorial.lab.form; {choice.python(tmp_path)}")
-    assert said == [(str(tmp_path), choice)]
+    exec(f"import vla_tutorial.lab; {spec.python(tmp_path)}")
+    assert said == [(str(tmp_path), spec)]
 
 
-@pytest.mark.parametrize("choice", CHOICES[:2])
-def test_the_line_of_shell_records_the_same_episode(choice, tmp_path, monkeypatch):
+@pytest.mark.parametrize("spec", SPECS[:2])
+def test_the_line_of_shell_records_the_same_episode(spec, tmp_path, monkeypatch):
     said = {}
 
     def record(policy, simulator, wiring, scene, folder, names, **rest):
@@ -205,71 +207,71 @@ def test_the_line_of_shell_records_the_same_episode(choice, tmp_path, monkeypatc
     monkeypatch.setattr("vla_tutorial.record.record_episode", record)
     monkeypatch.setattr("vla_tutorial.sim.Simulator", Quiet)
     monkeypatch.setattr("vla_tutorial.policies.load_policy", lambda *_, **__: FakePolicy())
-    words = shlex.split(choice.command(tmp_path / "a"))
+    words = shlex.split(spec.command(tmp_path / "a"))
     assert words[0] == "vla-tutorial"
     outcome = CliRunner().invoke(cli.app, words[1:])
     assert outcome.exit_code == 0, outcome.output
     assert said == {
-        "settings": choice.settings(),
+        "settings": spec.settings(),
         "folder": tmp_path / "a",
-        "names": choice.conditions,
+        "names": spec.conditions,
     }
 
 
 def test_the_form_offers_every_condition_and_starts_with_the_published_protocol(form):
-    assert list(form.conditions) == list(CATALOGUE)
-    assert form.choice == EpisodeSpec()
-    assert form.choice.settings()[0] == Wiring(unnorm_key="libero_object")
+    assert list(form.inputs.conditions) == list(CATALOGUE)
+    assert form.inputs.spec == EpisodeSpec()
+    assert form.inputs.spec.settings()[0] == Wiring(unnorm_key="libero_object")
 
 
 def test_the_code_follows_the_form(form):
-    form.conditions["no_flip"].value = True
-    form.task.value = 4
-    form.max_steps.value = 80
+    form.inputs.conditions["no_flip"].value = True
+    form.inputs.task.value = 4
+    form.inputs.max_steps.value = 80
     assert (
         "--task 4" in form.code.value
         and "--condition no_flip" in form.code.value
         and "--max-steps 80" in form.code.value
     )
-    form.suite.value = "libero_10"
-    assert form.choice == EpisodeSpec("libero_10", 0, conditions=("no_flip",))
+    form.inputs.suite.value = "libero_10"
+    assert form.inputs.spec == EpisodeSpec("libero_10", 0, conditions=("no_flip",))
     assert "--max-steps" not in form.code.value
 
 
 def test_a_contradiction_is_told_at_once_and_cannot_be_run(form):
-    form.conditions["no_flip"].value = form.conditions["flip_only"].value = True
+    form.inputs.conditions["no_flip"].value = form.inputs.conditions["flip_only"].value = True
     assert form.start_button.disabled
     assert "both change orientation" in form.status.value
     form.start()
-    assert form.runs == []
-    form.conditions["flip_only"].value = False
+    assert form.episodes == []
+    form.inputs.conditions["flip_only"].value = False
     assert not form.start_button.disabled
     assert "both change" not in form.status.value
 
 
 def test_the_checkpoint_is_asked_for_only_where_there_is_one(form):
-    assert form.checkpoint.layout.display == "none"
-    assert form.suite.layout.display is form.task.layout.display is None, (
+    assert form.inputs.checkpoint.layout.display == "none"
+    assert form.inputs.suite.layout.display is form.inputs.task.layout.display is None, (
         "a layout that is shared hides the others too"
     )
-    form.policy.value = "openvla"
-    assert form.checkpoint.layout.display is None
-    assert form.choice.checkpoint == lab.CHECKPOINT
+    form.inputs.policy.value = "openvla"
+    assert form.inputs.checkpoint.layout.display is None
+    assert form.inputs.spec.checkpoint == inputs.CHECKPOINT
 
 
 def test_running_shows_progress_pictures_verdict_and_both_runs(form):
     shown = []
     form.pictures.layout.observe(lambda change: shown.append(change["new"]), "display")
     form.start()
-    form.runs[-1].wait(60)
+    form.episodes[-1].wait(60)
     assert shown == [None, "none"], "live pictures while it runs; then the player takes their place"
     assert (form.progress.value, form.progress.max) == (6, 280)
-    assert "Success after 6 steps; first close at step 2" in form.status.value
+    assert "Success after 6 steps; the gripper first closed at step 2" in form.status.value
     assert form.camera.value[:2] == form.seen.value[:2] == b"\xff\xd8"
     assert not form.start_button.disabled and form.stop_button.disabled
     assert "002" in form.code.value
     form.start()
-    form.runs[-1].wait(60)
+    form.episodes[-1].wait(60)
     assert form.result.children[0].value == "001|002"
     form.together.value = False
     assert form.result.children[0].value == "002"
@@ -277,32 +279,32 @@ def test_running_shows_progress_pictures_verdict_and_both_runs(form):
 
 def test_the_form_tells_an_error_in_one_line(tmp_path):
     with live.Session(
-        lambda *_: FakePolicy(error=TutorialError("The <GPU> is full.")), FakeSimulator
+        lambda spec: FakePolicy(error=TutorialError("The <GPU> is full.")), FakeSimulator
     ) as session:
         form = lab.Form(tmp_path, session)
         form.start()
-        form.runs[-1].wait(60)
+        form.episodes[-1].wait(60)
     assert "Cannot run:" in form.status.value and "The &lt;GPU&gt; is full." in form.status.value
     assert not form.start_button.disabled and form.result.children == ()
 
 
 def test_the_stop_button_ends_the_run(tmp_path):
     gate = threading.Semaphore(2)
-    with live.Session(lambda *_: FakePolicy(gate), FakeSimulator) as session:
+    with live.Session(lambda spec: FakePolicy(gate), FakeSimulator) as session:
         form = lab.Form(tmp_path, session, lambda runs: ipywidgets.HTML())
         form.start()
-        while form.runs[-1].steps < 2:
+        while form.episodes[-1].steps < 2:
             pass
         form.start()
-        assert len(form.runs) == 1, "a second run waits for the first"
+        assert len(form.episodes) == 1, "a second run waits for the first"
         form.stop()
         gate.release(10)
-        form.runs[-1].wait(60)
-    assert "Stopped (kept, marked incomplete)" in form.status.value
+        form.episodes[-1].wait(60)
+    assert "Incomplete after " in form.status.value
 
 
 def test_folders_are_counted_on(tmp_path):
     (tmp_path / "007").mkdir()
     (tmp_path / "007/episode.json").write_text("{}")
-    assert lab._next_folder(tmp_path) == tmp_path / "008"
-    assert lab._next_folder(Path("nowhere")) == Path("nowhere/001")
+    assert lab_form._next_folder(tmp_path) == tmp_path / "008"
+    assert lab_form._next_folder(Path("nowhere")) == Path("nowhere/001")

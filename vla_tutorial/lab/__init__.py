@@ -1,4 +1,4 @@
-"""The lab: a form that runs episodes, episodes without labels, and checks of a reader's answers."""
+"""The lab: a form that runs episodes, unlabelled episodes, and checks of a reader's answers."""
 
 from vla_tutorial.lab.form import Form, lab
 from vla_tutorial.lab.live import run

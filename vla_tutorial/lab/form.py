@@ -1,9 +1,10 @@
-"""The lab, for JupyterLab: a form that runs one episode after the other, shows it as it happens and says which line of code does the same.
+"""The lab, for JupyterLab: a form that runs one episode after the other and shows it as it happens.
 
-    from vla_tutorial.lab.form import lab
+    from vla_tutorial.lab import lab
     lab()
 
-Everything that decides and records is in `live.py`; here are only the widgets.
+It also says which line of shell and of Python does the same. `inputs.py` chooses the episode,
+`live.py` runs and records it. Here are the buttons and what is shown.
 """
 
 from __future__ import annotations
@@ -12,28 +13,22 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as w  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.lab.live import Run, Session, run
+from vla_tutorial.lab.inputs import Inputs
+from vla_tutorial.lab.live import LiveEpisode, Session
 from vla_tutorial.loop import Step
 from vla_tutorial.pixels import orient
-from vla_tutorial.policies import POLICIES
-from vla_tutorial.sim import step_limit, suites, task_instructions
+from vla_tutorial.player import show_episodes
 from vla_tutorial.spec import EpisodeSpec
-
-__all__ = ["Form", "lab", "run"]
 
 EVERY = 5
 """Control steps from one picture to the next: four pictures a second of the robot's time."""
-
-CHECKPOINT = "openvla/openvla-7b-finetuned-libero-object"
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -43,8 +38,8 @@ def jpeg(picture: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def sentence(episode: Run) -> str:
-    """How far a run is, or how it ended, in one line."""
+def progress_sentence(episode: LiveEpisode) -> str:
+    """How far an episode is, or how it ended, in one line."""
     if episode.state == "error":
         return episode.error
     if episode.state in ("waiting", "preparing"):
@@ -53,223 +48,148 @@ def sentence(episode: Run) -> str:
         return f"Control step {episode.steps} of at most {episode.limit}."
     if episode.result is None:
         return "Stopped before the first step; nothing was recorded."
-    close = episode.result.first_close
-    closed = "the gripper never closed" if close is None else f"first close at step {close}"
-    verdict = {
-        "success": "Success",
-        "failure": "No success",
-        "stopped": "Stopped (kept, marked incomplete)",
-    }[episode.state]
-    return f"{verdict} after {episode.steps} steps; {closed}. Recorded in {episode.folder}."
+    return f"{episode.result.sentence()} Recorded in {episode.folder}."
 
 
 class Form:
-    """The form. `choice` reads it, `start` and `stop` are its buttons.
+    """The form. `start` and `stop` are its buttons.
 
     Attributes:
         box: the widget to display.
-        runs: every run so far, the latest last.
-        comparison: makes what is shown of the last two folders.
+        inputs: choose the next episode.
+        episodes: every episode so far, the latest last.
     """
 
     def __init__(
         self,
         folder: Path,
         session: Session | None = None,
-        comparison: Callable[[Sequence[Run]], w.Widget] | None = None,
+        compare: Callable[[Sequence[LiveEpisode]], w.Widget] | None = None,
     ) -> None:
-        """Build the widgets; nothing is loaded yet but LIBERO's list of tasks (seconds).
+        """Build the widgets. No policy and no simulator is loaded yet.
 
         Args:
             folder: where episodes are recorded: `001`, `002` and so on.
+            session: keeps policy and simulator; None makes one.
+            compare: makes what is shown of the last two episodes; None takes the player.
         """
-        self.folder, self.session, self.comparison = (
-            folder,
-            session or Session(),
-            comparison or compare,
-        )
-        self.runs: list[Run] = []
-        self._make_inputs()
+        self.folder = folder
+        self.session = session or Session()
+        self.episodes: list[LiveEpisode] = []
+        self._compare = compare or show_player
         self._make_outputs()
-        for widget in (
-            self.suite,
-            self.task,
-            self.init,
-            self.policy,
-            self.checkpoint,
-            self.max_steps,
-            *self.conditions.values(),
-        ):
-            widget.observe(self._changed, "value")
+        self.inputs = Inputs(self._changed)
         self._changed()
-        self.box = self._arrange()
-
-    def _make_inputs(self) -> None:
-        self.suite = w.Dropdown(
-            description="Suite", options=suites(), value="libero_object", layout=_wide()
-        )
-        self.task = w.Dropdown(description="Task", options=_tasks("libero_object"), layout=_wide())
-        self.init = w.BoundedIntText(
-            description="Start", min=0, max=49, tooltip="Number of the saved initial state, 0 to 49"
-        )
-        self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
-        self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
-        self.max_steps = w.BoundedIntText(
-            description="Max steps", min=1, max=1000, value=step_limit("libero_object")
-        )
-        self.conditions = {c.name: _checkbox(c.name, c.teaches) for c in CATALOGUE.values()}
-        self.suite.observe(self._suite_changed, "value")
+        buttons = w.HBox([self.start_button, self.stop_button, self.together])
+        outputs = [self.progress, self.status, self.pictures, self.result]
+        self.box = w.VBox([self.inputs.box, self.code, buttons, *outputs])
 
     def _make_outputs(self) -> None:
         self.start_button = w.Button(description="Run", button_style="primary", icon="play")
-        self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
         self.start_button.on_click(lambda _: self.start())
+        self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
         self.stop_button.on_click(lambda _: self.stop())
         self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="100%"))
         self.status = w.HTML()
         self.code = w.HTML()
-        self.camera, self.seen = (w.Image(format="jpeg", width=224, height=224) for _ in range(2))
-        captions = {"the camera, turned upright": self.camera, "what the policy sees": self.seen}
-        both = [w.VBox([image, w.HTML(text)]) for text, image in captions.items()]
-        self.pictures = w.HBox(
-            both, layout=w.Layout(flex_flow="row wrap", grid_gap="0.5rem", display="none")
-        )
+        self.camera = w.Image(format="jpeg", width=224, height=224)
+        self.seen = w.Image(format="jpeg", width=224, height=224)
+        left = w.VBox([self.camera, w.HTML("the camera, turned upright")])
+        right = w.VBox([self.seen, w.HTML("what the policy sees")])
+        layout = w.Layout(flex_flow="row wrap", grid_gap="0.5rem", display="none")
+        self.pictures = w.HBox([left, right], layout=layout)
         self.together = w.Checkbox(
             description="compare with the last run", value=True, indent=False
         )
         self.together.observe(lambda _: self._show_result(), "value")
         self.result = w.VBox()
 
-    def _arrange(self) -> w.VBox:
-        scene = w.VBox(
-            [self.suite, self.task, self.init, self.policy, self.checkpoint, self.max_steps]
-        )
-        groups = [
-            w.VBox([self.conditions[c.name] for c in CATALOGUE.values() if c.boundary == boundary])
-            for boundary in BOUNDARIES
-        ]
-        shelf = w.Accordion(groups, titles=tuple(BOUNDARIES), selected_index=0)
-        broken = w.VBox([w.HTML("<b>Conditions</b> (none: the published protocol)"), shelf])
-        form = w.HBox([scene, broken], layout=w.Layout(flex_flow="row wrap", grid_gap="1rem"))
-        buttons = w.HBox([self.start_button, self.stop_button, self.together])
-        return w.VBox(
-            [form, self.code, buttons, self.progress, self.status, self.pictures, self.result]
-        )
-
-    @property
-    def choice(self) -> EpisodeSpec:
-        """What the form says now."""
-        steps = (
-            None if self.max_steps.value == step_limit(self.suite.value) else self.max_steps.value
-        )
-        return EpisodeSpec(
-            self.suite.value,
-            self.task.value,
-            self.init.value,
-            self.policy.value,
-            self.checkpoint.value.strip() or None if self.policy.value == "openvla" else None,
-            tuple(name for name, box in self.conditions.items() if box.value),
-            steps,
-        )
-
     @property
     def busy(self) -> bool:
-        """Whether a run is on."""
-        return bool(self.runs) and not self.runs[-1].ended
+        """Whether an episode runs."""
+        return bool(self.episodes) and not self.episodes[-1].ended
 
     def start(self) -> None:
         """What the button Run does."""
         if self.busy:
             return
+        folder = _next_folder(self.folder)
+        episode = LiveEpisode(self.inputs.spec, folder, self.session, self._watch)
+        self.episodes.append(episode)
+        self.result.children = ()
         try:
-            episode = Run(self.choice, _next_folder(self.folder), self.session, self._watch)
-            self.runs.append(episode)
-            self.result.children = ()
             episode.start()
         except TutorialError as e:
-            self.runs.pop()
+            self.episodes.pop()
             self._say(str(e), wrong=True)
 
     def stop(self) -> None:
-        """What the button Stop does: the run ends after its present step."""
+        """What the button Stop does: the episode ends after its present step."""
         if self.busy:
             self.stop_button.disabled = True
-            self.runs[-1].stop()
+            self.episodes[-1].stop()
 
-    def _suite_changed(self, _change: Any) -> None:
-        self.task.options = _tasks(self.suite.value)
-        self.max_steps.value = step_limit(self.suite.value)
-
-    def _changed(self, _change: Any = None) -> None:
-        """Check the choice and show its code; contradictions are said at once."""
-        self.checkpoint.layout.display = None if self.policy.value == "openvla" else "none"
-        self._show_code(self.choice)
-        problem = _problem(self.choice)
+    def _changed(self) -> None:
+        """Check what is chosen and show its code. A contradiction is told at once."""
+        spec = self.inputs.spec
+        self._show_code(spec)
+        problem = _problem(spec)
         self.start_button.disabled = bool(problem) or self.busy
         if not self.busy:
             self._say(problem, wrong=True)
 
-    def _show_code(self, choice: EpisodeSpec) -> None:
+    def _show_code(self, spec: EpisodeSpec) -> None:
         folder = _next_folder(self.folder)
-        lines = (choice.command(folder), f"import vla_tutorial.lab.form; {choice.python(folder)}")
-        self.code.value = "The same in one line of shell, or of Python:" + "".join(
-            f'<pre style="white-space: pre-wrap; margin: 0.3em 0">{html.escape(line)}</pre>'
-            for line in lines
-        )
+        lines = (spec.command(folder), f"import vla_tutorial.lab; {spec.python(folder)}")
+        style = "white-space: pre-wrap; margin: 0.3em 0"
+        shown = [f'<pre style="{style}">{html.escape(line)}</pre>' for line in lines]
+        self.code.value = "The same in one line of shell, or of Python:" + "".join(shown)
 
     def _say(self, text: str, wrong: bool = False) -> None:
-        mark = "<b>Cannot run:</b> " if wrong and text else ""
-        self.status.value = (
-            f'<div role="{"alert" if wrong else "status"}">{mark}{html.escape(text)}</div>'
-        )
+        shown = html.escape(text)
+        if wrong and text:
+            shown = f"<b>Cannot run:</b> {shown}"
+        role = "alert" if wrong else "status"
+        self.status.value = f'<div role="{role}">{shown}</div>'
 
-    def _watch(self, episode: Run) -> None:
-        """Follow a run; called in the session's thread."""
-        self.progress.max, self.progress.value = episode.limit, episode.steps
-        if episode.latest is not None and (episode.steps % EVERY == 1 or episode.ended):
+    def _watch(self, episode: LiveEpisode) -> None:
+        """Follow an episode; called in the session's thread."""
+        self.progress.max = episode.limit
+        self.progress.value = episode.steps
+        due = episode.steps % EVERY == 1 or episode.ended
+        if due and episode.latest is not None:
             self._show_pictures(episode.latest)
-        if episode.ended or episode.steps % EVERY == 1 or not episode.steps:
-            self._say(sentence(episode), wrong=episode.state == "error")
+        if due or not episode.steps:
+            self._say(progress_sentence(episode), wrong=episode.state == "error")
         if episode.steps <= 1 or episode.ended:
-            self.start_button.disabled, self.stop_button.disabled = not episode.ended, episode.ended
+            self.start_button.disabled = not episode.ended
+            self.stop_button.disabled = episode.ended
         if episode.ended:
-            self._show_code(self.choice)
+            self._show_code(self.inputs.spec)
             self._show_result()
 
     def _show_pictures(self, step: Step) -> None:
-        self.camera.value, self.seen.value = (
-            jpeg(orient(step.observation.image, "rotate_180")),
-            jpeg(step.pixels),
-        )
+        self.camera.value = jpeg(orient(step.observation.image, "rotate_180"))
+        self.seen.value = jpeg(step.pixels)
         self.pictures.layout.display = None
 
     def _show_result(self) -> None:
-        """The last run, beside the one before it if that is wanted; the live pictures make way."""
-        done = [r for r in self.runs if r.ended and r.result is not None]
-        self.pictures.layout.display = None if self.busy else "none"
-        self.result.children = (
-            (self.comparison(done[-2:] if self.together.value else done[-1:]),)
-            if done and not self.busy
-            else ()
-        )
+        """The last episode, or the last two, in place of the live pictures."""
+        self.result.children = ()
+        self.pictures.layout.display = None
+        if self.busy:
+            return
+        self.pictures.layout.display = "none"
+        done = [episode for episode in self.episodes if episode.result is not None]
+        if done:
+            wanted = 2 if self.together.value else 1
+            self.result.children = (self._compare(done[-wanted:]),)
 
 
-def _tasks(suite: str) -> list[tuple[str, int]]:
-    return [(f"{i} · {text}", i) for i, text in enumerate(task_instructions(suite))]
-
-
-def _wide() -> w.Layout:
-    return w.Layout(width="30rem", max_width="100%")
-
-
-def _checkbox(name: str, teaches: str) -> w.Checkbox:
-    return w.Checkbox(description=name, tooltip=teaches, indent=False)
-
-
-def _problem(choice: EpisodeSpec) -> str:
+def _problem(spec: EpisodeSpec) -> str:
     """Why this cannot run, or nothing."""
     try:
-        choice.settings()
+        spec.settings()
     except TutorialError as e:
         return str(e)
     return ""
@@ -281,13 +201,11 @@ def _next_folder(folder: Path) -> Path:
     return folder / f"{max(taken, default=0) + 1:03d}"
 
 
-def compare(runs: Sequence[Run]) -> w.Widget:
-    """The player for one or two runs."""
-    from vla_tutorial.player.view import show_episodes
-
-    labels = [", ".join(r.choice.conditions) or "published protocol" for r in runs]
-    player: w.Widget = show_episodes(*(r.folder for r in runs), labels=labels).widget()
-    return player
+def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
+    """The player for one or two episodes."""
+    folders = [episode.folder for episode in episodes]
+    labels = [", ".join(episode.spec.conditions) or "published protocol" for episode in episodes]
+    return show_episodes(*folders, labels=labels).widget()
 
 
 def lab(folder: str | Path = "out/lab") -> w.VBox:

@@ -1,4 +1,8 @@
-"""Recorded episodes without their names, for the classroom: the first picture and three curves."""
+"""Recorded episodes without their names, for the classroom.
+
+`UnlabelledClip` is a clip of the player: its first picture and three curves. `UnlabelledEpisode` is
+any episode's folder: its signatures, as `vla-tutorial diagnose` computes them, without the verdict.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,34 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-import vla_tutorial
 from vla_tutorial import plots
-from vla_tutorial.diagnose import Diagnosis, diagnose_folder
-from vla_tutorial.diagnose.reference import Reference, load_reference
-from vla_tutorial.diagnose.show import VERDICTS, Row, table
+from vla_tutorial.conditions import CATALOGUE, PUBLISHED
+from vla_tutorial.diagnose import (
+    VERDICTS,
+    Diagnosis,
+    Reference,
+    Row,
+    diagnose_folder,
+    load_reference,
+    table,
+)
 from vla_tutorial.errors import unknown
-from vla_tutorial.lab.checks import MYSTERIES, Verdict
-from vla_tutorial.player import clips
+from vla_tutorial.lab.check_result import NO_ANSWER, CheckResult, not_yet, right
+from vla_tutorial.player.clips import read_clip_script
 
-CLIPS = Path(vla_tutorial.__file__).parents[1] / "book" / "clips"
+UNLABELLED = {
+    "A": "wrong_unnorm_key",
+    "B": "no_flip",
+    "C": PUBLISHED,
+    "D": "wrong_prompt",
+    "E": "gripper_inverted",
+}
+"""Letter → the condition of the recorded clip that the class sees without its name."""
+
+CLIPS = Path(__file__).parents[2] / "book" / "clips"
 
 TASK = "3_0"
-"""Task and saved initial state of the episodes."""
+"""Task and saved initial state of the clips."""
 
 CURVES: dict[str, dict[str, Any]] = {
     "gripper": {
@@ -35,18 +54,30 @@ CURVES: dict[str, dict[str, Any]] = {
     "height": {"ylabel": "height (cm)", "ylim": (0, 60)},
     "motion": {"ylabel": "|a|", "ylim": (0, 1.6)},
 }
+"""Series of a clip → how its axis is labelled."""
 
 
-class Mystery:
-    """One episode; as the last line of a cell it shows itself."""
+class UnlabelledClip:
+    """One clip. As the last line of a cell it shows itself.
 
-    def __init__(self, letter: str, folder: Path) -> None:
+    Args:
+        letter: a key of `UNLABELLED`.
+        clips: folder of the clips; None takes `book/clips` of this repository.
+
+    Raises:
+        TutorialError: no such letter, or the clips were not made yet.
+    """
+
+    def __init__(self, letter: str, clips: Path | None = None) -> None:
+        if letter not in UNLABELLED:
+            raise unknown("unlabelled clip", letter, UNLABELLED)
+        folder = (clips or CLIPS) / TASK / UNLABELLED[letter]
         self.letter = letter
-        self.series = clips.read(folder / "episode.js")["series"]
+        self.series = read_clip_script(folder / "episode.js")["series"]
         self.picture = np.asarray(Image.open(folder / "poster.webp").convert("RGB"))
 
     def figure(self) -> Figure:
-        """The first picture as the policy got it, and gripper, height and motion over steps."""
+        """The policy's first picture, and gripper, height and motion over control steps."""
         with plots.style():
             figure = Figure(figsize=(7.2, 2.9), layout="constrained")
             grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.6))
@@ -56,9 +87,8 @@ class Mystery:
             picture.grid(False)
             for row, (key, labels) in enumerate(CURVES.items()):
                 axis = figure.add_subplot(grid[row, 1])
-                axis.plot(
-                    self.series[key], drawstyle="steps-post" if key == "gripper" else "default"
-                )
+                drawn = "steps-post" if key == "gripper" else "default"
+                axis.plot(self.series[key], drawstyle=drawn)
                 axis.set(**labels)
             axis.set_xlabel("control step")
         return figure
@@ -69,28 +99,43 @@ class Mystery:
         return buffer.getvalue()
 
     def __repr__(self) -> str:
-        return f"Mystery {self.letter}: first picture, gripper command, height of the hand and commanded motion over control steps"
+        return (
+            f"Unlabelled clip {self.letter}: first picture, gripper command, height of the hand "
+            "and commanded motion over control steps"
+        )
 
 
-def show(letter: str, folder: Path | None = None) -> Mystery:
-    """Mystery `letter`.
+def check_clip(letter: str, answer: str | None) -> CheckResult:
+    """Compare an answer with the condition of a clip.
 
     Args:
-        folder: where the clips are; None takes `book/clips` of this repository.
-
-    Raises:
-        TutorialError: no such letter, or the clips were not made yet.
+        letter: a key of `UNLABELLED`.
+        answer: name of a condition, or "published".
     """
-    if letter not in MYSTERIES:
-        raise unknown("mystery", letter, MYSTERIES)
-    return Mystery(letter, (folder or CLIPS) / TASK / MYSTERIES[letter])
+    if answer is None:
+        return NO_ANSWER
+    wanted = UNLABELLED[letter]
+    if answer == wanted:
+        return right("say which of the three curves, or the picture, shows it.")
+    if answer != PUBLISHED and answer not in CATALOGUE:
+        return not_yet(str(unknown("condition", answer, CATALOGUE)))
+    if PUBLISHED in (wanted, answer):
+        return not_yet("does the hand go down to the object, close once or twice, and lift?")
+    boundary = CATALOGUE[answer].boundary
+    if boundary == CATALOGUE[wanted].boundary:
+        return not_yet("the boundary is right, the fault is another one.")
+    return not_yet(
+        f"a fault of {boundary} would look different. "
+        "Look at the picture first, then at the size of motion, then at the gripper."
+    )
 
 
-class Unlabelled:
-    """An episode whose condition nobody names. As the last line of a cell it shows its signatures; `check` takes the reader's answer.
+class UnlabelledEpisode:
+    """An episode whose condition is not named. As the last line of a cell it shows its signatures.
 
     Args:
         folder: an episode's folder; only `steps.jsonl` is read.
+        reference: published ranges; None takes those of libero_object and `mini`.
     """
 
     def __init__(self, folder: Path | str, reference: Reference | None = None) -> None:
@@ -101,32 +146,38 @@ class Unlabelled:
         """The table, without a verdict."""
         return table(self._diagnosis.signatures, self._reference)
 
-    def check(self, answer: str | None) -> Verdict:
-        """Compare an answer with the rules' verdict; gives nothing away while it is wrong. Raises TutorialError for no possible answer."""
+    def check(self, answer: str | None) -> CheckResult:
+        """Compare an answer with the verdict of the rules.
+
+        Raises:
+            TutorialError: the answer is none of the possible verdicts.
+        """
         if answer is None:
-            return Verdict(False, "there is no answer; replace None by yours.")
+            return NO_ANSWER
         if answer not in VERDICTS:
             raise unknown("verdict", answer, VERDICTS)
         if answer == self._diagnosis.verdict:
-            return Verdict(True, self._diagnosis.evidence[0])
-        return Verdict(
-            False,
-            "which row of the table is unlike a published episode? Go through them from the top: picture, answer, motion, scene.",
+            return right(self._diagnosis.evidence[0])
+        return not_yet(
+            "which row of the table is unlike a published episode? "
+            "Go through them from the top: picture, answer, motion, scene."
         )
 
     def reveal(self) -> Diagnosis:
-        """The rules' verdict with its evidence."""
+        """The verdict of the rules, with its evidence."""
         return self._diagnosis
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{name:<38} {value:<26} {known}".rstrip()
-            for name, value, known in [("signature", "here", "published"), *self.rows()]
-        )
+        rows = [("signature", "here", "published"), *self.rows()]
+        lines = [f"{name:<38} {value:<26} {known}".rstrip() for name, value, known in rows]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows()
-        )
-        return f"<table><thead><tr><th>signature</th><th>here</th><th>published</th></tr></thead><tbody>{cells}</tbody></table>"
+        head = _html_row(("signature", "here", "published"), "th")
+        body = "".join(_html_row(row, "td") for row in self.rows())
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _html_row(row: Row, tag: str) -> str:
+    cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+    return f"<tr>{cells}</tr>"
