@@ -5,22 +5,23 @@ from dataclasses import replace
 
 import pytest
 
-from vla_tutorial import demo
+from vla_tutorial.demo import run_demo
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.spec import PUBLISHED_EPISODE
+
+SHORT = replace(PUBLISHED_EPISODE, max_steps=150)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, expert):
     folder = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "WIRING", replace(demo.WIRING, max_steps=150))
-        return folder, demo.run(expert, folder)
+    return folder, run_demo(expert, folder, spec=SHORT)
 
 
 def test_right_and_wrong(made):
-    _, report = made
-    assert report.results["published"].success is True
-    assert report.results["wrong_unnorm_key"].success is False
+    _, found = made
+    assert found.results["published"].success is True
+    assert found.results["wrong_unnorm_key"].success is False
 
 
 def test_page_opens_without_a_network(made):
@@ -36,8 +37,17 @@ def test_page_says_what_differs_and_what_the_policy_is(made):
     page = (made[0] / "index.html").read_text()
     assert "bridge_orig" in page
     assert "pixels and prompt" in page
+    assert "Policy: expert (" in page
+    assert "mujoco 3.3.2" in page
+
+
+def test_page_says_how_both_ended(made):
+    folder, found = made
+    page = (folder / "index.html").read_text()
+    for result in found.results.values():
+        assert f'{result.outcome}">{result.sentence()}' in page
 
 
 def test_second_run_is_refused(made, expert):
     with pytest.raises(TutorialError, match="--overwrite"):
-        demo.run(expert, made[0])
+        run_demo(expert, made[0])

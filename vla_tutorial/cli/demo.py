@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from vla_tutorial.cli import options
 from vla_tutorial.cli.terminal import advance, out, progress_bar, tell
 
 
@@ -15,32 +16,30 @@ def demo(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder for the two episodes and index.html.")
     ] = Path("demo"),
-    policy: Annotated[
-        str, typer.Option(help="Which policy acts: mini, openvla or expert.")
-    ] = "mini",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a demonstration that is there already.")
-    ] = False,
+    policy: options.PolicyName = "mini",
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """See one task succeed and then fail through one wrong setting: two videos and plots on one page (about two minutes on two cores).
+    """See one task succeed, and then fail through one wrong setting (two minutes on two cores).
+
+    The page shows two videos and plots, and opens without a network.
 
     Example: `vla-tutorial demo --out demo`
     """
-    from vla_tutorial import demo as demonstration
+    from vla_tutorial.demo import run_demo
     from vla_tutorial.policies import load_policy
-    from vla_tutorial.sim import step_limit
-    from vla_tutorial.spec import PUBLISHED_SCENE
+    from vla_tutorial.spec import PUBLISHED_EPISODE
 
     acting = load_policy(policy)
+    limit = PUBLISHED_EPISODE.limit()
     with progress_bar() as progress:
-        limit = step_limit(PUBLISHED_SCENE.suite)
         bar = progress.add_task("building the simulator", total=None)
-        report = demonstration.run(
+        found = run_demo(
             acting,
             out_dir,
             overwrite=overwrite,
             on_step=lambda name, step: advance(progress, bar, name, step, limit),
         )
-    for name, result in report.results.items():
+    for name, result in found.results.items():
         tell(out, f"{name:<18} {escape(result.sentence())}")
-    tell(out, f"Open [bold]{escape(str(report.page))}[/] in a browser. ({report.seconds:.0f} s)")
+    page = escape(str(found.page))
+    tell(out, f"Open [bold]{page}[/] in a browser. ({found.seconds:.0f} s)")
