@@ -1,8 +1,10 @@
 """Do the same episodes end alike when they run twice? Two sweeps, every condition that both have.
 
-    python benchmarks/reruns.py results/sweeps/conditions_h100 results/sweeps/conditions --out results/reruns_h100_h200.json      (a second)
+    python benchmarks/reruns.py results/sweeps/conditions_h100 results/sweeps/conditions \\
+        --out results/reruns_h100_h200.json      (a second)
 
-The policy's weights, the protocol and the versions must be the same; what may differ is the machine, the number of workers, and what was batched with what.
+The policy's weights, the protocol and the versions must be the same. The machine, the number of
+workers and the batches may differ.
 """
 
 from __future__ import annotations
@@ -14,32 +16,33 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from vla_tutorial.episodes import Sweep, read_sweep
+from vla_tutorial.episodes import EpisodeKey, Sweep, read_sweep
 from vla_tutorial.files import write_atomically
-from vla_tutorial.stats.rates import Rate, rate
+from vla_tutorial.stats import rate
 
 ALIKE = ("suite", "max_steps", "wiring", "versions")
 """Keys of `sweep.json` that must be equal, beside the weights."""
 
 
-def ended(sweep: Sweep) -> dict[tuple[str, int, int], tuple[bool, int]]:
-    """(condition, task, init) → (success, steps)."""
-    return {
-        (e.condition, e.task, e.init): (e.success, e.steps)
-        for e in sweep.episodes
-        if e.success is not None and e.steps is not None
-    }
+def ended(sweep: Sweep) -> dict[EpisodeKey, tuple[bool | None, int | None]]:
+    """Episode → (success, steps), of those that ended in success or failure."""
+    return {e.key: (e.success, e.steps) for e in sweep.episodes if e.success is not None}
 
 
 def share(different: Iterable[bool]) -> dict[str, object]:
     """How many differ, with Wilson's interval."""
     values = list(different)
-    found: Rate = rate(sum(values), len(values))
+    found = rate(sum(values), len(values))
     return {
         "differ": found.successes,
         "of": found.episodes,
         "interval": [round(x, 5) for x in found.interval],
     }
+
+
+def gpus(sweep: Sweep) -> str:
+    """Names of the GPUs that a sweep ran on."""
+    return " and ".join(sweep.config["machine"]["gpus"]) or "no GPU"
 
 
 def main() -> None:
@@ -53,18 +56,15 @@ def main() -> None:
     a, b = read_sweep(args.a), read_sweep(args.b)
     unlike = [key for key in ALIKE if a.config[key] != b.config[key]]
     if unlike or a.config["policy"]["weights"] != b.config["policy"]["weights"]:
-        parser.exit(
-            2,
-            f"{args.a} and {args.b} are not the same run twice: they differ in {', '.join(unlike) or 'weights'}.\n",
-        )
+        names = ", ".join(unlike) or "weights"
+        parser.exit(2, f"{args.a} and {args.b} are not one run twice: they differ in {names}.\n")
     first, second = ended(a), ended(b)
     both = sorted(first.keys() & second.keys())
     result = {
         "command": shlex.join(["python", *sys.argv]),
-        "about": "The same episodes run twice: how many end otherwise, and how many in another number of steps.",
-        "machine": ", then ".join(
-            " and ".join(sweep.config["machine"]["gpus"]) or "no GPU" for sweep in (a, b)
-        ),
+        "about": "The same episodes run twice: how many end otherwise, and how many in another "
+        "number of steps.",
+        "machine": f"{gpus(a)}, then {gpus(b)}",
         "versions": a.config["versions"],
         "outcomes": share(first[key][0] != second[key][0] for key in both),
         "steps": share(first[key][1] != second[key][1] for key in both),

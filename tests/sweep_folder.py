@@ -10,13 +10,11 @@ ROOT = Path(__file__).parents[1]
 @cache
 def measured(condition="published"):
     """Rows of one condition on libero_object: 500 published ones, 200 and fewer of the others."""
-    path = (
-        "results/mini_attempt_2.json"
-        if condition == "published"
-        else "tests/data/mini_attempt_2_conditions.json"
-    )
-    found = json.loads((ROOT / path).read_text())
-    return (found if condition == "published" else found["conditions"][condition])["rows"]
+    if condition == "published":
+        path = ROOT / "results/sweeps/mini_attempt_2/episodes.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    found = json.loads((ROOT / "tests/data/mini_attempt_2_conditions.json").read_text())
+    return found["conditions"][condition]["rows"]
 
 
 def episode(

@@ -1,6 +1,8 @@
-"""What the book's pages say that was measured: values from `results/*.json`, claims from `claims.yml`, conditions from the code.
+"""What the book's pages say that was measured, filled in when the site is built. No Sphinx here.
 
-A page under `book/` is a Jinja template. `render` fills it; a value that a result file does not hold stops the build. No Sphinx here.
+A page under `book/` is a Jinja template and `render` fills it. Values come from `results/*.json`,
+from the sweeps (`book_sweeps.py`), from `claims.yml` and from the code's conditions. A value that
+no result file holds stops the build.
 """
 
 from __future__ import annotations
@@ -10,12 +12,22 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import book_sweeps
 import jinja2
 import yaml
+from book_sweeps import Counted
+
+from vla_tutorial import stats
+from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, changed_settings
+from vla_tutorial.episodes import Episode
+from vla_tutorial.lab.unlabelled import UNLABELLED
+from vla_tutorial.report import numbers
+from vla_tutorial.report.build import Spread
+from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 
 ROOT = book_sweeps.ROOT
 RESULTS = ROOT / "results"
@@ -27,10 +39,11 @@ VERDICTS = {
     "does not hold": "what was tested comes out otherwise",
     "needs the 7B checkpoint": "about the published weights, which were not run here",
 }
-"""Every verdict of the claims page, with what it means."""
+"""Every verdict of the claims page, with its meaning."""
 
 EARLY = 30
-"""A first close before this control step is early: 95 % of mini's successful episodes close at step 39 or later."""
+"""A first close before this control step is early: 95 % of mini's successful episodes close at
+step 39 or later."""
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -43,10 +56,10 @@ def results(name: str) -> dict[str, Any]:
 
 
 def value(address: str) -> Any:
-    """What stands at `file:key.key.0.key`, or the whole file at `file`.
+    """The value at `file:key.key.0.key`, or the whole file at `file`.
 
     Raises:
-        KeyError: the file holds no such thing; says what it holds.
+        KeyError: the file has no such key. The error says which keys it has.
     """
     file, _, path = address.partition(":")
     found: Any = results(file)
@@ -54,92 +67,85 @@ def value(address: str) -> Any:
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
         except (KeyError, IndexError, TypeError, ValueError) as e:
-            raise KeyError(
-                f"results/{file}.json has no {path!r}: no {key!r} in {list(found)[:20] if found else found!r}"
-            ) from e
+            held = list(found)[:20] if found else found
+            raise KeyError(f"results/{file}.json has no {path!r}: no {key!r} in {held!r}") from e
     return found
 
 
-def wilson(successes: int, episodes: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, each end in [0, 1] (Wilson 1927)."""
-    from vla_tutorial.stats import rates as stats
-
-    return stats.wilson(successes, episodes)
+def percent(share: float, decimals: int = 1) -> str:
+    """0.964 → "96.4 %", in one piece."""
+    return numbers.percent(share, SPACE, decimals)
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """0.964 → "96.4 %"; a whole number of per cent stands without a decimal."""
-    text = f"{100 * share:.{digits}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + SPACE + "%"
-
-
-def interval(successes: int, episodes: int, digits: int = 1) -> str:
-    """Wilson's interval in words: "94.4–97.7 %"."""
-    low, high = wilson(successes, episodes)
-    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f}{SPACE}%"
+def interval(successes: int, episodes: int, decimals: int = 1) -> str:
+    """Wilson's interval: "94.4–97.7 %"."""
+    found = stats.wilson(successes, episodes)
+    return f"{numbers.dashed(found, decimals)}{SPACE}%"
 
 
 def share(successes: int, episodes: int) -> str:
     """A share with its count and interval."""
-    counted = f"{successes}{SPACE}of{SPACE}{episodes}"
-    return f"{percent(successes / episodes)} ({counted}; 95{SPACE}% interval {interval(successes, episodes)})"
+    found = stats.rate(successes, episodes)
+    counts = numbers.counts(found, SPACE)
+    between = interval(successes, episodes)
+    return f"{percent(found.rate)} ({counts}; 95{SPACE}% interval {between})"
 
 
-def rate(address: str) -> str:
-    """The success rate of a section of a result file, with count and interval."""
-    found = value(address)
-    return share(found["successes"], found["episodes"])
+def success(folder: str, condition: str = "published") -> str:
+    """The success rate of a sweep under a condition, with count and interval."""
+    found = book_sweeps.counted(folder, condition)
+    return share(found.successes, found.episodes)
 
 
-def spread(address: str) -> str:
-    """{min, median, max} in words."""
-    found = value(address)
-    return f"median {_tidy(found['median'])}, from {_tidy(found['min'])} to {_tidy(found['max'])}"
+def seen(condition: str) -> str:
+    """The success rate of `mini` under a condition of the sweep over conditions."""
+    return success("conditions", condition)
 
 
-def _tidy(number: float) -> str:
-    return f"{number:g}"
+def against_published(condition: str) -> str:
+    """p of the exact McNemar test of a condition against the published run: "p < 0.0001"."""
+    return numbers.p_value(book_sweeps.pairs(condition).p_value)
 
 
-def one_close(address: str) -> str:
-    """Shard of the successful episodes in which the gripper closes exactly once."""
-    rows = [r for r in value(address)["rows"] if r["success"]]
-    return share(sum(r["closes"] == 1 for r in rows), len(rows))
+def spread(found: Spread) -> str:
+    """Median and range in words."""
+    return f"median {found.median:g}, from {found.least:g} to {found.greatest:g}"
 
 
-def failures(*addresses: str) -> list[dict[str, Any]]:
-    """The failed episodes' rows of some sections."""
-    return [r for a in addresses for r in value(a)["rows"] if r["success"] is False]
+def one_close(found: Counted) -> str:
+    """Share of the successful episodes in which the gripper closes exactly once."""
+    return share(sum(e.closes == 1 for e in found.successful), found.successes)
 
 
-def caught(*addresses: str) -> str:
-    """Shard of the failures in which the gripper never closes or closes before step `EARLY`."""
-    rows = failures(*addresses)
-    return share(sum(r["first_close"] is None or r["first_close"] < EARLY for r in rows), len(rows))
+def caught(*sections: Counted) -> str:
+    """Share of the failures in which the gripper never closes or closes before step `EARLY`."""
+    failed = list(chain.from_iterable(section.failed for section in sections))
+    return share(sum(map(closes_early, failed)), len(failed))
 
 
-def false_alarms(address: str) -> str:
-    """Shard of the successes that the same rule would call failures."""
-    rows = [r for r in value(address)["rows"] if r["success"]]
-    return share(sum(r["first_close"] is None or r["first_close"] < EARLY for r in rows), len(rows))
+def false_alarms(found: Counted) -> str:
+    """Share of the successes that the same rule would call failures."""
+    return share(sum(map(closes_early, found.successful)), found.successes)
+
+
+def closes_early(episode: Episode) -> bool:
+    """Whether the gripper never closes, or closes before step `EARLY`."""
+    return episode.first_close is None or episode.first_close < EARLY
 
 
 def half_width(successes: int, episodes: int) -> str:
     """Half of Wilson's interval, in percentage points."""
-    low, high = wilson(successes, episodes)
-    return f"{50 * (high - low):.1f}"
+    low, high = stats.wilson(successes, episodes)
+    return numbers.digits((high - low) / 2)
 
 
 def episodes_for(rate: float, points: float) -> int:
-    """Episodes after which Wilson's interval at this success rate is within ± `points` percentage points (to the next ten)."""
-    n = 10
-    while wilson(round(rate * n), n)[1] - wilson(round(rate * n), n)[0] > 2 * points / 100:
-        n += 10
-    return n
+    """Episodes, to the next ten, that bring Wilson's interval within ± `points` points."""
+    return round(stats.episodes_for_half_width(rate, points / 100), -1)
 
 
 def machine(name: str) -> str:
-    """What a result file was measured on."""
+    """The machine on which a result file was measured."""
     found = results(name)
     return _machine(found.get("machine", found.get("device", "")))
 
@@ -149,22 +155,20 @@ def _machine(made: Any) -> str:
         return made or "any machine"
     if "device" in made:
         return str(made["device"])
-    gpus = made["gpus"]
-    names = (
-        f"{len(gpus)} × {gpus[0]}"
-        if len(set(gpus)) == 1 and len(gpus) > 1
-        else ", ".join(gpus) or "no GPU"
-    )
-    return f"{names}; {made['cpus']} × {made['cpu']}"
+    gpus = ", ".join(made["gpus"]) or "no GPU"
+    if len(set(made["gpus"])) == 1 and len(made["gpus"]) > 1:
+        gpus = f"{len(made['gpus'])} × {made['gpus'][0]}"
+    return f"{gpus}; {made['cpus']} × {made['cpu']}"
 
 
 def software(name: str) -> str:
     """The versions that a result file records."""
     found = results(name)
-    return _software(
-        found.get("versions")
-        or {k: v for k, v in found.get("machine", {}).items() if k not in ("device", "date")}
-    )
+    machine = found.get("machine", {})
+    listed = found.get("versions")
+    if not listed:
+        listed = {k: v for k, v in machine.items() if k not in ("device", "date")}
+    return _software(listed)
 
 
 def _software(listed: Mapping[str, str]) -> str:
@@ -172,30 +176,28 @@ def _software(listed: Mapping[str, str]) -> str:
 
 
 def results_listed() -> list[dict[str, Any]]:
-    """Every result file: name, command, machine, versions, date, whether it is complete, and what it is about."""
-    rows = []
-    for path in sorted(RESULTS.glob("*.json")):
-        found, name = results(path.stem), path.stem
-        made = found.get("date") or (
-            found["machine"].get("date") if isinstance(found.get("machine"), dict) else None
-        )
-        rows.append(
-            {
-                "name": f"{name}.json",
-                "command": found["command"],
-                "about": found.get("about")
-                or found.get("weights")
-                or ("A report on a sweep that is listed below." if "sweeps" in found else ""),
-                "machine": machine(name),
-                "software": software(name),
-                "date": made,
-                "seconds": found.get("seconds"),
-                "complete": found.get("complete", True),
-            }
-        )
-    return rows + [
-        _sweep_listed(path.parent) for path in sorted(book_sweeps.SWEEPS.glob("*/sweep.json"))
-    ]
+    """Every result file and sweep: name, command, what it is about, machine, versions, date."""
+    files = [_file_listed(path.stem) for path in sorted(RESULTS.glob("*.json"))]
+    folders = sorted(book_sweeps.SWEEPS.glob("*/sweep.json"))
+    return files + [_sweep_listed(path.parent) for path in folders]
+
+
+def _file_listed(name: str) -> dict[str, Any]:
+    found = results(name)
+    made = found.get("machine")
+    about = found.get("about") or found.get("weights")
+    if not about:
+        about = "A report on a sweep that is listed below." if "sweeps" in found else ""
+    return {
+        "name": f"{name}.json",
+        "command": found["command"],
+        "about": about,
+        "machine": machine(name),
+        "software": software(name),
+        "date": found.get("date") or (made.get("date") if isinstance(made, dict) else None),
+        "seconds": found.get("seconds"),
+        "complete": found.get("complete", True),
+    }
 
 
 def _sweep_listed(folder: Path) -> dict[str, Any]:
@@ -204,32 +206,23 @@ def _sweep_listed(folder: Path) -> dict[str, Any]:
         **found,
         "machine": _machine(found["machine"]),
         "software": _software(found["versions"]),
-        "seconds": None,
     }
 
 
 def conditions() -> list[dict[str, Any]]:
-    """Every condition of the catalogue, in its order, with the settings that it changes (before, after) and how `mini` did."""
-    from vla_tutorial.conditions import CATALOGUE, changed_settings
-    from vla_tutorial.scene import Scene
-    from vla_tutorial.wiring import Wiring
-
-    wiring, scene = Wiring(unnorm_key="libero_object"), Scene("libero_object", task=0, init=0)
+    """Every condition in the catalogue's order, with its changes (before, after) and results."""
     kept = ("name", "family", "boundary", "teaches", "claims", "seen_in", "level", "unit")
-    return [
-        {
-            **{key: getattr(c, key) for key in kept},
-            "changes": changed_settings(c, wiring, scene),
-            "seen": _seen(c.name),
-        }
-        for c in CATALOGUE.values()
-    ]
+    found = []
+    for condition in CATALOGUE.values():
+        row = {key: getattr(condition, key) for key in kept}
+        row["changes"] = changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE)
+        row["seen"] = book_sweeps.swept().get(condition.name)
+        found.append(row)
+    return found
 
 
 def boundaries() -> list[dict[str, Any]]:
-    """Every boundary: name, what it is, and its conditions, those that differ in level or number only grouped together."""
-    from vla_tutorial.conditions import BOUNDARIES
-
+    """Every boundary: name, what it is, and its conditions, grouped by family."""
     found = []
     for name, about in BOUNDARIES.items():
         groups: dict[str, list[dict[str, Any]]] = {}
@@ -240,38 +233,9 @@ def boundaries() -> list[dict[str, Any]]:
     return found
 
 
-def _seen(condition: str) -> dict[str, Any] | None:
-    """How `mini` did under a condition; None where no sweep has all its episodes."""
-    return book_sweeps.swept().get(condition)
-
-
-def seen(condition: str) -> str:
-    """The success rate of `mini` under a condition, with count and interval."""
-    found = book_sweeps.swept()[condition]
-    return share(found["successes"], found["episodes"])
-
-
-def sweep_rate(folder: str) -> str:
-    """The success rate under the published protocol of the sweep in `results/sweeps/<folder>`, with count and interval."""
-    found = book_sweeps.counted(folder)
-    return share(found["successes"], found["episodes"])
-
-
-def mysteries() -> dict[str, str]:
-    """The lab's unnamed episodes: letter → condition."""
-    from vla_tutorial.lab.unlabelled import UNLABELLED
-
+def unlabelled() -> dict[str, str]:
+    """The lab's unlabelled episodes: letter → condition."""
     return dict(UNLABELLED)
-
-
-def pairs(condition: str) -> tuple[int, int]:
-    """Starts from which only the published wiring succeeds, and only the condition."""
-    found = results("mini_conditions")
-    base = {(r["task"], r["init"]): r["success"] for r in found["baseline"]["rows"]}
-    both = [
-        (base[r["task"], r["init"]], r["success"]) for r in found["conditions"][condition]["rows"]
-    ]
-    return sum(a and not b for a, b in both), sum(b and not a for a, b in both)
 
 
 def claims() -> list[dict[str, Any]]:
@@ -283,23 +247,26 @@ def claims() -> list[dict[str, Any]]:
 def packages() -> list[tuple[str, str]]:
     """(package, pinned version) of what this project asks for by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = project["dependencies"] + [
-        p for extra in ("book", "dev") for p in project["optional-dependencies"][extra]
-    ]
-    names = [re.split(r"[=<>\[ ]", p)[0] for p in asked]
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
-        if "==" in line
-    )
-    exact = {k.lower().replace("_", "-"): v for k, v in pins.items()}
-    return sorted(
-        {
-            (n, exact[n.lower().replace("_", "-")])
-            for n in names
-            if n.lower().replace("_", "-") in exact
-        }
-    )
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["book"], *extras["dev"]]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    exact = {_canonical(package): version for package, version in pins.items()}
+    names = {re.split(r"[=<>\[ ]", requirement)[0] for requirement in asked}
+    return sorted((n, exact[_canonical(n)]) for n in names if _canonical(n) in exact)
+
+
+def _canonical(package: str) -> str:
+    return package.lower().replace("_", "-")
+
+
+FUNCTIONS = (
+    value, share, percent, interval, spread, success, seen, against_published, one_close, caught,
+    false_alarms, half_width, episodes_for, machine, results_listed, boundaries, conditions,
+    claims, unlabelled, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs,
+    book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
+)  # fmt: skip
+"""What a page may call."""
 
 
 def _environment() -> jinja2.Environment:
@@ -310,15 +277,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    functions = (
-        value, rate, share, percent, interval, spread, one_close, failures, caught, false_alarms, half_width, episodes_for, machine,
-        software, results_listed, boundaries, conditions, claims, mysteries, pairs, packages, results, seen, sweep_rate,
-        book_sweeps.counted, book_sweeps.swept, book_sweeps.success_plot, book_sweeps.verdict_plot,
-    )  # fmt: skip
-    made.globals.update(
-        {f.__name__: f for f in functions}, VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE
-    )
-    made.filters |= {"cell": cell, "anchor": anchor}
+    made.globals.update({f.__name__: f for f in FUNCTIONS})
+    made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE)
+    made.filters.update(cell=cell, anchor=anchor)
     return made
 
 

@@ -1,111 +1,161 @@
-"""What the sweeps in `results/sweeps/` measured, for the book's pages: numbers by condition, and figures in the page's own colours. No Sphinx here."""
+"""What the sweeps in `results/sweeps/` measured, for the book's pages. No Sphinx here."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vla_tutorial.diagnose import VERDICTS
+from vla_tutorial.episodes import Episode, Sweep, read_sweep
+from vla_tutorial.plots import Row, confusion_figure, forest_figure, inline_svg
+from vla_tutorial.report.build import Spread, spread
+from vla_tutorial.stats import Paired, Rate, paired, rate
+
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = ROOT / "results" / "sweeps"
 
-VERDICTS = ("nothing wrong", "pixels", "prompt", "motion", "simulator", "policy")
-"""Every verdict of `vla-tutorial diagnose`, in the order of the figure's columns."""
+
+@dataclass(frozen=True)
+class Counted:
+    """The episodes of one condition that ended in success or failure; errors are left out.
+
+    Attributes:
+        first_close: control step of the first closing command, over the episodes that close.
+        steps_of_successes: control steps of the successful episodes.
+        travel: metres that the hand got at most from its start, where the episodes know it.
+        own_target_instead: episodes that asked for another object and brought the task's own.
+    """
+
+    ended: tuple[Episode, ...]
+    rate: Rate
+    first_close: Spread | None
+    steps_of_successes: Spread | None
+    travel: Spread | None
+    own_target_instead: int
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return self.rate.episodes
+
+    @property
+    def successful(self) -> list[Episode]:
+        """The episodes that succeeded."""
+        return [e for e in self.ended if e.success]
+
+    @property
+    def failed(self) -> list[Episode]:
+        """The episodes that failed."""
+        return [e for e in self.ended if not e.success]
+
+    @property
+    def successes(self) -> int:
+        """Number of successful episodes."""
+        return self.rate.successes
+
+    @property
+    def outcomes(self) -> dict[tuple[int, int], bool]:
+        """(task, init) → success."""
+        return {(e.task, e.init): bool(e.success) for e in self.ended}
+
+
+@cache
+def read(folder: str) -> Sweep:
+    """The sweep in `results/sweeps/<folder>`."""
+    return read_sweep(SWEEPS / folder)
+
+
+@cache
+def counted(folder: str, condition: str = "published") -> Counted:
+    """What the sweep in `results/sweeps/<folder>` says of one condition."""
+    return count([e for e in read(folder).of(condition) if e.success is not None])
+
+
+def count(ended: Sequence[Episode]) -> Counted:
+    """What some episodes say that ended in success or failure."""
+    successful = [e for e in ended if e.success]
+    return Counted(
+        ended=tuple(ended),
+        rate=rate(len(successful), len(ended)),
+        first_close=spread([e.first_close for e in ended]),
+        steps_of_successes=spread([e.steps for e in successful]),
+        travel=spread([e.travel for e in ended]),
+        own_target_instead=sum(bool(e.own_target) and not e.success for e in ended),
+    )
+
+
+def tasks(folder: str) -> list[tuple[int, str, Counted]]:
+    """(task, instruction, what the published episodes say), task by task."""
+    instructions = read(folder).config["summary"]["instructions"]
+    ended = counted(folder).ended
+    numbers = sorted({e.task for e in ended})
+    return [(n, instructions[n], count([e for e in ended if e.task == n])) for n in numbers]
+
+
+def summary(folder: str) -> dict[str, Any]:
+    """What `sweep.json` says that no episode's line does; only sweeps of an older format have it."""
+    found: dict[str, Any] = read(folder).config["summary"]
+    return found
+
+
+def pairs(condition: str, folder: str = "conditions") -> Paired:
+    """A condition of a sweep against its published run, from the same starts."""
+    return paired(counted(folder).outcomes, counted(folder, condition).outcomes)
+
+
+@cache
+def swept() -> dict[str, Counted]:
+    """The sweep over conditions: those that ran from every start of the published run."""
+    found = {name: counted("conditions", name) for name in read("conditions").conditions}
+    starts = found["published"].outcomes.keys()
+    return {name: c for name, c in found.items() if c.outcomes.keys() == starts}
 
 
 def listed(folder: Path) -> dict[str, Any]:
-    """One sweep: what it planned and how far it got, its command, machine, versions and date."""
-    from vla_tutorial.episodes import read_sweep
-
-    sweep = read_sweep(folder)
+    """One sweep for the list of files: how far it got, its command, machine, versions and date."""
+    sweep = read(folder.name)
     config = sweep.config
-    planned = len(config["tasks"]) * len(config["inits"]) * len(config["conditions"])
-    shares = [share["command"] for share in config.get("joined", [])]
+    shards = [shard["command"] for shard in config.get("joined", [])]
+    about = list(sweep.notes) or [f"{len(sweep.episodes)} episodes."]
+    if shards:
+        about.append(f"It ran in {len(shards)} shards, one a GPU.")
+    if "converted_from" in config:
+        about.append(f"Converted from {config['converted_from']}")
     return {
         "name": f"sweeps/{folder.name}",
-        "command": "\n".join([*shares, config["command"]]),
-        "about": f"{len(sweep.episodes)} of {planned} planned episodes"
-        + (f", run in {len(shares)} shares, one a GPU" if shares else ""),
+        "command": "\n".join([*shards, config["command"]]),
+        "about": " ".join(about),
         "machine": config["machine"],
         "versions": config["versions"],
         "date": config["started"],
-        "complete": len(sweep.episodes) == planned,
-    }
-
-
-@cache
-def counted(folder: str, condition: str = "published") -> dict[str, Any]:
-    """Successes, episodes and first close {min, median, max} of a sweep under a condition; errors count as neither success nor failure."""
-    from vla_tutorial.episodes import read_sweep
-
-    return _counts([e for e in read_sweep(SWEEPS / folder).of(condition) if e.success is not None])
-
-
-@cache
-def swept() -> dict[str, dict[str, Any]]:
-    """The sweep over conditions: condition → success, first close and what pairs with the published run say, where every pair is there."""
-    from vla_tutorial.episodes import read_sweep
-    from vla_tutorial.stats.pairs import paired
-
-    sweep = read_sweep(SWEEPS / "conditions")
-    ended = {
-        name: [e for e in sweep.of(name) if e.success is not None] for name in sweep.conditions
-    }
-    outcomes = {
-        name: {(e.task, e.init): bool(e.success) for e in found} for name, found in ended.items()
-    }
-    base = outcomes["published"]
-    whole = [name for name in ended if outcomes[name].keys() == base.keys()]
-    return {
-        name: {**_counts(ended[name]), "p_value": paired(base, outcomes[name]).p_value}
-        for name in whole
-    }
-
-
-def _counts(episodes: Sequence[Any]) -> dict[str, Any]:
-    steps = sorted(e.first_close for e in episodes if e.first_close is not None)
-    close = (
-        {"min": steps[0], "median": statistics.median(steps), "max": steps[-1]} if steps else None
-    )
-    return {
-        "episodes": len(episodes),
-        "successes": sum(e.success for e in episodes),
-        "first_close": close,
+        "seconds": config.get("summary", {}).get("seconds"),
+        "complete": not sweep.notes,
     }
 
 
 def success_plot(names: Sequence[str]) -> str:
-    """Success of `mini` under the published protocol and under conditions, as SVG; those that no sweep has whole are left out."""
-    from vla_tutorial.plots.sweeps import Row, forest_figure, inline_svg
-    from vla_tutorial.stats.rates import rate as measured
-
-    found = {name: swept()[name] for name in ("published", *names) if name in swept()}
-    rows = [Row(name, measured(f["successes"], f["episodes"])) for name, f in found.items()]
-    said = "; ".join(f"{name} {f['successes']} of {f['episodes']}" for name, f in found.items())
-    return inline_svg(
-        forest_figure(rows, beside=True),
-        f"success-{names[0]}",
-        f"Success of mini by condition: {said}.",
-    )
+    """Success of `mini` under the published protocol and under conditions, as SVG."""
+    shown = [name for name in ("published", *names) if name in swept()]
+    rows = [Row(name, swept()[name].rate) for name in shown]
+    said = [f"{name} {swept()[name].successes} of {swept()[name].episodes}" for name in shown]
+    figure = forest_figure(rows, beside=True)
+    description = f"Success of mini by condition: {'; '.join(said)}."
+    return inline_svg(figure, f"success-{names[0]}", description)
 
 
 def verdict_plot() -> str:
     """What was wrong, against what the log alone says is wrong, of failed episodes, as SVG."""
-    from vla_tutorial.plots.sweeps import confusion_figure, inline_svg
-
-    matrix = json.loads((ROOT / "results" / "diagnosis_mini.json").read_text(encoding="utf-8"))[
-        "confusion"
-    ]
+    path = ROOT / "results" / "diagnosis_mini.json"
+    matrix = json.loads(path.read_text(encoding="utf-8"))["confusion"]
     rows = {kind: counts for kind, counts in matrix.items() if counts}
-    said = "; ".join(
-        f"{kind}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        for kind, counts in rows.items()
-    )
-    return inline_svg(
-        confusion_figure(rows, VERDICTS),
-        "verdicts",
-        f"Verdicts of failed episodes by what was wrong. {said}.",
-    )
+    said = []
+    for kind, counts in rows.items():
+        found = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        said.append(f"{kind}: {found}")
+    figure = confusion_figure(rows, VERDICTS)
+    description = f"Verdicts of failed episodes by what was wrong. {'; '.join(said)}."
+    return inline_svg(figure, "verdicts", description)

@@ -21,7 +21,8 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
     if not docname.startswith("book/"):
         return
     source[0] = book_facts.render(source[0])
-    for path in (*book_facts.RESULTS.glob("*.json"), book_facts.CLAIMS, Path(book_facts.__file__)):
+    read = [*book_facts.RESULTS.glob("*.json"), *book_facts.RESULTS.glob("sweeps/*/*.json*")]
+    for path in (*read, book_facts.CLAIMS, Path(book_facts.__file__)):
         app.env.note_dependency(str(path))
 
 

@@ -14,6 +14,8 @@ sys.path.insert(0, str(BOOK / "_ext"))
 import book_facts  # noqa: E402
 
 from vla_tutorial.conditions import PUBLISHED  # noqa: E402
+from vla_tutorial.episodes import read_sweep  # noqa: E402
+from vla_tutorial.stats import wilson  # noqa: E402
 
 REQUIRED = {"id", "title", "where", "claim", "test", "command", "result", "verdict", "sources"}
 
@@ -94,13 +96,11 @@ def test_a_claim_about_the_checkpoint_says_that_it_was_not_run():
 
 def test_numbers_page_shows_what_the_files_hold(rendered):
     page = rendered["numbers"]
-    measured = json.loads((ROOT / "results" / "mini_libero_object.json").read_text())
-    assert (
-        f"{measured['successes']}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{measured['episodes']}"
-        in page
-    )
-    low, high = measured["interval"]
-    assert f"{100 * low:.1f}–{100 * high:.1f}" in page
+    measured = read_sweep(ROOT / "results/sweeps/mini_swap").episodes
+    successes = sum(e.success for e in measured)
+    counts = f"{successes}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(measured)}"
+    low, high = wilson(successes, len(measured))
+    assert f"`sweeps/mini_swap` | {counts} | {100 * low:.1f}–{100 * high:.1f}" in page
     for path in (ROOT / "results").glob("*.json"):
         assert (
             f"results/{path.name}" in page
@@ -139,8 +139,8 @@ def test_nothing_is_left_to_fill(rendered):
 
 
 def test_a_value_that_no_file_holds_stops_the_build():
-    with pytest.raises(KeyError, match="no 'success_rat'"):
-        book_facts.value("mini_libero_object:success_rat")
+    with pytest.raises(KeyError, match="no 'differs'"):
+        book_facts.value("reruns_h100_h200:outcomes.differs")
 
 
 def test_citations_resolve(rendered, keys):
@@ -188,6 +188,6 @@ def test_versions_are_pinned():
 
 
 def test_intervals_are_wilsons():
-    low, high = book_facts.wilson(0, 200)
-    assert low == 0 and high == pytest.approx(0.0188, abs=1e-4)
-    assert book_facts.episodes_for(0.9, 2) in range(860, 881)
+    assert book_facts.interval(0, 200) == "0–1.9\N{NO-BREAK SPACE}%"
+    assert book_facts.half_width(90, 100) == "6.0"
+    assert book_facts.episodes_for(0.9, 2) == 870
