@@ -16,7 +16,8 @@ def test_other_mujoco_fails(monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "3.3.3")
     finding = doctor.check_mujoco()
     assert finding.verdict == "fail"
-    assert "pip install mujoco==3.3.2" in finding.remedy
+    assert "3.3.3" in finding.detail
+    assert "mujoco==3.3.2" in finding.remedy
 
 
 def test_darker_floor_fails(monkeypatch):
@@ -28,7 +29,7 @@ def test_darker_floor_fails(monkeypatch):
     )
     finding = doctor.check_frame()
     assert finding.verdict == "fail"
-    assert "40 grey levels" in finding.detail
+    assert "40 " in finding.detail
 
 
 def test_unknown_renderer_with_the_same_brightness_passes(monkeypatch):

@@ -18,7 +18,7 @@ def test_orientations(image):
 
 
 def test_unknown_orientation_suggests_the_nearest(image):
-    with pytest.raises(TutorialError, match="Did you mean 'rotate_180'"):
+    with pytest.raises(TutorialError, match="'rotate_180'"):
         pixels.orient(image, "rotate180")
 
 
@@ -26,7 +26,7 @@ def test_unknown_orientation_suggests_the_nearest(image):
     "bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)]
 )
 def test_wrong_pictures_are_named(bad):
-    with pytest.raises(TutorialError, match="uint8 RGB; got"):
+    with pytest.raises(TutorialError, match="uint8"):
         pixels.prepare(bad, Wiring("libero_object"))
 
 

@@ -30,14 +30,24 @@ def test_empty_token(ids, empty_token, expected):
 
 
 def test_template_without_a_place_for_the_instruction():
-    with pytest.raises(TutorialError, match="instruction"):
+    with pytest.raises(TutorialError, match=r"'What action\?'.*{instruction}"):
         Wiring(unnorm_key="libero_object", prompt_template="What action?")
 
 
-@pytest.mark.parametrize("bad", [{"settle_steps": -1}, {"max_steps": 0}, {"camera_size": 0}])
-def test_impossible_wirings(bad):
-    with pytest.raises(TutorialError, match="expected settle_steps"):
-        Wiring(unnorm_key="libero_object", **bad)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("settle_steps", -1),
+        ("max_steps", 0),
+        ("camera_size", 0),
+        ("frame_delay", -1),
+        ("translation_gain", 0.0),
+        ("translation_gain", float("inf")),
+    ],
+)
+def test_impossible_wirings(name, value):
+    with pytest.raises(TutorialError, match=f"{name} is {value}"):
+        Wiring(unnorm_key="libero_object", **{name: value})
 
 
 def test_unnorm_key_has_no_default():

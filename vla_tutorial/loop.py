@@ -1,4 +1,8 @@
-"""The loop: look, read, act, again. Recording, batching and processes wrap it; none of them has a loop of its own."""
+"""The loop: look, read, act, again.
+
+Recording, batching and processes wrap it. Demonstrations, practice and sweeps run it too: there is
+no second loop.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,11 @@ class Step:
     Attributes:
         step: 0 for the first action after settling.
         observation: before the action, as LIBERO returned it.
-        pixels: (224, 224, 3) uint8, what the policy saw; older than `observation` where the wiring delays pictures.
+        pixels: (224, 224, 3) uint8, what the policy saw; older than `observation` where the wiring
+            delays pictures.
         tokens: (7,) int64, what it answered.
-        action: (7,) float64, what LIBERO's `env.step` got: x, y, z, three rotations in [−1, 1], gripper −1 open, +1 close.
+        action: (7,) float64, what LIBERO's `env.step` got: x, y, z, three rotations in [−1, 1],
+            gripper −1 open, +1 close.
         reward: after the action; 1.0 on success.
         done: whether the task is done after the action.
     """
@@ -51,9 +57,8 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
         tokens = policy.predict([PolicyInput(seen, instruction, state)])[0]
-        action = actions.to_libero(
-            actions.decode(tokens, statistics), wiring.gripper, wiring.translation_gain
-        )
+        decoded = actions.decode(tokens, statistics)
+        action = actions.to_libero(decoded, wiring.gripper, wiring.translation_gain)
         after, reward, done = simulator.step(action)
         yield Step(step, observation, seen, tokens, action, reward, done)
         if done:
@@ -63,27 +68,29 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
 
 
 def privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
-    """What a privileged policy may read: the simulator's state and the objects that the scene asks for."""
+    """What a privileged policy may read: the simulator's state and the scene's targets."""
     targets = (scene.target,) if scene.target else simulator.targets
     return PrivilegedState(simulator.model, simulator.data, simulator.bodies, targets)
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
-    """The statistics that the wiring's key names: the policy's own, or this package's where the policy has none or the wiring says so.
+    """The statistics that the wiring's key names.
+
+    They are the policy's own, or this package's where the policy has none or the wiring says so.
 
     Raises:
-        TutorialError: the key does not exist there; says how to supply the embedded statistics on purpose.
+        TutorialError: the key does not exist there; says how to use this package's on purpose.
     """
-    own = policy.statistics
-    known = (
-        {**actions.embedded_statistics(), **own} if wiring.embedded_statistics or not own else own
-    )
+    known = policy.statistics
+    if wiring.embedded_statistics or not known:
+        known = {**actions.embedded_statistics(), **known}
     try:
         return actions.find_statistics(wiring.unnorm_key, known)
     except TutorialError as e:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
         raise TutorialError(
-            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}, but this package ships it: "
-            "to use it on purpose, set embedded_statistics=True in the wiring (--embedded-statistics)."
+            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}, but this package has "
+            "it. To use it on purpose, set embedded_statistics=True in the wiring "
+            "(--embedded-statistics)."
         ) from e

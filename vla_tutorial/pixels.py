@@ -1,7 +1,8 @@
-"""The boundary observation → pixels: what happens to the simulator's picture before a policy sees it.
+"""The boundary observation → pixels: what happens to a picture before a policy sees it.
 
-The published evaluation prepares pictures with TensorFlow, as the training data were prepared. Each function here gives
-TensorFlow's values bit for bit (tests/test_pixels_golden.py) without needing TensorFlow.
+The published evaluation prepares pictures with TensorFlow, as the training data were prepared. Each
+function here gives TensorFlow's values bit for bit (tests/test_pixels_golden.py) without needing
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ SIZE = 224
 """Width and height of OpenVLA's input in pixels."""
 
 CROP_AREA = 0.9
-"""Training used random crops of this share of the area, so evaluation takes the centre (run_libero_eval.py, `center_crop`)."""
+"""Training used random crops of this share of the area, so evaluation takes the centre.
 
-DINO_MEAN, DINO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+Source: run_libero_eval.py, `center_crop`.
+"""
+
+DINO_MEAN = (0.485, 0.456, 0.406)
+DINO_STD = (0.229, 0.224, 0.225)
+SIGLIP_MEAN = (0.5, 0.5, 0.5)
+SIGLIP_STD = (0.5, 0.5, 0.5)
 """Channel statistics of the two vision encoders (preprocessor_config.json of openvla-7b)."""
 
 Uint8 = NDArray[np.uint8]
@@ -45,8 +51,9 @@ def check_image(image: Uint8) -> None:
 def orient(image: Uint8, orientation: Orientation) -> Uint8:
     """Turn the simulator's picture.
 
-    MuJoCo's row 0 is the bottom, and LIBERO's training pictures were turned by 180°: rows *and* columns are reversed. Reversing the rows
-    alone (`flip_vertical`) gives an upright but mirrored scene.
+    MuJoCo's row 0 is the bottom, and LIBERO's training pictures were turned by 180°: rows *and*
+    columns are reversed. Reversing the rows alone (`flip_vertical`) gives an upright but mirrored
+    scene.
     """
     views = {"rotate_180": image[::-1, ::-1], "flip_vertical": image[::-1], "raw": image}
     if orientation not in views:
@@ -55,7 +62,10 @@ def orient(image: Uint8, orientation: Orientation) -> Uint8:
 
 
 def jpeg_round_trip(image: Uint8) -> Uint8:
-    """Compress at quality 95 with 4:2:0 chroma and decompress with the fast inverse DCT, as TensorFlow did for the training data."""
+    """Compress and decompress as TensorFlow did for the training data.
+
+    That is quality 95 with 4:2:0 chroma, and the fast inverse DCT.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=2)
     decoded: Uint8 = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
@@ -63,22 +73,28 @@ def jpeg_round_trip(image: Uint8) -> Uint8:
 
 
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
-_libm.sinf.restype, _libm.sinf.argtypes = ctypes.c_float, [ctypes.c_float]
+_libm.sinf.restype = ctypes.c_float
+_libm.sinf.argtypes = [ctypes.c_float]
 
 
 def _sin(x: Float32) -> Float32:
-    """The C library's `sinf`, which TensorFlow calls: it is not always correctly rounded, and numpy's sine differs in the last bit."""
+    """The C library's `sinf`, which TensorFlow calls.
+
+    It is not always correctly rounded, and numpy's sine differs in the last bit.
+    """
     return np.array([_libm.sinf(float(v)) for v in x], np.float32)
 
 
 def _lanczos3(x: Float32) -> Float32:
     """The kernel sinc(x)·sinc(x/3) on |x| ≤ 3, in float32 as TensorFlow computes it."""
-    three, pi = np.float32(3), np.float32(np.pi)
-    near = np.maximum(x, np.float32(1e-3))
+    three = np.float32(3)
+    pi = np.float32(np.pi)
+    tiny = np.float32(1e-3)
+    near = np.maximum(x, tiny)
     value = three * _sin(pi * near) * _sin(pi * near / three) / (pi * pi * near * near)
-    return np.where(
-        x > three, np.float32(0), np.where(x <= np.float32(1e-3), np.float32(1), value)
-    ).astype(np.float32)
+    value[x > three] = 0
+    value[x <= tiny] = 1
+    return value
 
 
 @cache
@@ -90,23 +106,28 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     radius = np.float32(3) * stretch
     first = np.clip(np.ceil(centre - radius - np.float32(0.5)), 0, size_in - 1).astype(int)
     last = np.clip(np.floor(centre + radius - np.float32(0.5)), 0, size_in - 1).astype(int)
-    rows, columns, values = [], [], []
-    for i, (a, b, c) in enumerate(zip(first, last, centre, strict=True)):
-        source = np.arange(a, b + 1)
-        w = _lanczos3(
-            np.abs((source.astype(np.float32) + np.float32(0.5) - c) * (np.float32(1) / stretch))
-        )
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
+    for i in range(size_out):
+        source = np.arange(first[i], last[i] + 1)
+        offset = source.astype(np.float32) + np.float32(0.5) - centre[i]
+        weights = _lanczos3(np.abs(offset * (np.float32(1) / stretch)))
+        # One by one: numpy's pairwise sum differs in the last bit.
         total = np.float32(0)
-        for v in w:  # one by one: numpy's pairwise sum differs in the last bit
-            total += v
+        for weight in weights:
+            total += weight
         rows += [i] * len(source)
         columns += source.tolist()
-        values += (w * (np.float32(1) / total)).tolist()
+        values += (weights * (np.float32(1) / total)).tolist()
     return csr_array((np.array(values, np.float32), (rows, columns)), shape=(size_out, size_in))
 
 
 def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
-    """(H, W, 3) → (size, size, 3), antialiased lanczos3; rows first, then columns, then rounding to the nearest even."""
+    """(H, W, 3) → (size, size, 3), antialiased lanczos3.
+
+    Rows first, then columns, then rounding to the nearest even.
+    """
     height, width = image.shape[:2]
     rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(np.float32)
     turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
@@ -115,7 +136,10 @@ def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
 
 
 def center_crop(image: Uint8) -> Uint8:
-    """Cut out the middle 90 % of the area and enlarge it to the old size, bilinear with corners aligned (TensorFlow's crop_and_resize)."""
+    """Cut out the middle 90 % of the area and enlarge it to the old size.
+
+    Bilinear with corners aligned, as TensorFlow's crop_and_resize.
+    """
     x = image.astype(np.float32) * np.float32(1 / 255)
     for axis in (1, 0):
         x = _crop_axis(x, axis)
@@ -131,16 +155,24 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
     step = ((low + side) - low) * last / last
     at = low * last + np.arange(n, dtype=np.float32) * step
     below = np.floor(at).astype(int)
-    fraction = (at - below.astype(np.float32)).reshape([-1 if a == axis else 1 for a in range(3)])
+    shape = [1, 1, 1]
+    shape[axis] = n
+    fraction = (at - below.astype(np.float32)).reshape(shape)
     left: Float32 = x.take(below, axis)
     right: Float32 = x.take(np.ceil(at).astype(int), axis)
     return np.asarray(left + (right - left) * fraction, np.float32)
 
 
 def prepare(image: Uint8, wiring: Wiring) -> Uint8:
-    """The simulator's picture (H, W, 3) uint8 → what the policy sees, (224, 224, 3) uint8, row 0 at the top."""
+    """The simulator's picture (H, W, 3) uint8 → what the policy sees.
+
+    Returns:
+        (224, 224, 3) uint8, row 0 at the top.
+    """
     check_image(image)
-    out = orient(image if wiring.colour_order == "rgb" else image[..., ::-1], wiring.orientation)
+    if wiring.colour_order == "bgr":
+        image = image[..., ::-1]
+    out = orient(image, wiring.orientation)
     if wiring.jpeg:
         out = jpeg_round_trip(out)
     out = resize_lanczos3(out)
@@ -149,17 +181,18 @@ def prepare(image: Uint8, wiring: Wiring) -> Uint8:
 
 @cache
 def normalisation_table() -> Float32:
-    """(6, 256) float32: what each grey level becomes in each of the six channels, three for DINOv2 and three for SigLIP."""
+    """(6, 256) float32: what each grey level becomes in each of the six channels.
+
+    Three channels are DINOv2's and three are SigLIP's.
+    """
     level = np.arange(256, dtype=np.float32) / np.float32(255)
-    mean, std = (
-        np.array(v, np.float32).reshape(6, 1)
-        for v in ((DINO_MEAN, SIGLIP_MEAN), (DINO_STD, SIGLIP_STD))
-    )
+    mean = np.array([*DINO_MEAN, *SIGLIP_MEAN], np.float32).reshape(6, 1)
+    std = np.array([*DINO_STD, *SIGLIP_STD], np.float32).reshape(6, 1)
     return (level - mean) / std
 
 
 def resize_naive(image: Uint8) -> Uint8:
-    """A picture of another size than 224×224 is resized without keeping its aspect ("resize-naive", PIL bicubic)."""
+    """Make a picture 224×224 without keeping its aspect ("resize-naive", PIL bicubic)."""
     check_image(image)
     if image.shape[:2] == (SIZE, SIZE):
         return image
@@ -167,9 +200,9 @@ def resize_naive(image: Uint8) -> Uint8:
 
 
 def pixel_values(image: Uint8) -> Float32:
-    """(H, W, 3) uint8 → (6, 224, 224) float32: three channels normalised for DINOv2, then three for SigLIP.
+    """(H, W, 3) uint8 → (6, 224, 224) float32: three channels for DINOv2, then three for SigLIP.
 
-    A picture of another size is resized first (`resize_naive`).
+    They are normalised. A picture of another size is resized first (`resize_naive`).
     """
     channels = resize_naive(image).transpose(2, 0, 1)
     return np.stack([row[channels[c % 3]] for c, row in enumerate(normalisation_table())])

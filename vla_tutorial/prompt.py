@@ -1,4 +1,4 @@
-"""The boundary instruction → tokens: OpenVLA's prompt template and the empty token that it was trained with."""
+"""The boundary instruction → tokens: OpenVLA's prompt template and its empty token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ BOS = 1
 """Llama-2's beginning-of-sequence token."""
 
 EMPTY_TOKEN = 29871
-"""Llama-2's token for a lone space. OpenVLA's training data end the prompt with it, so inference must too (openvla, `predict_action`)."""
+"""Llama-2's token for a lone space.
+
+OpenVLA's training data end the prompt with it, so inference must too (openvla, `predict_action`).
+"""
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,20 @@ class Tokenizer(Protocol):
 
 def build(wiring: Wiring, instruction: str) -> Prompt:
     """Put `instruction` (LIBERO's `task.language`, or a paraphrase) into the wiring's template."""
-    text = {"lower": instruction.lower(), "as_given": instruction, "upper": instruction.upper()}[
-        wiring.letter_case
-    ]
-    return Prompt(wiring.prompt_template.format(instruction=text), wiring.empty_token)
+    spellings = {
+        "lower": instruction.lower(),
+        "as_given": instruction,
+        "upper": instruction.upper(),
+    }
+    text = wiring.prompt_template.format(instruction=spellings[wiring.letter_case])
+    return Prompt(text, wiring.empty_token)
 
 
 def token_ids(prompt: Prompt, tokenizer: Tokenizer) -> list[int]:
-    """Token ids of a prompt, BOS in front; 29871 is appended only when the last id is another (facts of the published code)."""
+    """Token ids of a prompt, BOS in front.
+
+    29871 is appended only when the last id is another, as in openvla's `predict_action`.
+    """
     ids = list(tokenizer(prompt.text)["input_ids"])
     if prompt.empty_token and (not ids or ids[-1] != EMPTY_TOKEN):
         ids.append(EMPTY_TOKEN)

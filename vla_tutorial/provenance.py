@@ -1,4 +1,4 @@
-"""Where a result comes from: versions of the packages, the machine, and a hash of the policy's weights."""
+"""Where a result comes from: versions, the machine, and a hash of the policy's weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        # Its code was copied here without its metadata, as on a machine that reaches no package index.
+        # Its code was copied here without its metadata, as on a machine without a package index.
         return "unknown"
 
 
@@ -48,10 +48,11 @@ def machine(gpus: Sequence[str]) -> dict[str, Any]:
 def weights_hash(policy: Policy) -> str:
     """Sixteen hexadecimal digits that change when the policy's checkpoint does.
 
-    The files of the checkpoint count where they are on this machine; otherwise its name and revision do.
+    The checkpoint's files count where they are on this machine; otherwise its name and revision.
     """
     checkpoint = str(policy.provenance.get("checkpoint", ""))
-    # `mini` names its folder relative to the package's parent, so that records do not depend on the machine.
+    # `mini` names its folder relative to the package's parent, so that records do not depend on
+    # the machine.
     root = Path(__file__).parents[1]
     candidates = (root / checkpoint, Path(checkpoint))
     folder = next((path for path in candidates if checkpoint and path.is_dir()), None)

@@ -1,4 +1,4 @@
-"""Which episode to run: `EpisodeSpec` says it once, for the command line, sweeps, the lab and clips."""
+"""Which episode to run, said once for the command line, sweeps, the lab and clips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vla_tutorial.wiring import Wiring
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """Everything that decides an episode. The defaults are the published protocol on the first task.
+    """Everything that decides an episode; by default the published protocol on the first task.
 
     Attributes:
         suite: LIBERO's suite, for example "libero_object".
@@ -30,8 +30,10 @@ class EpisodeSpec:
         device: where a model runs, for example "cuda:0"; None takes the first GPU, else the CPU.
         unnorm_key: whose action statistics to use; None takes those that the policy was made for.
         embedded_statistics: whether statistics of this package may replace the checkpoint's own.
-        target: another object of the scene that is asked for, for example "milk_1"; None keeps the task's own.
-        layout_seed: seed of a random layout that replaces the saved initial state; None keeps the saved one.
+        target: another object of the scene that is asked for, for example "milk_1"; None keeps the
+            task's own.
+        layout_seed: seed of a random layout that replaces the saved initial state; None keeps the
+            saved one.
     """
 
     suite: str = "libero_object"
@@ -75,7 +77,8 @@ class EpisodeSpec:
         The first call imports LIBERO, which takes two seconds.
         """
         self.settings()
-        check_task(self.suite, self.task, self.init)
+        # With a random layout, `init` is no number of a saved state.
+        check_task(self.suite, self.task, self.init if self.layout_seed is None else None)
 
     def load_policy(self) -> Policy:
         """The policy that acts, ready to predict.
@@ -96,6 +99,7 @@ class EpisodeSpec:
         return shlex.join(["vla-tutorial", "rollout", *self._options(), "--out", str(folder)])
 
     def _options(self) -> Iterator[str]:
+        """Options of `vla-tutorial rollout` and their values, in turn."""
         for name in ("suite", "task", "init", "policy"):
             yield from (f"--{name}", str(getattr(self, name)))
         for name in ("checkpoint", "revision", "device", "unnorm_key", "max_steps"):

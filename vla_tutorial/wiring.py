@@ -8,7 +8,10 @@ from typing import Literal
 from vla_tutorial.errors import TutorialError
 
 PINNED_MUJOCO = "3.3.2"
-"""From MuJoCo 3.3.3 the floor of LIBERO-object renders darker and published success falls (openvla issues 282 and 335)."""
+"""From MuJoCo 3.3.3 the floor of LIBERO-object is darker and published success falls.
+
+Reported in openvla issues 282 and 335.
+"""
 
 OPENVLA_TEMPLATE = "In: What action should the robot take to {instruction}?\nOut:"
 """The scaffold that OpenVLA was trained with (openvla, `PurePromptBuilder`)."""
@@ -21,25 +24,35 @@ GripperMapping = Literal["binarised", "inverted", "continuous", "unscaled"]
 
 @dataclass(frozen=True)
 class Wiring:
-    """The settings between a policy and a robot. The defaults are OpenVLA's published LIBERO protocol (`run_libero_eval.py`), which works.
+    """The settings between a policy and a robot.
+
+    The defaults are OpenVLA's published LIBERO protocol (`run_libero_eval.py`), which works.
 
     Attributes:
-        unnorm_key: whose action statistics turn the bins into motion. Required: no default is safe.
-        embedded_statistics: whether statistics shipped with this package may stand in for a key that the policy does not bring.
-            False for a checkpoint: its own keys are the ones that it was trained with.
-        orientation: what is done to the simulator's picture, which arrives upside down *and* mirrored relative to the training data.
+        unnorm_key: whose action statistics turn the bins into motion. It has no default: none is
+            safe.
+        embedded_statistics: whether this package's statistics may replace a key that the policy
+            does not bring. False for a checkpoint: it was trained with its own keys.
+        orientation: what is done to the simulator's picture, which arrives upside down *and*
+            mirrored relative to the training data.
         colour_order: order of the channels that reach the policy; published: red, green, blue.
-        frame_delay: control steps by which the picture is older than the moment; the first pictures of an episode are its first one.
+        frame_delay: control steps by which the picture is old. Before any picture is as old, the
+            policy sees the first one.
         jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
-        center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was trained with random crops of that size).
+        center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was
+            trained with random crops of that size).
         camera_size: width and height of the rendered picture in pixels; published: 256.
         prompt_template: text with `{instruction}` in it.
         empty_token: whether token 29871 ends the prompt.
         letter_case: what is done to the instruction's letters.
-        gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`. `binarised`: −sign(2g−1).
-        translation_gain: factor on the first three numbers of the action, which the controller clips to [−1, 1] afterwards.
-        settle_steps: no-op control steps before the policy begins; objects start inside the floor and drop.
-        max_steps: control steps after which the episode counts as failed; None takes the suite's published limit.
+        gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`.
+            `binarised`: −sign(2g−1).
+        translation_gain: factor on the first three numbers of the action, which the controller
+            clips to [−1, 1] afterwards.
+        settle_steps: no-op control steps before the policy begins; objects start inside the floor
+            and drop.
+        max_steps: control steps after which the episode counts as failed; None takes the suite's
+            published limit.
         mujoco: the simulator version that the protocol stands on.
     """
 
@@ -64,18 +77,15 @@ class Wiring:
         """Refuse settings that no episode could run with."""
         if "{instruction}" not in self.prompt_template:
             raise TutorialError(
-                f"The prompt template {self.prompt_template!r} has no {{instruction}} in it: nothing would tell the policy what to do."
+                f"The prompt template {self.prompt_template!r} has no {{instruction}} in it. "
+                "Without it the policy would not know the task."
             )
-        if self.frame_delay < 0 or not 0 < self.translation_gain < float("inf"):
+        lowest = {"frame_delay": 0, "settle_steps": 0, "camera_size": 1, "max_steps": 1}
+        for name, low in lowest.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise TutorialError(f"{name} is {value}; expected {low} or more.")
+        if not 0 < self.translation_gain < float("inf"):
             raise TutorialError(
-                f"frame_delay={self.frame_delay}, translation_gain={self.translation_gain}: expected frame_delay ≥ 0 and a positive gain."
-            )
-        if (
-            self.settle_steps < 0
-            or self.camera_size < 1
-            or (self.max_steps is not None and self.max_steps < 1)
-        ):
-            raise TutorialError(
-                f"settle_steps={self.settle_steps}, camera_size={self.camera_size}, max_steps={self.max_steps}: "
-                "expected settle_steps ≥ 0, camera_size ≥ 1 and max_steps ≥ 1 (or None)."
+                f"translation_gain is {self.translation_gain}; expected a positive number."
             )

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from vla_tutorial.cli.terminal import out
+from vla_tutorial.cli.terminal import out, tell
 
 if TYPE_CHECKING:
     from vla_tutorial.conditions import Condition
 
+LONGEST_LIST = 4
+"""Conditions of one family that are all named; of more, the first and the last are."""
+
 
 def conditions(
     boundary: Annotated[
-        str | None, typer.Option(help="Only those of one boundary, with what each one changes.")
+        str | None, typer.Option(help="Only the conditions of one boundary, with their settings.")
     ] = None,
 ) -> None:
-    """List the conditions by the boundary that they touch; with --boundary, what each one changes and who got it wrong.
+    """List the conditions by the boundary that they touch.
+
+    With --boundary: what each condition changes, and code that had this fault.
 
     Example: `vla-tutorial conditions --boundary motion`
     """
@@ -28,49 +33,43 @@ def conditions(
     if boundary is not None and boundary not in BOUNDARIES:
         raise unknown("boundary", boundary, BOUNDARIES)
     for name, about in BOUNDARIES.items():
-        if boundary in (None, name):
-            out.print(f"[bold]{name}[/] · {about}", highlight=False, soft_wrap=True)
-            for members in families(name).values():
-                _tell_conditions(members, details=boundary is not None)
+        if boundary not in (None, name):
+            continue
+        tell(out, f"[bold]{name}[/] · {about}")
+        for members in families(name).values():
+            if boundary is None:
+                _tell_family(members)
+                continue
+            for condition in members:
+                _tell_condition(condition)
 
 
-def _tell_conditions(members: list[Condition], details: bool) -> None:
-    """One line for conditions that differ in level only, or everything about them."""
+def _tell_family(members: list[Condition]) -> None:
+    """One line for conditions that differ in level only."""
+    first = members[0]
+    names = [first.name, *(c.name.removeprefix(c.family) for c in members[1:])]
+    listed = ", ".join(names)
+    if len(names) > LONGEST_LIST:
+        listed = f"{names[0]} … {names[-1]}"
+    about = first.teaches
+    if any(c.teaches != about for c in members):
+        about = f"{about.partition(':')[0]}, each in its own way."
+    tell(out, f"  {listed:<24} {escape(about)}")
+
+
+def _tell_condition(condition: Condition) -> None:
+    """Everything about one condition."""
     from vla_tutorial.conditions import changed_settings
     from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 
-    alike = len({c.teaches for c in members}) == 1
-    others = [c.name.removeprefix(c.family) for c in members[1:]]
-    names = (
-        f"{members[0].name} … {others[-1]}"
-        if len(members) > 4
-        else ", ".join([members[0].name, *others])
-    )
-    what = (
-        members[0].teaches
-        if alike
-        else f"{members[0].teaches.partition(':')[0]}, each in its own way."
-    )
-    if not details:
-        out.print(f"  {names:<24} {escape(what)}", highlight=False, soft_wrap=True)
-        return
-    for c in members:
-        out.print(f"  [bold]{c.name}[/]  {escape(c.teaches)}", highlight=False, soft_wrap=True)
-        for setting, (before, after) in changed_settings(
-            c, PUBLISHED_WIRING, PUBLISHED_SCENE
-        ).items():
-            out.print(
-                f"    [dim]{setting}: {escape(repr(before))} → {escape(repr(after))}[/]",
-                highlight=False,
-                soft_wrap=True,
-            )
-        if c.claims:
-            out.print(
-                f"    [dim]the chapter: {escape(c.claims)}[/]", highlight=False, soft_wrap=True
-            )
-        if c.seen_in:
-            out.print(
-                f"    [dim]seen in: {escape(', '.join(c.seen_in))}[/]",
-                highlight=False,
-                soft_wrap=True,
-            )
+    details = []
+    changed = changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE)
+    for setting, (before, after) in changed.items():
+        details.append(f"{setting}: {before!r} → {after!r}")
+    if condition.claims:
+        details.append(f"the chapter: {condition.claims}")
+    if condition.seen_in:
+        details.append(f"seen in: {', '.join(condition.seen_in)}")
+    tell(out, f"  [bold]{condition.name}[/]  {escape(condition.teaches)}")
+    for detail in details:
+        tell(out, f"    [dim]{escape(detail)}[/]")

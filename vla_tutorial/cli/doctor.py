@@ -5,31 +5,29 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from vla_tutorial.cli.terminal import UNHEALTHY, out
+from vla_tutorial.cli.terminal import UNHEALTHY, out, tell
+
+_MARKS = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "fail": "[red]FAIL[/]"}
 
 
 def doctor() -> None:
-    """Check this machine and installation; exit code 1 when something would silently spoil results (20 s).
+    """Check this machine and the installation (20 s).
+
+    The exit code is 1 when something would silently spoil results.
 
     Example: `vla-tutorial doctor`
     """
-    from vla_tutorial.doctor import Finding, examine
+    from vla_tutorial.doctor import examine
 
-    marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "fail": "[red]FAIL[/]"}
-    findings: list[Finding] = []
+    failed = []
     for finding in examine():
-        findings.append(finding)
-        out.print(
-            f"{marks[finding.verdict]} {finding.check:<16} {escape(finding.detail)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        mark = _MARKS[finding.verdict]
+        tell(out, f"{mark} {finding.check:<16} {escape(finding.detail)}")
         if finding.remedy:
-            out.print(f"     {'':<16} → {escape(finding.remedy)}", highlight=False, soft_wrap=True)
-    failed = [f.check for f in findings if f.verdict == "fail"]
-    out.print(
-        f"[red]Results here would not be comparable: {', '.join(failed)}.[/]"
-        if failed
-        else "[green]Ready.[/]"
-    )
-    raise typer.Exit(UNHEALTHY if failed else 0)
+            tell(out, f"     {'':<16} → {escape(finding.remedy)}")
+        if finding.verdict == "fail":
+            failed.append(finding.check)
+    if failed:
+        tell(out, f"[red]Results here would not be comparable: {', '.join(failed)}.[/]")
+        raise typer.Exit(UNHEALTHY)
+    tell(out, "[green]Ready.[/]")

@@ -36,7 +36,8 @@ def rollout(
 
     The folder gets steps.jsonl, episode.json, agentview.png, episode.mp4 and gripper.png.
 
-    Example: `vla-tutorial rollout --suite libero_object --task 0 --init 0 --condition no_flip --out out/no_flip`
+    Example: `vla-tutorial rollout --suite libero_object --task 0 --init 0 --condition no_flip
+    --out out/no_flip`
     """
     from vla_tutorial.spec import EpisodeSpec
 
