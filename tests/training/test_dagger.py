@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,12 +21,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from test_training_fit import RECIPE, SMALL, labels, strict, weights
+from test_fit import SMALL, TRAIN, labels, strict, weights
 from typer.testing import CliRunner
-from vla_tutorial.training.layouts import pose_column, random_layout
 
 from vla_tutorial import actions, pixels
-from vla_tutorial.cli import app as cli
+from vla_tutorial.cli.app import app
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.policies.base import PolicyInput
@@ -34,23 +33,33 @@ from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.policies.model import load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training import crew as crew_module
-from vla_tutorial.training import dagger, drive, fit, mini
+from vla_tutorial.sim.layouts import pose_column
+from vla_tutorial.training import dagger, fit, mini, practice, run_files, simulator_pool
 from vla_tutorial.training.augment import center_crop
-from vla_tutorial.training.chunks import Chunk, Episode, save_chunk
-from vla_tutorial.training.crew import Crew, assign
-from vla_tutorial.training.drive import AS_TRAINED, Driver, Work, drive_episode, render_file
-from vla_tutorial.training.fit import Trainer
+from vla_tutorial.training.chunks import Chunk, LabelledEpisode, save_chunk
+from vla_tutorial.training.dagger import RunConfig
 from vla_tutorial.training.inference_copy import InferenceCopy
-from vla_tutorial.training.keypoints import OBJECTS, THINGS, instruction_number, places
+from vla_tutorial.training.keypoints import KEYPOINTS, OBJECTS, instruction_number, keypoints
+from vla_tutorial.training.labelling import layout_seed, libero_action
 from vla_tutorial.training.labels import INSTRUCTIONS, Labels
 from vla_tutorial.training.mini import initialise, train_tokenizer
 from vla_tutorial.training.noise import Noise
+from vla_tutorial.training.practice import AS_TRAINED, MixingPolicy, Turns, practise
 from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.simulator_pool import SimulatorPool, assign_files
+from vla_tutorial.training.simulator_worker import (
+    Practised,
+    Question,
+    Rendered,
+    RenderingDone,
+    WorkerSpec,
+    render_file,
+)
+from vla_tutorial.training.trainer import Trainer
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 TOKENS = np.full(7, 31900)
-FACTS = {"task": 0, "free": True, "success": True}
+PRACTISED = Practised(task=0, free=True, own=True, wide=False, success=True, steps=90, seconds=1.5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +94,7 @@ def scene(
     simulator.reset(simulator.placement, 10)
     pose = simulator.data.qpos.copy()
     picture = pixels.prepare(simulator.view(pose), AS_TRAINED).astype(int)
-    return pose, picture, (places(simulator) + 1) * 112 - 0.5
+    return pose, picture, (keypoints(simulator) + 1) * 112 - 0.5
 
 
 def changed(
@@ -106,7 +115,7 @@ def test_a_thing_is_where_it_is_said_to_be(
     simulator: Simulator, scene: tuple[Any, ...], thing: str
 ) -> None:
     """Taken away, the picture changes there, around the middle of its body, and nowhere else."""
-    at, column = scene[2][THINGS.index(thing)], pose_column(simulator, f"{thing}_1")
+    at, column = scene[2][KEYPOINTS.index(thing)], pose_column(simulator, f"{thing}_1")
     where = changed(simulator, scene, slice(column, column + 3), (0, 0, -5))
     assert len(where) > 80
     assert np.abs(where.mean(0) - at).max() < 3
@@ -115,18 +124,20 @@ def test_a_thing_is_where_it_is_said_to_be(
 
 def test_the_hand_and_the_basket_too(simulator: Simulator, scene: tuple[Any, ...]) -> None:
     fingers = changed(simulator, scene, slice(7, 9), 0.0)
-    assert len(fingers) > 80 and np.abs(fingers.mean(0) - scene[2][THINGS.index("hand")]).max() < 5
+    assert (
+        len(fingers) > 80 and np.abs(fingers.mean(0) - scene[2][KEYPOINTS.index("hand")]).max() < 5
+    )
     column = pose_column(simulator, "basket_1")
     basket = changed(simulator, scene, slice(column, column + 3), (0, 0, -5))
-    assert (basket.min(0) < scene[2][THINGS.index("basket")]).all() and (
-        basket.max(0) > scene[2][THINGS.index("basket")]
+    assert (basket.min(0) < scene[2][KEYPOINTS.index("basket")]).all() and (
+        basket.max(0) > scene[2][KEYPOINTS.index("basket")]
     ).all()
 
 
 def test_what_a_scene_lacks_is_nowhere(simulator: Simulator, scene: tuple[Any, ...]) -> None:
     there = {name[:-2] for name in simulator.bodies} | {"hand"}
-    assert {THINGS[k] for k in np.flatnonzero(~np.isnan(scene[2]).any(1))} == there
-    assert len(there) == 8 and np.isnan(scene[2][THINGS.index("ketchup")]).all()
+    assert {KEYPOINTS[k] for k in np.flatnonzero(~np.isnan(scene[2]).any(1))} == there
+    assert len(there) == 8 and np.isnan(scene[2][KEYPOINTS.index("ketchup")]).all()
 
 
 def test_a_thing_out_of_the_picture_is_outside(
@@ -136,7 +147,7 @@ def test_a_thing_out_of_the_picture_is_outside(
     pose = scene[0].copy()
     pose[column : column + 3] = (0.0, 3.0, 0.1)
     simulator.view(pose)
-    assert np.abs(places(simulator)[THINGS.index("milk")]).max() > 1
+    assert np.abs(keypoints(simulator)[KEYPOINTS.index("milk")]).max() > 1
 
 
 def test_every_object_has_its_instruction() -> None:
@@ -159,7 +170,9 @@ def test_what_has_no_room_is_left_out(tokenizer: Any) -> None:
     assert samples.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 100, 101]
     assert np.array_equal(samples.bins.numpy(), np.concatenate([first.bins, second.bins[:2]]))
     assert np.array_equal(
-        samples.places.numpy(), np.concatenate([first.places, second.places[:2]]), equal_nan=True
+        samples.keypoints.numpy(),
+        np.concatenate([first.keypoints, second.keypoints[:2]]),
+        equal_nan=True,
     )
     drawn = samples.draw(64, 1.0, torch.Generator().manual_seed(0))
     assert set(drawn.tolist()) == {1, 3, 5}  # the fine ones among the six
@@ -201,48 +214,45 @@ def test_settling_forgets_the_order_of_arrival(tokenizer: Any) -> None:
 # Who drives
 
 
-def run(beta: float, seed: int, steps: int = 150) -> tuple[Driver, NDArray[np.bool_]]:
-    """A driver, and for each step whether it did exactly what the policy said."""
-    driver = Driver(np.random.default_rng(seed), beta)
-    expert, policy = np.full(7, 0.5), np.full(7, -0.25)
-    return driver, np.array(
-        [np.array_equal(driver.choose(expert, policy), policy) for _ in range(steps)]
-    )
+def run(beta: float, seed: int, steps: int = 150) -> tuple[Turns, NDArray[np.bool_]]:
+    """Turns, and for each step whether the policy acts."""
+    turns = Turns(np.random.default_rng(seed), beta)
+    return turns, np.array([turns.policy_acts() for _ in range(steps)])
 
 
 def test_a_young_policy_is_led_by_the_expert_and_a_mature_one_drives() -> None:
     shares = {}
     for beta in (0.0, 1.0):
         runs = [run(beta, seed) for seed in range(200)]
-        shares[beta] = np.mean([by_policy for driver, by_policy in runs if not driver.free])
-        assert np.mean([driver.free for driver, _ in runs]) == pytest.approx(0.4 * beta, abs=0.1)
-        assert all(by_policy.all() for driver, by_policy in runs if driver.free)  # it is on its own
+        shares[beta] = np.mean([by_policy for turns, by_policy in runs if not turns.free])
+        assert np.mean([turns.free for turns, _ in runs]) == pytest.approx(0.4 * beta, abs=0.1)
+        assert all(by_policy.all() for turns, by_policy in runs if turns.free)  # it is on its own
     assert shares[0.0] < 0.3 < 0.7 < shares[1.0]
 
 
-def test_only_the_expert_is_disturbed() -> None:
-    driver = Driver(np.random.default_rng(1), 0.5)
-    driver.free = False
-    disturbed: list[float] = []
-
-    def disturb(action: NDArray[np.float64]) -> NDArray[np.float64]:
-        disturbed.append(float(action[0]))
-        return np.full(7, 0.75)
-
-    driver.disturb = disturb  # type: ignore[assignment]
-    done = [driver.choose(np.full(7, 0.5), np.full(7, -0.25))[0] for _ in range(300)]
-    assert set(done) == {0.75, -0.25}
-    assert disturbed == [0.5] * done.count(0.75)
-    assert 3 < np.count_nonzero(np.diff(done)) < 100  # they take turns in stretches
+def test_they_take_turns_in_stretches() -> None:
+    runs = [run(0.5, seed, 300) for seed in range(20)]
+    for turns, by_policy in runs:
+        if not turns.free:
+            assert 3 < np.count_nonzero(np.diff(by_policy)) < 100
 
 
-def test_maturity_ramps() -> None:
+def test_beta_ramps() -> None:
     assert [dagger.beta(p) for p in (0.0, 0.08, 0.19, 0.3, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
 
 
+Driven = tuple[LabelledEpisode, list[tuple[NDArray[np.uint8], Labels]], MixingPolicy]
+
+
+def mixing(simulator: Simulator, ask: Any, seed: int, beta: float) -> MixingPolicy:
+    rng = np.random.default_rng(seed)
+    start = layout_seed(0, 0, 10**6, seed)
+    return MixingPolicy(simulator, start, ExpertPolicy(), ask, rng, beta)
+
+
 @pytest.fixture(scope="module")
-def driven(simulator: Simulator) -> tuple[Episode, list[tuple[NDArray[np.uint8], Labels]], Driver]:
-    """Twelve steps by both, what the policy was asked, and the driver."""
+def driven(simulator: Simulator) -> Driven:
+    """Twelve steps by both, what the policy was asked, and the mixing policy."""
     asked: list[tuple[NDArray[np.uint8], Labels]] = []
 
     def ask(picture: NDArray[np.uint8], one: Labels) -> tuple[NDArray[np.int64], float]:
@@ -250,32 +260,60 @@ def driven(simulator: Simulator) -> tuple[Episode, list[tuple[NDArray[np.uint8],
         return TOKENS, 0.7
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drive, "MIXED_STEPS", 12)
-        rng = np.random.default_rng(4)
-        layout, driver = random_layout(simulator, rng), Driver(rng, 0.2)
-        driver.free, driver.policy_acts, driver.left = False, True, 4
-        driver.disturb.noise = Noise()
-        episode, succeeded = drive_episode(simulator, ExpertPolicy(), layout, driver, ask)
-    assert not succeeded and len(episode) == len(asked) == 12
-    return episode, asked, driver
+        patch.setattr(practice, "MIXED_STEPS", 12)
+        policy = mixing(simulator, ask, 4, 0.2)
+        policy.turns.free = False
+        policy.turns._policy_acts = True
+        policy.turns._left = 4
+        policy.disturb.noise = Noise()
+        assert not practise(policy)
+    assert len(policy.steps) == len(asked) == 12
+    return policy.episode(), asked, policy
 
 
-def test_every_state_gets_the_experts_label(driven: tuple[Any, ...]) -> None:
-    """Whoever drives; and what is stored is what was done."""
-    episode, asked, driver = driven
+def test_every_state_gets_the_experts_label(driven: Driven) -> None:
+    """Whoever acts; and what is stored is what was done."""
+    episode, asked, mixed = driven
     assert np.array_equal(np.concatenate([one.bins for _, one in asked]), episode.bins)
     assert {INSTRUCTIONS[k] for _, one in asked for k in one.instruction} == {episode.instruction}
-    statistics = actions.find_statistics("libero_object", actions.embedded_statistics())
-    expert, policy = (
-        np.array([actions.to_libero(actions.decode(t, statistics)) for t in tokens])
-        for tokens in (31999 - episode.bins, [TOKENS] * 12)
-    )
+    policy = libero_action(np.array([TOKENS] * 12))
+    expert = libero_action(actions.bin_tokens(episode.bins))
     by_policy, by_expert = (
-        np.abs(episode.executed - said).max(1) < 1.1e-3 for said in (policy, expert)
+        np.abs(episode.executed - said).max(1) < 0.6e-3 for said in (policy, expert)
     )
     assert by_policy[:4].all() and by_expert[4] and (by_policy | by_expert).all()
     assert np.abs(episode.executed - np.round(episode.executed, 3)).max() < 1e-6
-    assert driver.beta == 0.7  # as the trainer last said
+    assert mixed.turns.beta == 0.7  # as the trainer last said
+
+
+def test_only_the_expert_is_disturbed(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy's tokens are executed as they are."""
+    disturbed: list[NDArray[np.float64]] = []
+
+    def disturb(action: NDArray[np.float64]) -> NDArray[np.float64]:
+        disturbed.append(action)
+        return np.array([0.25, 0, 0, 0, 0, 0, -1.0])
+
+    monkeypatch.setattr(practice, "MIXED_STEPS", 12)
+    policy = mixing(simulator, lambda *_: (TOKENS, 0.7), 4, 0.2)
+    policy.turns.free = False
+    policy.turns._left = 4
+    disturb.noise = Noise()  # type: ignore[attr-defined]
+    policy.disturb = disturb  # type: ignore[assignment]
+    turns: list[bool] = []
+    policy_acts = policy.turns.policy_acts
+    monkeypatch.setattr(
+        policy.turns, "policy_acts", lambda: turns.append(policy_acts()) or turns[-1]
+    )
+    practise(policy)
+    done = policy.episode()
+    by_policy = np.abs(done.executed - libero_action(TOKENS)).max(1) < 0.6e-3
+    assert by_policy.tolist() == turns and 0 < sum(turns) < 12
+    expert = libero_action(actions.bin_tokens(done.bins))[~by_policy]
+    assert np.allclose(disturbed, expert)
+    assert np.abs(done.executed[~by_policy, 0] - 0.25).max() < 0.01
 
 
 def test_pictures_of_driven_states_can_be_made_again(
@@ -288,7 +326,9 @@ def test_pictures_of_driven_states_can_be_made_again(
     for picture, (seen, _) in zip(again, asked[::4], strict=True):
         assert np.abs(picture.astype(int) - seen).mean() < 0.2
     assert (
-        np.nanmax(np.abs(found.places - np.concatenate([one.places for _, one in asked[::4]])))
+        np.nanmax(
+            np.abs(found.keypoints - np.concatenate([one.keypoints for _, one in asked[::4]]))
+        )
         < 0.5 / 112
     )
 
@@ -296,13 +336,28 @@ def test_pictures_of_driven_states_can_be_made_again(
 def test_an_episode_ends_when_the_target_is_lost(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "_LOST", 10.0)
-    rng = np.random.default_rng(0)
-    layout = random_layout(simulator, rng)
-    episode, succeeded = drive_episode(
-        simulator, ExpertPolicy(), layout, Driver(rng, 0.0), lambda picture, one: (TOKENS, 0.0)
-    )
-    assert len(episode) == 1 and not succeeded
+    monkeypatch.setattr(practice, "_LOST", 10.0)
+    policy = mixing(simulator, lambda *_: (TOKENS, 0.0), 0, 0.0)
+    assert not practise(policy)
+    assert len(policy.steps) == 1
+
+
+def test_an_episode_ends_with_success(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The expert alone; the picture is the whole one, in the size that the policy gets."""
+    seen: list[tuple[int, ...]] = []
+
+    def ask(picture: NDArray[np.uint8], one: Labels) -> tuple[NDArray[np.int64], float]:
+        seen.append(picture.shape)
+        return TOKENS, 0.0
+
+    policy = mixing(simulator, ask, 0, 0.0)
+    monkeypatch.setattr(policy.turns, "policy_acts", lambda: False)
+    assert practise(policy)
+    assert simulator.inside(policy.layout.target, "basket_1_contain_region")
+    assert 40 < len(policy.steps) == len(seen) < 260
+    assert set(seen) == {(224, 224, 3)}
 
 
 # Workers
@@ -315,7 +370,7 @@ def test_every_file_is_given_out_once_to_a_worker_of_its_task(
     tasks: tuple[int, ...], workers: int
 ) -> None:
     files = [Path(f"task{task:02d}_chunk{k:04d}.npz") for task in range(10) for k in range(5)]
-    jobs = assign(files, workers, tasks, None, True, 3)
+    jobs = assign_files(files, workers, tasks, None, True, 3)
     assert {job.task for job in jobs} == set(tasks)
     assert [job.number for job in jobs] == list(range(max(workers, len(tasks))))
     assert sorted(f for job in jobs for f in job.files) == [
@@ -347,19 +402,19 @@ def working(
     work: Callable[..., None],
     *arguments: Any,
     workers: int = 1,
-) -> Iterator[Crew]:
-    """A crew whose workers run `work` in threads."""
+) -> Iterator[SimulatorPool]:
+    """A pool whose workers run `work` in threads."""
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=InThread)
-    monkeypatch.setattr(crew_module, "mp", SimpleNamespace(get_context=lambda _: context))
-    monkeypatch.setattr(crew_module, "work", work)
-    monkeypatch.setattr(crew_module, "shared_folder", lambda: folder)
-    crew = Crew([Work(0, k) for k in range(workers)], *arguments)
-    crew.start()
+    monkeypatch.setattr(simulator_pool, "mp", SimpleNamespace(get_context=lambda _: context))
+    monkeypatch.setattr(simulator_pool, "run_worker", work)
+    monkeypatch.setattr(simulator_pool, "shared_memory_folder", lambda: folder)
+    pool = SimulatorPool([WorkerSpec(0, k) for k in range(workers)], *arguments)
+    pool.start()
     try:
-        yield crew
+        yield pool
     finally:
-        crew.stop()
-    assert not crew.is_alive() and list(folder.glob("vla_pictures_*")) == []
+        pool.stop()
+    assert not pool.is_alive() and list(folder.glob("vla_pictures_*")) == []
 
 
 def until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -378,19 +433,21 @@ class Grey:
         return images[:, 0, 0, :1].long().expand(-1, 7)
 
 
-def asking(job: Work, slot_file: Path, shape: tuple[int, ...], connection: Connection) -> None:
+def asking(
+    job: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
+) -> None:
     """Asks about pictures of its own grey until told to stop; every second one shows fine work."""
     slot: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)[job.number]
-    connection.send(("rendered", job.number))
+    connection.send(RenderingDone())
     for k in range(1000):
         slot[0] = 10 * job.number + k % 10
-        connection.send(("ask", labels(2)[np.array([k % 2])]))
+        connection.send(Question(labels(2)[np.array([k % 2])]))
         if (answer := connection.recv()) is None:
             break
         bins, beta = answer
         assert (bins == 10 * job.number + k % 10).all() and beta == 0.25
         if k == 8:
-            connection.send(("end", FACTS | {"success": job.number == 0}))
+            connection.send(replace(PRACTISED, success=job.number == 0))
     else:
         raise AssertionError("not stopped")
     connection.close()
@@ -401,46 +458,50 @@ def test_every_worker_gets_its_own_answers_until_the_end(
 ) -> None:
     samples = Samples(60, tokenizer, "cpu")
     monkeypatch.setattr(
-        Crew, "start", lambda crew: (setattr(crew, "beta", 0.25), threading.Thread.start(crew))
+        SimulatorPool,
+        "start",
+        lambda pool: (setattr(pool, "beta", 0.25), threading.Thread.start(pool)),
     )
-    with working(monkeypatch, tmp_path, asking, samples, Grey(), 0.0, workers=3) as crew:
-        assert np.isnan(crew.success())
-        until(lambda: crew.episodes == 3 and samples.full)
-        crew.check()
-        assert crew.alive == 3 and crew.rendering == 0 and crew.success() == pytest.approx(1 / 3)
-    assert not crew.error and not any(process.killed for process in crew._processes)  # type: ignore[attr-defined]
+    with working(monkeypatch, tmp_path, asking, samples, Grey(), 0.0, workers=3) as pool:
+        assert np.isnan(pool.success())
+        until(lambda: pool.episodes == 3 and samples.full)
+        pool.check()
+        assert pool.alive == 3 and pool.rendering == 0 and pool.success() == pytest.approx(1 / 3)
+    assert not pool.error and not any(process.killed for process in pool._processes)  # type: ignore[attr-defined]
     assert all(
         grey % 2 == 1 for grey in samples.images[:, 0, 0, 0].tolist()
     )  # keep = 0: fine work alone is kept
     assert samples.bins[:, 0].unique().tolist() == [int(labels(2).bins[1, 0])]
 
 
-def rendering(job: Work, slot_file: Path, shape: tuple[int, ...], connection: Connection) -> None:
+def rendering(
+    job: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
+) -> None:
     """Hands over two blocks and ends; number 1 dies in between."""
     slot: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)[job.number]
     with connection, contextlib.suppress(EOFError, OSError):
         for k in range(2):
             slot[:4] = 10 * job.number + k
-            connection.send(("frames", (labels(4), 100 * job.number + 4 * k)))
+            connection.send(Rendered(labels(4), 100 * job.number + 4 * k))
             if job.number == 1:
                 return
             connection.recv()
-        connection.send(("rendered", job.number))
+        connection.send(RenderingDone())
 
 
 def test_a_worker_that_dies_does_not_stop_the_others(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     samples = Samples(60, tokenizer, "cpu")
-    with working(monkeypatch, tmp_path, rendering, samples, None, workers=3) as crew:
-        until(lambda: crew.alive == 0)
-        crew.join(10)
-        assert not crew.error and crew.rendering == 1 and samples.count == 20
+    with working(monkeypatch, tmp_path, rendering, samples, None, workers=3) as pool:
+        until(lambda: pool.alive == 0)
+        pool.join(10)
+        assert not pool.error and pool.rendering == 1 and samples.count == 20
         with pytest.raises(TutorialError, match="fewer --workers"):  # but its files are missing
-            crew.check()
-    with working(monkeypatch, tmp_path, rendering, samples, None) as crew:
-        until(lambda: crew.rendering == 0 and crew.alive == 0)
-        crew.check()
+            pool.check()
+    with working(monkeypatch, tmp_path, rendering, samples, None) as pool:
+        until(lambda: pool.rendering == 0 and pool.alive == 0)
+        pool.check()
 
 
 def test_an_error_while_serving_is_told(
@@ -451,11 +512,11 @@ def test_an_error_while_serving_is_told(
 
     samples = Samples(60, tokenizer, "cpu")
     monkeypatch.setattr(samples, "append", broken)
-    monkeypatch.setattr(Crew.stop, "__defaults__", (2.0,))
-    with working(monkeypatch, tmp_path, rendering, samples, None) as crew:
-        until(lambda: bool(crew.error))
+    monkeypatch.setattr(SimulatorPool.stop, "__defaults__", (2.0,))
+    with working(monkeypatch, tmp_path, rendering, samples, None) as pool:
+        until(lambda: bool(pool.error))
         with pytest.raises(TutorialError, match="CUDA went away"):
-            crew.check()
+            pool.check()
 
 
 # InferenceCopy
@@ -502,16 +563,16 @@ def demonstrations(driven: tuple[Any, ...], tmp_path_factory: pytest.TempPathFac
     return folder
 
 
-def settings(out: Path, demos: Path | None, **more: Any) -> dagger.Settings:
+def settings(out: Path, demos: Path | None, **more: Any) -> RunConfig:
     given = {
-        "recipe": replace(RECIPE, steps=8),
-        "drive": False,
+        "train": replace(TRAIN, steps=8),
+        "practise": False,
         "tasks": (0,),
         "workers": 1,
         "capacity": 200,
         "seed": 3,
     } | more
-    return dagger.Settings(out, demos, device="cpu", config=SMALL, **given)
+    return RunConfig(out, demos, device="cpu", model=SMALL, **given)
 
 
 @pytest.fixture(scope="module")
@@ -521,10 +582,10 @@ def run_of_dagger(
     """A small run with a simulator in a process: its folder, what came out, and files that it left in shared memory."""
     out, memory = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("memory")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"REFRESH": 2, "LOG": 5, "SAVE": 1.0}.items():
+        for name, value in {"REFRESH_STEPS": 2, "LOG_STEPS": 5, "SAVE_SECONDS": 1.0}.items():
             patch.setattr(dagger, name, value)
-        patch.setattr(crew_module, "shared_folder", lambda: memory)
-        fitting = dagger.train(settings(out, demonstrations, drive=True, enough=13, seconds=4.0))
+        patch.setattr(simulator_pool, "shared_memory_folder", lambda: memory)
+        fitting = dagger.train(settings(out, demonstrations, practise=True, enough=13, seconds=4.0))
     return out, fitting, list(memory.iterdir())
 
 
@@ -546,13 +607,13 @@ def test_a_run_ends_and_leaves_a_policy(run_of_dagger: tuple[Any, ...]) -> None:
         and curves[-1]["success"] is None
         and curves[-1]["pictures"] >= 13
     )
-    torch.testing.assert_close(dagger._read_state(out / dagger.STATE)["step"], fitting.step)
+    torch.testing.assert_close(run_files.read_state(out / run_files.STATE)["step"], fitting.step)
 
 
 def test_a_run_can_begin_with_a_checkpoint(run_of_dagger: tuple[Any, ...]) -> None:
     out, before, _ = run_of_dagger
-    fitting = Trainer(initialise(OpenVLA(SMALL), 9), RECIPE, "cpu")
-    dagger._begin_with(fitting, out / "mini")
+    fitting = Trainer(initialise(OpenVLA(SMALL), 9), TRAIN, "cpu")
+    run_files.begin_with(fitting, out / "mini")
     for part in (fitting.learner, fitting.mean):
         torch.testing.assert_close(
             weights(part.model), weights(before.mean.model).bfloat16().float()
@@ -561,9 +622,9 @@ def test_a_run_can_begin_with_a_checkpoint(run_of_dagger: tuple[Any, ...]) -> No
 
 @contextlib.contextmanager
 def backwards(
-    simulator: Simulator, s: dagger.Settings, samples: Samples, _: InferenceCopy | None
+    simulator: Simulator, s: RunConfig, samples: Samples, _: InferenceCopy | None
 ) -> Iterator[Any]:
-    """Stands for a crew: renders here, last file first."""
+    """Stands for a pool: renders here, last file first."""
     import zlib
 
     assert s.demos
@@ -583,7 +644,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     """The undisturbed one has a real worker; the others render here, in another order."""
     straight = dagger.train(settings(tmp_path / "straight", demonstrations))
     assert multiprocessing.active_children() == []
-    monkeypatch.setattr(dagger, "_crew", lambda *arguments: backwards(simulator, *arguments))
+    monkeypatch.setattr(dagger, "_open_pool", lambda *arguments: backwards(simulator, *arguments))
     monkeypatch.setattr(fit, "SAVE_STEPS", 3)
     step = Trainer.train_step
 
@@ -596,7 +657,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     monkeypatch.setattr(Trainer, "train_step", interrupted)
     with pytest.raises(Interrupted):
         dagger.train(settings(out, demonstrations))
-    assert dagger._read_state(out / dagger.STATE)["step"] == 3
+    assert run_files.read_state(out / run_files.STATE)["step"] == 3
     (out / "curves.jsonl").write_text(
         '{"step": 2}\n{"step": 4}\n'
     )  # what comes after the saved state is done anew
@@ -625,26 +686,26 @@ def test_states_that_cannot_be_resumed_are_refused(
 ) -> None:
     if content == "wider":
         content = Trainer(
-            OpenVLA(replace(SMALL, llama=replace(SMALL.llama, hidden_size=64))), RECIPE, "cpu"
+            OpenVLA(replace(SMALL, llama=replace(SMALL.llama, hidden_size=64))), TRAIN, "cpu"
         ).state()
     if isinstance(content, bytes):
-        (tmp_path / dagger.STATE).write_bytes(content)
+        (tmp_path / run_files.STATE).write_bytes(content)
     elif content is not None:
-        torch.save(content, tmp_path / dagger.STATE)
+        torch.save(content, tmp_path / run_files.STATE)
     with pytest.raises(TutorialError, match=words) as told:
         dagger.train(settings(tmp_path, demonstrations), resume=True)
     assert "without --resume" in str(told.value)
 
 
 def test_a_state_with_code_in_it_is_refused(demonstrations: Path, tmp_path: Path) -> None:
-    torch.save({"step": Path("x")}, tmp_path / dagger.STATE)
+    torch.save({"step": Path("x")}, tmp_path / run_files.STATE)
     with pytest.raises(TutorialError, match="damaged"):
         dagger.train(settings(tmp_path, demonstrations), resume=True)
 
 
 @pytest.mark.parametrize(
     ("kind", "more"),
-    [("none", {}), ("empty", {}), ("none", {"drive": True}), ("others", {"tasks": (1, 2)})],
+    [("none", {}), ("empty", {}), ("none", {"practise": True}), ("others", {"tasks": (1, 2)})],
 )
 def test_nothing_to_learn_from_is_refused(
     kind: str,
@@ -654,7 +715,7 @@ def test_nothing_to_learn_from_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the policy could drive: whoever names a folder wants what is in it."""
-    monkeypatch.setattr(dagger, "Crew", None)  # it is refused before any worker starts
+    monkeypatch.setattr(dagger, "SimulatorPool", None)  # it is refused before any worker starts
     (tmp_path / "empty").mkdir()
     folder = demonstrations if kind == "others" else tmp_path / kind
     with pytest.raises(TutorialError, match=r"No demonstrations .*train demos --help"):
@@ -663,13 +724,13 @@ def test_nothing_to_learn_from_is_refused(
 
 def test_a_start_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TutorialError, match="safetensors"):
-        dagger.train(settings(tmp_path / "out", None, drive=True, start=tmp_path))
+        dagger.train(settings(tmp_path / "out", None, practise=True, start=tmp_path))
 
 
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ((dagger, "write_checkpoint"), OSError(28, "No space left on device")),
+        ((run_files, "write_checkpoint"), OSError(28, "No space left on device")),
         ((mini, "save_file"), SafetensorError("Error while serializing: No space left on device")),
         (
             (torch, "save"),
@@ -688,25 +749,16 @@ def test_a_full_disk_is_told_and_leaves_the_last_state(
     def full(*_: Any) -> None:
         raise error
 
-    fitting, crew = (
-        Trainer(initialise(OpenVLA(SMALL)), RECIPE, "cpu"),
-        SimpleNamespace(episodes=0, recent=deque([FACTS])),
-    )
-    arguments: tuple[Any, ...] = (
-        fitting,
-        tokenizer,
-        Samples(1, tokenizer, "cpu"),
-        crew,
-        settings(tmp_path, None),
-    )
-    dagger._save(*arguments)
-    assert json.loads((tmp_path / "recent.json").read_text()) == [FACTS]
-    before = (tmp_path / dagger.STATE).read_bytes()
+    pool: Any = SimpleNamespace(episodes=0, recent=deque([PRACTISED]))
+    run = dagger._Run(settings(tmp_path, None), Trainer(initialise(OpenVLA(SMALL)), TRAIN, "cpu"))
+    run.save(pool)
+    assert json.loads((tmp_path / "recent.json").read_text()) == [asdict(PRACTISED)]
+    before = (tmp_path / run_files.STATE).read_bytes()
     monkeypatch.setattr(*where, full)
     with pytest.raises(TutorialError, match="No space left"):
-        dagger._save(*arguments)
-    assert (tmp_path / dagger.STATE).read_bytes() == before and not (
-        tmp_path / f".{dagger.STATE}"
+        run.save(pool)
+    assert (tmp_path / run_files.STATE).read_bytes() == before and not (
+        tmp_path / f".{run_files.STATE}"
     ).exists()
 
 
@@ -716,7 +768,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_state(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_fit_without_a_gpu_says_how_long_it_would_take(tmp_path: Path) -> None:
     told = CliRunner().invoke(
-        cli.app, ["train", "fit", "--demos", str(tmp_path), "--out", str(tmp_path / "out")]
+        app, ["train", "fit", "--demos", str(tmp_path), "--out", str(tmp_path / "out")]
     )
     words = " ".join(told.output.split())
     assert told.exit_code == 2 and "no CUDA GPU" in words and "--device cpu" in words
@@ -729,7 +781,7 @@ def test_fit_without_a_gpu_says_how_long_it_would_take(tmp_path: Path) -> None:
 )
 def test_help_says_how_long_on_what_and_gives_an_example(command: str, hardware: str) -> None:
     told = CliRunner().invoke(
-        cli.app, ["train", command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}
+        app, ["train", command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}
     )
     assert told.exit_code == 0
     assert hardware in told.output and " minutes" in told.output

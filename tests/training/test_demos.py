@@ -12,32 +12,44 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vla_tutorial.training.layouts import BASKET, Layout, pose_column, random_layout
 
 from vla_tutorial import actions, pixels
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.policies.expert import ExpertPolicy
-from vla_tutorial.sim import Simulator
+from vla_tutorial.sim import Simulator, layouts
+from vla_tutorial.sim import simulator as simulator_module
+from vla_tutorial.sim.layouts import BASKET, Layout, pose_column, random_layout
 from vla_tutorial.sim.protocol import initial_states
 from vla_tutorial.training import (
     chunks,
-    crew,
     dagger,
     demos,
-    drive,
+    fit,
+    keypoints,
+    labelling,
     labels,
-    layouts,
     noise,
+    practice,
+    run_files,
     samples,
+    simulator_pool,
+    simulator_worker,
+    trainer,
 )
-from vla_tutorial.training import keypoints as places
-from vla_tutorial.training.chunks import Chunk, Episode, load_chunk, save_chunk
-from vla_tutorial.training.demos import STEPS_AFTER_SUCCESS, collect_episode
-from vla_tutorial.training.drive import render_file
+from vla_tutorial.training.chunks import (
+    Chunk,
+    LabelledEpisode,
+    load_chunk,
+    save_chunk,
+)
+from vla_tutorial.training.demos import collect_episode
+from vla_tutorial.training.labelling import disturbed_tokens, layout_seed, libero_action
 from vla_tutorial.training.labels import INSTRUCTIONS
-from vla_tutorial.training.noise import ACTION_GRID, Disturbance, Noise
+from vla_tutorial.training.noise import Disturbance, Noise
+from vla_tutorial.training.simulator_worker import render_file
 
+START = layout_seed(0, 0, 0, 0)
 SHAKEN = Noise(scale=0.25, persistence=0.8, burst_rate=0.02, flip_rate=0.0)
 
 
@@ -62,34 +74,28 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def some(sim: Simulator) -> list[Layout]:
-    return [random_layout(sim, np.random.default_rng([7, k])) for k in range(60)]
+    return [random_layout(sim, layout_seed(7, 0, 0, k)) for k in range(60)]
 
 
 @pytest.fixture(scope="module")
-def episode(sim: Simulator) -> Episode:
-    found = collect_episode(
-        sim,
-        ExpertPolicy(),
-        random_layout(sim, np.random.default_rng(0)),
-        np.random.default_rng(0),
-        SHAKEN,
-    )
+def episode(sim: Simulator) -> LabelledEpisode:
+    found = collect_episode(sim, ExpertPolicy(), START, np.random.default_rng(0), SHAKEN)
     assert found
     return found
 
 
 @pytest.fixture
-def file(episode: Episode, tmp_path: Path) -> Path:
+def file(episode: LabelledEpisode, tmp_path: Path) -> Path:
     path = tmp_path / "task00_chunk0000.npz"
     save_chunk(path, Chunk(0, 3, (episode, episode)))
     return path
 
 
 @pytest.fixture(scope="module")
-def filmed(simulator: Simulator) -> tuple[Episode, list[NDArray[np.uint8]]]:
+def filmed(simulator: Simulator) -> tuple[LabelledEpisode, list[NDArray[np.uint8]]]:
     """Some wild steps as an episode, and the pictures that the simulator showed."""
     rng = np.random.default_rng(3)
-    layout = random_layout(simulator, rng)
+    layout = random_layout(simulator, layout_seed(3, 0, 0, 0))
     seen, rows = [simulator.reset(layout.state, layout.settle_steps)], [simulator.pose_in_picture()]
     for _ in range(3):
         seen.append(simulator.step([*rng.uniform(-0.8, 0.8, 6), -1])[0])
@@ -102,7 +108,7 @@ def filmed(simulator: Simulator) -> tuple[Episode, list[NDArray[np.uint8]]]:
         np.zeros((n, 7), np.float32),
         np.array([o.eef_pos for o in seen], np.float32),
     )
-    return Episode(
+    return LabelledEpisode(
         0, layout.target, layout.instruction, SHAKEN, columns, *arrays, np.zeros(n, bool)
     ), [o.image for o in seen]
 
@@ -121,11 +127,55 @@ def test_no_layout_is_a_saved_initial_state(sim: Simulator, some: list[Layout]) 
 
 
 @pytest.mark.parametrize(
-    "module", [layouts, noise, chunks, demos, drive, crew, dagger, labels, places, samples]
+    "module",
+    [
+        layouts,
+        noise,
+        chunks,
+        labelling,
+        demos,
+        practice,
+        simulator_worker,
+        simulator_pool,
+        dagger,
+        run_files,
+        fit,
+        trainer,
+        labels,
+        keypoints,
+        samples,
+    ],
 )
 def test_training_does_not_know_the_saved_initial_states(module: object) -> None:
     assert not hasattr(module, "initial_states")
     assert "initial_states" not in inspect.getsource(module)  # type: ignore[arg-type]
+
+
+def test_collecting_and_practising_never_read_the_saved_initial_states(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a saved initial state was read")
+
+    def ask(*_: object) -> tuple[NDArray[np.int64], float]:
+        return np.full(7, 31900), 0.0
+
+    monkeypatch.setattr(simulator_module, "initial_states", read)
+    with pytest.raises(AssertionError, match="was read"):
+        sim.reset(0)
+    monkeypatch.setattr(demos, "UNSEEN", replace(demos.UNSEEN, max_steps=2))
+    monkeypatch.setattr(practice, "MIXED_STEPS", 2)
+    assert collect_episode(sim, ExpertPolicy(), START, rng) is None
+    policy = practice.MixingPolicy(sim, START, ExpertPolicy(), ask, rng, 0.0)
+    assert not practice.practise(policy) and len(policy.steps) == 2
+
+
+def test_training_and_evaluation_never_share_a_layout() -> None:
+    keys = [(s, t, c, a) for s in (0, 11) for t in (0, 7) for c in (0, 7, 10**6) for a in range(50)]
+    seeds = [layout_seed(*key) for key in keys]
+    assert len(set(seeds)) == len(keys)
+    assert min(seeds) >= 2**32 and max(seeds) < 2**63
+    assert seeds == [layout_seed(*key) for key in keys]
 
 
 def test_the_simulators_own_placement_is_not_a_saved_state_either(sim: Simulator) -> None:
@@ -143,7 +193,7 @@ def test_layouts_vary(sim: Simulator, some: list[Layout]) -> None:
 
 
 def test_layouts_repeat_with_the_seed(sim: Simulator, some: list[Layout]) -> None:
-    again = random_layout(sim, np.random.default_rng([7, 3]))
+    again = random_layout(sim, layout_seed(7, 0, 0, 3))
     assert np.array_equal(again.state, some[3].state)
     assert replace(again, state=some[3].state) == some[3]
 
@@ -159,17 +209,30 @@ def test_wide_starts_put_the_hand_elsewhere(sim: Simulator, some: list[Layout]) 
     assert (np.std(hand, axis=0) > 0.05).all()
 
 
-def test_a_scene_without_basket_is_refused(
-    sim: Simulator, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
+def test_a_scene_without_basket_is_refused(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim, "bodies", {})
     with pytest.raises(TutorialError, match="libero_object"):
-        random_layout(sim, rng)
+        random_layout(sim, START)
 
 
-def test_no_noise_changes_nothing_but_the_last_digits(rng: np.random.Generator) -> None:
+def test_no_noise_changes_nothing(rng: np.random.Generator) -> None:
     action = np.array([0.12345, -0.5, 0, 0.1, 0, 0, 1.0])
-    assert np.abs(Disturbance(Noise(), rng)(action) - action).max() <= ACTION_GRID / 2
+    assert np.array_equal(Disturbance(Noise(), rng)(action), action)
+    bins = rng.integers(0, 255, (200, 7))
+    bins[:, 6] = rng.choice([127, 254], 200)  # the expert's close and open
+    for tokens in actions.bin_tokens(bins):
+        assert np.array_equal(disturbed_tokens(tokens, Disturbance(Noise(), rng)), tokens)
+
+
+def test_noise_becomes_tokens_within_the_statistics(rng: np.random.Generator) -> None:
+    statistics = actions.find_statistics("libero_object", actions.embedded_statistics())
+    disturb = Disturbance(Noise(0.3, 0.9), rng)
+    middle = np.array([31872] * 6 + [31745])
+    tokens = np.array([disturbed_tokens(middle, disturb) for _ in range(500)])
+    assert tokens.min() >= 31745 and tokens.max() <= 31999
+    done = libero_action(tokens)[:, :6]
+    assert (done >= statistics.q01[:6]).all() and (done <= statistics.q99[:6]).all()
+    assert 0.2 < done[:, 0].std() < 0.4 and done[:, 3].std() > 0.04
 
 
 def test_noise_is_correlated_and_within_range(rng: np.random.Generator) -> None:
@@ -185,16 +248,17 @@ def test_half_of_the_episodes_are_disturbed(rng: np.random.Generator) -> None:
     assert 0.4 < np.mean([Noise.random(rng).scale > 0.06 for _ in range(500)]) < 0.6
 
 
-def test_labels_are_the_experts_and_actions_are_not(sim: Simulator, episode: Episode) -> None:
+def test_labels_are_the_experts_and_actions_are_not(
+    sim: Simulator, episode: LabelledEpisode
+) -> None:
     """Also: the same seeds give the same episode."""
     expert = Watched()
-    again = collect_episode(
-        sim, expert, random_layout(sim, np.random.default_rng(0)), np.random.default_rng(0), SHAKEN
-    )
+    again = collect_episode(sim, expert, START, np.random.default_rng(0), SHAKEN)
     assert again
     assert np.array_equal(again.qpos, episode.qpos) and np.array_equal(
         again.executed, episode.executed
     )
+    assert sim.inside(again.target, "basket_1_contain_region")
     assert np.array_equal(31999 - again.bins, expert.said)
     said = actions.decode(
         expert.said, actions.find_statistics("libero_object", actions.embedded_statistics())
@@ -202,10 +266,10 @@ def test_labels_are_the_experts_and_actions_are_not(sim: Simulator, episode: Epi
     assert np.abs(again.executed - said)[:, :3].mean() > 0.1
 
 
-def test_an_episode_ends_soon_after_success(sim: Simulator, episode: Episode) -> None:
-    assert 60 < len(episode) <= demos.MAX_STEPS
+def test_an_episode_ends_with_success(sim: Simulator, episode: LabelledEpisode) -> None:
+    assert 60 < len(episode) <= 220
     inside = np.abs(episode.target_pos[:, :2] - episode.basket_pos[:, :2]).max(1) < 0.08
-    assert inside[-STEPS_AFTER_SUCCESS] and not inside[0]
+    assert inside[-1] and not inside[0]
     assert not episode.holding[0] and episode.holding.sum() > 20
     assert np.abs(episode.eef_pos - episode.target_pos)[episode.holding].max() < 0.12
     assert episode.opening.min() > 0 and episode.opening.max() < 0.081
@@ -215,14 +279,20 @@ def test_an_episode_ends_soon_after_success(sim: Simulator, episode: Episode) ->
 def test_a_failed_episode_is_none(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(demos, "MAX_STEPS", 3)
-    layout = random_layout(sim, rng)
-    assert collect_episode(sim, ExpertPolicy(), layout, rng) is None
-    with pytest.raises(TutorialError, match="failed 3 times"):
+    monkeypatch.setattr(demos, "UNSEEN", replace(demos.UNSEEN, max_steps=3))
+    assert collect_episode(sim, ExpertPolicy(), START, rng) is None
+    with pytest.raises(TutorialError, match=r"failed 3 times .*task 0"):
         demos.collect_chunk(sim, ExpertPolicy(), 0, 1, 0)
 
 
-def test_files_keep_everything_and_are_small(file: Path, episode: Episode) -> None:
+def test_the_hand_is_where_the_observation_says(sim: Simulator) -> None:
+    seen = sim.reset(sim.placement, 3)
+    assert np.array_equal(sim.eef_pos, seen.eef_pos)
+    seen, _, _ = sim.step([0.5, 0.5, -0.5, 0, 0, 0, -1])
+    assert np.array_equal(sim.eef_pos, seen.eef_pos)
+
+
+def test_files_keep_everything_and_are_small(file: Path, episode: LabelledEpisode) -> None:
     chunk = load_chunk(file)
     assert (chunk.task, chunk.attempts, len(chunk.episodes)) == (0, 3, 2)
     for back in chunk.episodes:
@@ -285,7 +355,7 @@ def test_other_versions_are_refused(file: Path, entry: dict[str, object], messag
 
 
 def test_a_full_disk_leaves_what_exists(
-    file: Path, episode: Episode, monkeypatch: pytest.MonkeyPatch
+    file: Path, episode: LabelledEpisode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, content: bytes) -> int:
         path.touch()
@@ -313,7 +383,7 @@ def test_collecting_goes_on_where_it_stopped(
 
 
 def test_a_stored_state_shows_what_the_simulator_showed(
-    simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path
+    simulator: Simulator, filmed: tuple[LabelledEpisode, list[NDArray[np.uint8]]], tmp_path: Path
 ) -> None:
     """Stored on a grid of 0.01 mm, edges may flip a handful of the 65,536 pixels, and with one its block in the JPEG."""
     episode, images = filmed
@@ -329,7 +399,7 @@ def test_a_stored_state_shows_what_the_simulator_showed(
 
 
 def test_files_are_rendered_block_by_block(
-    simulator: Simulator, filmed: tuple[Episode, list[NDArray[np.uint8]]], tmp_path: Path
+    simulator: Simulator, filmed: tuple[LabelledEpisode, list[NDArray[np.uint8]]], tmp_path: Path
 ) -> None:
     """At most three frames at once, never of two episodes, with the labels that belong to them."""
     episode, path = filmed[0], tmp_path / "task00_chunk0000.npz"
@@ -345,14 +415,14 @@ def test_files_are_rendered_block_by_block(
         ) == n
         hand = (found.positions * labels.POSITION_SCALE + labels.POSITION_MEAN)[:, :3]
         assert np.abs(hand - part.eef_pos).max() < 1e-4
-        assert found.places.shape == (n, 12, 2) and found.fine.shape == (n,)
+        assert found.keypoints.shape == (n, 12, 2) and found.fine.shape == (n,)
     assert np.array_equal(blocks[0][0][1:], blocks[2][0]) and np.array_equal(
-        blocks[0][1].places[1:], blocks[2][1].places, equal_nan=True
+        blocks[0][1].keypoints[1:], blocks[2][1].keypoints, equal_nan=True
     )
 
 
 def test_files_of_another_task_and_blind_simulators_are_refused(
-    sim: Simulator, file: Path, episode: Episode
+    sim: Simulator, file: Path, episode: LabelledEpisode
 ) -> None:
     with pytest.raises(TutorialError, match="no camera"):
         next(render_file(file, sim, 48))

@@ -14,21 +14,19 @@ from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.policies.model import load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.training import augment
-from vla_tutorial.training import fit as fitting_module
-from vla_tutorial.training.fit import (
-    TrainConfig,
-    Trainer,
-    fit,
-    place_targets,
-    places_loss,
-    rate,
+from vla_tutorial.training import fit as fit_module
+from vla_tutorial.training.fit import fit, write_curves
+from vla_tutorial.training.keypoints import KEYPOINTS
+from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
+from vla_tutorial.training.losses import (
+    keypoint_loss,
+    keypoint_targets,
     soft_targets,
     teacher_ids,
 )
-from vla_tutorial.training.keypoints import THINGS
-from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
 from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.trainer import TrainConfig, Trainer, learning_rate
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 VIT = ViTConfig(dim=32, depth=2, heads=2, mlp_hidden=64, registers=0, output_block=-1)
@@ -38,7 +36,7 @@ SMALL = OpenVLAConfig(
     CONFIG.padding,
     CONFIG.empty_token_id,
 )
-RECIPE = TrainConfig(steps=6, batch=4, warmup=2)
+TRAIN = TrainConfig(steps=6, batch=4, warmup=2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,7 +57,7 @@ def labels(n, seed=0):
     """Made-up labels for n pictures; every second one shows fine work."""
     rng = np.random.default_rng(seed)
     positions = rng.normal(size=(n, len(POSITION_MEAN))).astype(np.float32)
-    places = rng.uniform(-1.2, 1.2, (n, len(THINGS), 2)).astype(np.float32)
+    places = rng.uniform(-1.2, 1.2, (n, len(KEYPOINTS), 2)).astype(np.float32)
     places[:, 4] = np.nan
     return Labels(
         np.arange(n) % 10,
@@ -82,9 +80,9 @@ def samples(tokenizer):
     return samples
 
 
-def begin(recipe):
+def begin(config):
     torch.manual_seed(0)
-    return Trainer(initialise(OpenVLA(SMALL)), recipe, "cpu")
+    return Trainer(initialise(OpenVLA(SMALL)), config, "cpu")
 
 
 def weights(part):
@@ -95,12 +93,12 @@ def weights(part):
     "augmentation", [augment.NONE, augment.Augmentation()], ids=["plain", "augmented"]
 )
 def test_resuming_gives_the_same_weights(samples, tmp_path, augmentation):
-    recipe = replace(RECIPE, augmentation=augmentation)
-    straight, first = begin(recipe), begin(recipe)
+    config = replace(TRAIN, augmentation=augmentation)
+    straight, first = begin(config), begin(config)
     fit(straight, samples, tmp_path / "a.jsonl")
     fit(first, samples, tmp_path / "b.jsonl", until=3)
     torch.save(first.state(), tmp_path / "state.pt")
-    second = Trainer(initialise(OpenVLA(SMALL), seed=5), recipe, "cpu")
+    second = Trainer(initialise(OpenVLA(SMALL), seed=5), config, "cpu")
     second.load(torch.load(tmp_path / "state.pt", weights_only=True))
     fit(second, samples, tmp_path / "b.jsonl")
     torch.testing.assert_close(weights(second.learner), weights(straight.learner))
@@ -109,9 +107,9 @@ def test_resuming_gives_the_same_weights(samples, tmp_path, augmentation):
 
 
 def test_it_saves_now_and_then(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting_module, "SAVE_STEPS", 2)
-    saved, fitting = [], begin(RECIPE)
-    fit(fitting, samples, tmp_path / "log.jsonl", every=lambda: saved.append(fitting.step))
+    monkeypatch.setattr(fit_module, "SAVE_STEPS", 2)
+    saved, fitting = [], begin(TRAIN)
+    fit(fitting, samples, tmp_path / "log.jsonl", save=lambda: saved.append(fitting.step))
     assert saved == [2, 4, 6]
     assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 6
 
@@ -126,7 +124,7 @@ def test_it_learns_what_it_sees(samples, tmp_path):
 
 
 def test_warming_up_teaches_nothing(samples):
-    fitting = begin(RECIPE)
+    fitting = begin(TRAIN)
     before = weights(fitting.learner).clone()
     fitting.warm_up(samples)
     assert torch.equal(weights(fitting.learner), before) and fitting.step == 0
@@ -134,9 +132,7 @@ def test_warming_up_teaches_nothing(samples):
 
 @pytest.mark.parametrize("value", [0.25, float("nan"), float("inf")])
 def test_curves_are_strict_json(tmp_path, value):
-    fitting_module.write_log(
-        tmp_path / "log.jsonl", 3, 1.26, {"loss": torch.tensor(value), "success": value}
-    )
+    write_curves(tmp_path / "log.jsonl", 3, 1.26, {"loss": torch.tensor(value), "success": value})
     assert strict(tmp_path / "log.jsonl")[0]["loss"] in (0.25, None)
 
 
@@ -195,11 +191,11 @@ def test_soft_targets_are_soft_but_for_the_gripper():
 
 
 def test_rate_warms_up_stays_and_falls():
-    recipe = TrainConfig(steps=100, warmup=10, learning_rate=1.0, decay_from=0.6)
-    assert rate(recipe, 0, 0.0) == pytest.approx(0.1)
-    assert rate(recipe, 10, 0.1) == rate(recipe, 59, 0.59) == 1.0
-    assert rate(recipe, 80, 0.8) == pytest.approx(0.5)
-    assert rate(recipe, 100, 1.0) == pytest.approx(0.01)
+    config = TrainConfig(steps=100, warmup=10, learning_rate=1.0, decay_from=0.6)
+    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(config, 10, 0.1) == learning_rate(config, 59, 0.59) == 1.0
+    assert learning_rate(config, 80, 0.8) == pytest.approx(0.5)
+    assert learning_rate(config, 100, 1.0) == pytest.approx(0.01)
 
 
 def test_places_divide_among_the_patches_around_them():
@@ -209,7 +205,7 @@ def test_places_divide_among_the_patches_around_them():
     points[0, 0], points[0, 1], points[0, 2], points[0, 3] = (
         torch.tensor(p) for p in ((float("nan"),) * 2, (1.2, 0.0), (0.0, -1.01), (0.99, -0.99))
     )
-    targets, inside = place_targets(points, side)
+    targets, inside = keypoint_targets(points, side)
     assert targets.shape == (64, side**2, 12)
     torch.testing.assert_close(targets.sum(1), torch.ones(64, 12))
     assert (targets > 0).sum(1).max() <= 4
@@ -226,10 +222,10 @@ def test_places_divide_among_the_patches_around_them():
 def test_what_is_not_in_the_picture_costs_nothing():
     found = torch.randn(2, 16, 3, requires_grad=True)
     nowhere = torch.full((2, 3, 2), float("nan"))
-    assert places_loss(found, nowhere) == 0
+    assert keypoint_loss(found, nowhere) == 0
     one = nowhere.clone()
     one[0, 1] = torch.tensor([0.1, 0.2])
-    loss = places_loss(found, one)
+    loss = keypoint_loss(found, one)
     loss.backward()
     assert loss > 0 and found.grad[0, :, 1].abs().min() > 0
     assert found.grad[1].abs().max() == found.grad[0, :, [0, 2]].abs().max() == 0

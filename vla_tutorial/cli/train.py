@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vla_tutorial.cli.evaluate import evaluate
+from vla_tutorial.cli.terminal import out as terminal
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.ranges import parse_numbers
+
+if TYPE_CHECKING:
+    from vla_tutorial.training import TrainConfig
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Train `mini` from nothing: demos (CPU), then dagger (GPU), then evaluate. training/README.md tells what each step gave.",
+    help="Train `mini` from nothing: demos (CPU), then dagger (GPU), then evaluate. "
+    "training/README.md tells what each step gave.",
 )
 
 Tasks = Annotated[str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")]
 Device = Annotated[str, typer.Option(help="Where to fit, for example cuda, cuda:1 or cpu.")]
+Batch = Annotated[int, typer.Option(help="Samples a step.")]
 
 
 @app.command()
@@ -31,12 +40,14 @@ def demos(
 ) -> None:
     """Collect demonstrations of the scripted expert as simulator states, without rendering.
 
-    No GPU needed. 1,200 episodes: about 25 minutes on 2 CPU cores that do nothing else, 6 MB. Run again to go on where it stopped.
+    No GPU needed. 1,200 episodes: about 25 minutes on 2 CPU cores that do nothing else, 6 MB.
+    The same command resumes where it was stopped.
 
     Example: `vla-tutorial train demos --out demos --episodes-per-task 120 --workers 2`
     """
-    from vla_tutorial.training.demos import collect
+    from vla_tutorial.training import collect
 
+    _show_log()
     collect(out, parse_numbers(tasks), episodes_per_task, workers, seed)
 
 
@@ -45,45 +56,45 @@ def fit(
     demos: Annotated[Path, typer.Option(help="Folder of demonstrations.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
-    batch: Annotated[int, typer.Option(help="Samples a step.")] = 512,
+    batch: Batch = 512,
     tasks: Tasks = "0-9",
-    workers: Annotated[
-        int, typer.Option(help="Simulators that render, 1 GB each.")
-    ] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(help="Simulators that render, 1 GB each.")] = (
+        os.cpu_count() or 1
+    ),
     device: Device = "cuda",
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with the run in --out; its curve is that of an undisturbed run."
+            "--resume", help="Resume the run in --out; its curve is that of an undisturbed run."
         ),
     ] = False,
 ) -> None:
     """Behaviour cloning alone: render the demonstrations, then fit to them.
 
-    Needs a GPU with 24 GB a 100,000 pictures; without one it says how long the CPU would take. About 25 minutes for 20,000 steps on an H100.
+    Needs a GPU with 24 GB a 100,000 pictures; without one it says how long the CPU would take.
+    About 25 minutes for 20,000 steps on an H100.
 
     Example: `vla-tutorial train fit --demos demos --out fitted`
     """
-    from vla_tutorial.training import dagger
-    from vla_tutorial.training.chunks import load_chunk
-    from vla_tutorial.training.fit import TrainConfig
+    from vla_tutorial.training import RunConfig, TrainConfig, load_chunk, train
 
-    files = sorted(demos.glob("task*_chunk*.npz"))
-    pictures = sum(len(episode) for file in files for episode in load_chunk(file).episodes)
-    recipe = TrainConfig(steps=steps, batch=batch)
-    _need_gpu(device, recipe)
-    chosen = parse_numbers(tasks)
-    settings = dagger.Settings(
+    pictures = 0
+    for file in sorted(demos.glob("task*_chunk*.npz")):
+        pictures += sum(map(len, load_chunk(file).episodes))
+    train_config = TrainConfig(steps=steps, batch=batch)
+    _require_gpu(device, train_config)
+    config = RunConfig(
         out,
         demos,
-        recipe=recipe,
-        drive=False,
-        tasks=chosen,
+        train=train_config,
+        practise=False,
+        tasks=parse_numbers(tasks),
         workers=workers,
         capacity=max(pictures, 1),
         device=device,
     )
-    dagger.train(settings, resume=resume)
+    _show_log()
+    train(config, resume=resume)
 
 
 @app.command()
@@ -98,7 +109,7 @@ def dagger(
         Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="Of fitting.")] = 1200,
-    batch: Annotated[int, typer.Option(help="Samples a step.")] = 512,
+    batch: Batch = 512,
     learning_rate: Annotated[float, typer.Option(help="After warming up.")] = 1e-3,
     tasks: Tasks = "0-9",
     workers: Annotated[
@@ -116,27 +127,26 @@ def dagger(
     render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
     seed: Annotated[int, typer.Option(help="For layouts and weights.")] = 0,
 ) -> None:
-    """Fit while simulators drive with the present policy and the expert labels every state (DAgger), from nothing or from a checkpoint.
+    """Fit while simulators drive with the present policy; the expert labels every state (DAgger).
 
-    Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. Every few minutes the checkpoint so far is written.
+    Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. Every few minutes the checkpoint so far
+    is written.
 
-    From a checkpoint that can already drive, no demonstrations are needed: `--start`, and `--enough` for the simulators' first minute.
+    It begins from nothing or from a checkpoint. A checkpoint that can already drive needs no
+    demonstrations: give `--start`, and `--enough` for the simulators' first minute.
 
     Example: `vla-tutorial train dagger --demos demos --out run --seconds 1200`
     """
-    from vla_tutorial.training import dagger as run
-    from vla_tutorial.training.fit import TrainConfig
+    from vla_tutorial.training import RunConfig, TrainConfig, train
 
-    recipe = TrainConfig(steps=0, batch=batch, learning_rate=learning_rate)
-    _need_gpu(device, TrainConfig(steps=20_000, batch=batch))
-    chosen = parse_numbers(tasks)
-    settings = run.Settings(
+    _require_gpu(device, TrainConfig(steps=20_000, batch=batch))
+    config = RunConfig(
         out,
         demos,
         start,
-        recipe,
-        seconds,
-        tasks=chosen,
+        train=TrainConfig(steps=0, batch=batch, learning_rate=learning_rate),
+        seconds=seconds,
+        tasks=parse_numbers(tasks),
         workers=workers,
         capacity=capacity,
         keep=keep,
@@ -146,7 +156,8 @@ def dagger(
         render_gpu=render_gpu,
         seed=seed,
     )
-    run.train(settings)
+    _show_log()
+    train(config)
 
 
 @app.command()
@@ -158,36 +169,47 @@ def curves(
 
     Example: `vla-tutorial train curves run/curves.jsonl --out curves.png`
     """
-    import json
-
     from vla_tutorial import plots
 
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError) as e:
         raise TutorialError(
-            f"{log} cannot be read ({e}). Expected the curves.jsonl of `train fit` or `train dagger`."
+            f"{log} cannot be read ({e}). "
+            "Expected the curves.jsonl of `train fit` or `train dagger`."
         ) from e
     if not lines:
-        raise TutorialError(
-            f"{log} is empty: the run has not logged yet (it does so every 100 steps)."
-        )
+        raise TutorialError(f"{log} is empty: a run writes its first line after 100 steps.")
     plots.save(plots.training_figure(lines, title=str(log)), out)
 
 
-def _need_gpu(device: str, recipe: object) -> None:
+def _require_gpu(device: str, config: TrainConfig) -> None:
     """Refuse a GPU that is not there, with what the CPU would take."""
     import torch
 
-    from vla_tutorial.training.dagger import estimate_hours
-    from vla_tutorial.training.fit import TrainConfig
+    from vla_tutorial.training import estimate_hours
     from vla_tutorial.training.mini import CONFIG
 
     if not device.startswith("cuda") or torch.cuda.is_available():
         return
-    assert isinstance(recipe, TrainConfig)
-    hours = estimate_hours(CONFIG, recipe)
+    hours = estimate_hours(CONFIG, config)
     raise TutorialError(
-        f"PyTorch {torch.__version__} finds no CUDA GPU. {recipe.steps:,} steps of {recipe.batch} samples would take about {hours:,.0f} hours on this CPU, "
-        "without rendering. Run on a machine with a GPU, or say --device cpu, best with fewer --steps."
+        f"PyTorch {torch.__version__} finds no CUDA GPU. {config.steps:,} steps of {config.batch} "
+        f"samples would take about {hours:,.0f} hours on this CPU, without rendering. Run on a "
+        "machine with a GPU, or say --device cpu, best with fewer --steps."
     )
+
+
+class _OnTerminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        terminal.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_log() -> None:
+    """Show what training logs."""
+    logger = logging.getLogger("vla_tutorial.training")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_OnTerminal()]
+
+
+app.command()(evaluate)

@@ -1,7 +1,8 @@
 """Demonstrations on disk: some 20 episodes a file, as simulator states, small and without pictures.
 
-A file is an .npz with a JSON header. Numbers are rounded to a grid, replaced by their change from step to step and stored column by
-column, low bytes first, which deflate then shrinks to some 35 bytes a frame; what stands still costs nothing.
+A file is an .npz with a JSON header. Numbers are rounded to a grid and replaced by their change
+from step to step. They are stored column by column, low bytes first, which deflate then shrinks to
+some 35 bytes a frame: what stands still costs nothing.
 """
 
 from __future__ import annotations
@@ -22,28 +23,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.training.noise import ACTION_GRID, Noise
+from vla_tutorial.training.noise import Noise
 
-FORMAT = 1
+CHUNK_FORMAT = 1
+"""The version of the file's layout."""
+
 POSE_GRID = 1e-5
 """Positions are stored to 0.01 mm and 0.01 mrad: a 40th of a pixel at most."""
+
+ACTION_GRID = 1e-3
+"""Executed actions are stored to this."""
 
 _FINGERS = (7, 8)
 """Columns of the two finger joints in qpos (metres; the second is negative)."""
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One demonstration of T steps: what the camera saw, what the expert said, what was done. Metres, radians, world frame.
+class LabelledEpisode:
+    """T steps of an episode: what the camera saw, what the expert said, what was done.
+
+    Metres, radians, world frame.
 
     Attributes:
         task: number of the libero_object scene; not always the one whose own target this is.
-        target, instruction: what was asked for.
+        target: name of the object that was asked for, for example "milk_1".
+        instruction: the sentence that asks for it.
         noise: how the executed actions were disturbed.
         columns: where the target's and the basket's positions begin in qpos.
-        qpos: (T, nq) float32, the positions that the picture before the action shows (`Simulator.pose_in_picture`).
+        qpos: (T, nq) float32, the positions that the picture before the action shows
+            (`Simulator.pose_in_picture`).
         bins: (T, 7) int16, the label: the expert's action bins 0 … 255; the token is 31999 − bin.
-        executed: (T, 7) float32, the action that LIBERO got.
+        executed: (T, 7) float32, the action that LIBERO got, to `ACTION_GRID`.
         eef_pos: (T, 3) float32, the grip site.
         holding: (T,) bool, whether both fingers touch the target.
     """
@@ -62,25 +72,28 @@ class Episode:
     def __len__(self) -> int:
         return len(self.qpos)
 
-    def __getitem__(self, part: slice) -> Episode:
+    def __getitem__(self, part: slice) -> LabelledEpisode:
         """Some of its steps."""
-        return replace(self, **{k: getattr(self, k)[part] for k in _ARRAYS})
+        return replace(self, **{name: getattr(self, name)[part] for name in _ARRAYS})
 
     @property
     def target_pos(self) -> NDArray[np.float32]:
         """(T, 3) float32, the target's origin."""
-        return self.qpos[:, self.columns[0] : self.columns[0] + 3]
+        return self._position(self.columns[0])
 
     @property
     def basket_pos(self) -> NDArray[np.float32]:
         """(T, 3) float32, the basket's origin."""
-        return self.qpos[:, self.columns[1] : self.columns[1] + 3]
+        return self._position(self.columns[1])
+
+    def _position(self, column: int) -> NDArray[np.float32]:
+        return self.qpos[:, column : column + 3]
 
     @property
     def opening(self) -> NDArray[np.float32]:
         """(T, 1) float32, metres between the fingers, 0 … 0.08."""
-        one, other = _FINGERS
-        return self.qpos[:, one : one + 1] - self.qpos[:, other : other + 1]
+        first, second = _FINGERS
+        return self.qpos[:, first : first + 1] - self.qpos[:, second : second + 1]
 
 
 @dataclass(frozen=True)
@@ -89,13 +102,13 @@ class Chunk:
 
     Attributes:
         task: number of the libero_object scene.
-        attempts: episodes that were tried for it; the expert failed in the others, which were thrown away.
-        episodes: those in which it succeeded.
+        attempts: episodes that were tried for it.
+        episodes: those in which the expert succeeded.
     """
 
     task: int
     attempts: int
-    episodes: tuple[Episode, ...]
+    episodes: tuple[LabelledEpisode, ...]
 
 
 _ARRAYS: dict[str, tuple[Any, float]] = {
@@ -108,19 +121,29 @@ _ARRAYS: dict[str, tuple[Any, float]] = {
 """Array → type in memory and grid on disk."""
 
 
+def join_arrays(episodes: Sequence[LabelledEpisode]) -> dict[str, Any]:
+    """The arrays of several episodes, one after another, by name."""
+    joined = {}
+    for name in _ARRAYS:
+        joined[name] = np.concatenate([getattr(episode, name) for episode in episodes])
+    return joined
+
+
 def _pack(values: NDArray[Any], grid: float) -> NDArray[np.uint8]:
     """(T, …) → (4, columns, T) uint8: changes on the grid, byte by byte."""
-    steps = np.rint(values.reshape(len(values), -1).astype(np.float64) / grid).astype(np.int32)
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    steps = np.rint(flat / grid).astype(np.int32)
     change = np.diff(steps, axis=0, prepend=np.zeros((1, steps.shape[1]), np.int32))
-    zigzag = (change << 1) ^ (change >> 31)  # small numbers of either sign get small codes
-    return np.ascontiguousarray(
-        zigzag.astype("<u4").view(np.uint8).reshape(*zigzag.shape, 4).transpose(2, 1, 0)
-    )
+    # "Zigzag" coding: small numbers of either sign get small codes.
+    zigzag = (change << 1) ^ (change >> 31)
+    octets = zigzag.astype("<u4").view(np.uint8).reshape(*zigzag.shape, 4)
+    return np.ascontiguousarray(octets.transpose(2, 1, 0))
 
 
 def _unpack(planes: NDArray[np.uint8], grid: float) -> NDArray[np.float64]:
     """The inverse of `_pack`: (T, columns) float64."""
-    zigzag = np.ascontiguousarray(planes.transpose(2, 1, 0)).view("<u4")[..., 0].astype(np.int64)
+    octets = np.ascontiguousarray(planes.transpose(2, 1, 0))
+    zigzag = octets.view("<u4")[..., 0].astype(np.int64)
     change = (zigzag >> 1) ^ -(zigzag & 1)
     return change.cumsum(0) * grid
 
@@ -131,88 +154,90 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
     Raises:
         TutorialError: no room, or no right to write.
     """
-    per_episode = [
-        {k: asdict(e)[k] for k in ("target", "instruction", "noise", "columns")} | {"steps": len(e)}
-        for e in chunk.episodes
-    ]
     header = {
-        "format": FORMAT,
+        "format": CHUNK_FORMAT,
         "mujoco": mujoco.__version__,
         "task": chunk.task,
         "attempts": chunk.attempts,
-        "episodes": per_episode,
+        "episodes": [_entry(episode) for episode in chunk.episodes],
     }
-    arrays = {
-        k: _pack(np.concatenate([getattr(e, k) for e in chunk.episodes]), grid)
-        for k, (_, grid) in _ARRAYS.items()
-    }
+    joined = join_arrays(chunk.episodes)
+    arrays = {name: _pack(array, _ARRAYS[name][1]) for name, array in joined.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_bytes(buffer.getvalue())
-        os.replace(part, path)
+        part.replace(path)
     except OSError as e:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise TutorialError(
-            f"Cannot write {path} ({e.strerror}). What was written before is whole; make room and run again."
+            f"Cannot write {path} ({e.strerror}). What was written before is whole; "
+            "make room and run again."
         ) from e
+
+
+def _entry(episode: LabelledEpisode) -> dict[str, Any]:
+    """What the header says of an episode."""
+    return {
+        "target": episode.target,
+        "instruction": episode.instruction,
+        "noise": asdict(episode.noise),
+        "columns": episode.columns,
+        "steps": len(episode),
+    }
 
 
 def load_chunk(path: Path) -> Chunk:
     """Read a file of demonstrations.
 
     Raises:
-        TutorialError: not such a file, damaged, of another format, or made with another MuJoCo, whose pictures would differ.
+        TutorialError: not such a file, damaged, of another format, or made with another MuJoCo,
+            whose pictures would differ.
     """
+    damage = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+    arrays: dict[str, NDArray[Any]] = {}
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
-            _check(path, header)
-            arrays: dict[str, NDArray[Any]] = {
-                k: _unpack(file[k], grid).astype(kind) for k, (kind, grid) in _ARRAYS.items()
-            }
+            _check_version(path, "format", header["format"], CHUNK_FORMAT)
+            _check_version(path, "mujoco", header["mujoco"], mujoco.__version__)
+            for name, (kind, grid) in _ARRAYS.items():
+                arrays[name] = _unpack(file[name], grid).astype(kind)
         return _chunk(header, arrays)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as e:
+    except damage as e:
         raise TutorialError(
             f"{path} is damaged or no file of demonstrations ({e}). Delete it and collect again."
         ) from e
 
 
-def _check(path: Path, header: dict[str, Any]) -> None:
-    for what, here in (("format", FORMAT), ("mujoco", mujoco.__version__)):
-        if header[what] != here:
-            raise TutorialError(
-                f"{path} was made with {what} {header[what]}, and this is {what} {here}. Install that version or collect again."
-            )
+def _check_version(path: Path, what: str, found: object, here: object) -> None:
+    if found != here:
+        raise TutorialError(
+            f"{path} was made with {what} {found}, and this is {what} {here}. "
+            "Install that version or collect again."
+        )
 
 
 def _chunk(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Chunk:
-    ends = np.cumsum([e["steps"] for e in header["episodes"]])
-    if any(len(a) != ends[-1] for a in arrays.values()):
-        raise ValueError("lengths differ")
-    pieces: Sequence[dict[str, Any]] = [
-        {k: a[end - e["steps"] : end] for k, a in arrays.items()}
-        for e, end in zip(header["episodes"], ends, strict=True)
-    ]
-    episodes = tuple(
-        Episode(
+    """The episodes of a header, each with its part of the arrays (T of all together, columns)."""
+    arrays["holding"] = arrays["holding"][:, 0]
+    episodes = []
+    start = 0
+    for entry in header["episodes"]:
+        end = start + entry["steps"]
+        first, second = entry["columns"]
+        episode = LabelledEpisode(
             task=header["task"],
-            target=e["target"],
-            instruction=e["instruction"],
-            noise=Noise(**e["noise"]),
-            columns=(e["columns"][0], e["columns"][1]),
-            **(piece | {"holding": piece["holding"][:, 0]}),
+            target=entry["target"],
+            instruction=entry["instruction"],
+            noise=Noise(**entry["noise"]),
+            columns=(first, second),
+            **{name: array[start:end] for name, array in arrays.items()},
         )
-        for e, piece in zip(header["episodes"], pieces, strict=True)
-    )
-    return Chunk(header["task"], header["attempts"], episodes)
+        episodes.append(episode)
+        start = end
+    if any(len(array) != start for array in arrays.values()):
+        raise ValueError("lengths differ")
+    return Chunk(header["task"], header["attempts"], tuple(episodes))

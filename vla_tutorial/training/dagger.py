@@ -1,67 +1,75 @@
-"""A training run: workers render demonstrations and drive with the present policy; the GPU fits meanwhile to every state with the expert's label.
+"""A training run: simulators render demonstrations and practise, while the GPU fits.
 
-`fit` is behaviour cloning on demonstrations, by steps, and resumes to the same curve. `dagger` goes by the clock: fitting begins with the first pictures.
+`fit` is behaviour cloning on demonstrations, by steps; it can be resumed, to the same curve.
+`dagger` goes by the clock: the policy in training practises, and the expert labels every state that
+it visits. Fitting begins with the first pictures.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
+import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from tokenizers import Tokenizer
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.crew import Crew, assign
-from vla_tutorial.training.fit import TrainConfig, Trainer, fit, write_log
+from vla_tutorial.training.fit import LOG_STEPS, fit, write_curves
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import INSTRUCTIONS
-from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
+from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
+from vla_tutorial.training.run_files import begin_with, resume_from, save_run
 from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.simulator_pool import SimulatorPool, assign_files
+from vla_tutorial.training.trainer import TrainConfig, Trainer
 
-REFRESH, LOG, SAVE = 100, 100, 240.0
-"""Steps between refreshing the answering copy and between log lines; seconds between checkpoints."""
+REFRESH_STEPS = 100
+"""Optimiser steps between refreshes of the copy that answers."""
 
-STATE = "state.pt"
-"""What resuming needs, as tensors; opened with `weights_only`, so that nothing in it can run."""
+SAVE_SECONDS = 240.0
+"""Seconds between checkpoints."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """A run.
+class RunConfig:
+    """A training run.
 
     Attributes:
-        out: folder for everything that comes out: mini/ (the checkpoint), curves.jsonl, driven/ (episodes of DAgger), state.pt.
+        out: folder for everything that comes out: mini/ (the checkpoint), curves.jsonl, driven/
+            (episodes of practice), state.pt, recent.json.
         demos: folder of demonstrations to begin with; None for none.
-        start: a checkpoint whose weights to begin with, grown up, so it drives at once; None for fresh ones.
-        recipe: how to fit; `steps` counts without `drive` only.
-        seconds: of fitting, with `drive`.
-        drive: whether the policy drives (DAgger).
+        start: a checkpoint whose weights to begin with, which practises alone at once; None for
+            fresh ones.
+        train: how to fit; `steps` counts without `practise` only.
+        seconds: of fitting, with `practise`.
+        practise: whether the policy practises (DAgger).
         tasks: whose scenes.
         workers: simulators, each a process of about 1 GB.
         capacity: pictures that fit on the device, 151 KB each.
-        keep: share of the driven steps that are kept.
+        keep: share of the practised steps that are kept.
         enough: pictures with which fitting begins.
-        device, answer_device: where to fit, and where simulators are answered (None: the same).
+        device: where to fit.
+        answer_device: where simulators are answered; None for the same.
         render_gpu: number of the GPU that renders; None lets EGL choose.
-        config: the model's sizes.
+        seed: for layouts and weights.
+        model: the model's sizes.
     """
 
     out: Path
     demos: Path | None
     start: Path | None = None
-    recipe: TrainConfig = field(default_factory=lambda: TrainConfig(steps=20_000))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=20_000))
     seconds: float = 1200
-    drive: bool = True
+    practise: bool = True
     tasks: tuple[int, ...] = tuple(range(10))
     workers: int = 40
     capacity: int = 550_000
@@ -71,215 +79,165 @@ class Settings:
     answer_device: str | None = None
     render_gpu: int | None = None
     seed: int = 0
-    config: OpenVLAConfig = CONFIG
+    model: OpenVLAConfig = CONFIG
+
+    @property
+    def curves(self) -> Path:
+        """The file of the curves."""
+        return self.out / "curves.jsonl"
 
 
 def beta(progress: float, young: float = 0.08, grown: float = 0.3) -> float:
-    """How much the policy drives, `progress` (0 … 1) of the way: in short stretches while young, mostly and often alone once grown."""
+    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way.
+
+    While young, it acts in short stretches; once grown, mostly and often alone.
+    """
     return min(1.0, max(0.0, (progress - young) / (grown - young)))
 
 
-def train(s: Settings, resume: bool = False) -> Trainer:
+def train(config: RunConfig, resume: bool = False) -> Trainer:
     """The whole run.
 
     Args:
-        resume: go on with the run in `s.out` (without `drive` only).
+        config: what to do.
+        resume: resume the run in `config.out` (without `practise` only).
 
     Raises:
-        TutorialError: nothing to learn from, a start that is no checkpoint, no room on the disk, or every simulator died.
+        TutorialError: nothing to learn from, a start that is no checkpoint, no room on the disk,
+            or every simulator died.
     """
-    started = time.perf_counter()
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.manual_seed(s.seed)  # for the auxiliary heads
-    fitting = Trainer(initialise(OpenVLA(s.config), s.seed), s.recipe, s.device)
-    if s.start:
-        _begin_with(fitting, s.start)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    # The weights have a generator of their own; this one is for the auxiliary heads.
+    torch.manual_seed(config.seed)
+    trainer = Trainer(initialise(OpenVLA(config.model), config.seed), config.train, config.device)
+    if config.start:
+        begin_with(trainer, config.start)
     if resume:
-        _resume(fitting, s.out)
-    tokenizer = train_tokenizer(INSTRUCTIONS)
-    samples = Samples(s.capacity, tokenizer, s.device)
-    answers = (
-        InferenceCopy(fitting.mean.model, samples, s.answer_device or s.device) if s.drive else None
-    )
-    with _crew(s, samples, answers) as crew:
-        fitting.warm_up(samples)
-        say(f"ready to fit; {samples.count} pictures so far", started)
-        if answers:
-            _wait(crew, lambda: samples.count >= min(s.enough, s.capacity))
-            _drive(fitting, samples, answers, crew, s, tokenizer, started)
+        resume_from(trainer, config.out, config.curves)
+    run = _Run(config, trainer)
+    with _open_pool(config, run.samples, run.answers) as pool:
+        trainer.warm_up(run.samples)
+        run.say(f"ready to fit; {run.samples.count} pictures so far")
+        if run.answers:
+            _wait(pool, lambda: run.samples.count >= min(config.enough, config.capacity))
+            run.fit_by_the_clock(pool, run.answers)
         else:
-            _wait(crew, lambda: crew.rendering == 0)
-    if not answers:
-        samples.settle()
-        say(f"{samples.count} pictures", started)
+            _wait(pool, lambda: pool.rendering == 0)
+    if not run.answers:
+        run.fit_by_steps(pool)
+    run.save(pool)
+    done = f"{trainer.step} steps on {run.samples.count} pictures"
+    run.say(f"{done}; {pool.episodes} episodes of practice")
+    return trainer
+
+
+class _Run:
+    """What a run holds beside its simulators."""
+
+    def __init__(self, config: RunConfig, trainer: Trainer) -> None:
+        self.started = time.perf_counter()
+        self.config = config
+        self.trainer = trainer
+        self.tokenizer = train_tokenizer(INSTRUCTIONS)
+        self.samples = Samples(config.capacity, self.tokenizer, config.device)
+        self.answers: InferenceCopy | None = None
+        if config.practise:
+            device = config.answer_device or config.device
+            self.answers = InferenceCopy(trainer.mean.model, self.samples, device)
+
+    def say(self, text: str) -> None:
+        """Log a line with the seconds since the start."""
+        log.info("[%6.1f s] %s", time.perf_counter() - self.started, text)
+
+    def fit_by_steps(self, pool: SimulatorPool) -> None:
+        """Fit to the demonstrations, all of which are rendered."""
+        self.samples.settle()
+        self.say(f"{self.samples.count} pictures")
         fit(
-            fitting,
-            samples,
-            s.out / "curves.jsonl",
-            seed=s.seed,
-            every=lambda: _save(fitting, tokenizer, samples, crew, s),
+            self.trainer,
+            self.samples,
+            self.config.curves,
+            seed=self.config.seed,
+            save=lambda: self.save(pool),
         )
-    _save(fitting, tokenizer, samples, crew, s)
-    say(
-        f"{fitting.step} steps on {samples.count} pictures; {crew.episodes} episodes were driven",
-        started,
-    )
-    return fitting
 
+    def fit_by_the_clock(self, pool: SimulatorPool, answers: InferenceCopy) -> None:
+        """Fit while simulators add what they see."""
+        config = self.config
+        trainer = self.trainer
+        self.say(f"fitting begins with {self.samples.count} pictures")
+        begin = time.perf_counter()
+        saved = begin
+        generator = torch.Generator(device=trainer.device).manual_seed(config.seed)
+        while (progress := (time.perf_counter() - begin) / config.seconds) < 1:
+            pool.beta = 1.0 if config.start else beta(progress)
+            chosen = self.samples.draw(config.train.batch, config.train.fine, generator)
+            logged = trainer.train_step(self.samples, chosen, progress)
+            if trainer.step % REFRESH_STEPS == 0:
+                answers.refresh(trainer.mean.model)
+            if trainer.step % LOG_STEPS == 0:
+                pool.check()
+                seconds = time.perf_counter() - self.started
+                about: dict[str, float] = {
+                    "pictures": self.samples.count,
+                    "episodes": pool.episodes,
+                    "success": pool.success(),
+                    "workers": pool.alive,
+                }
+                write_curves(config.curves, trainer.step, seconds, {**logged, **about})
+            if time.perf_counter() - saved > SAVE_SECONDS:
+                saved = time.perf_counter()
+                self.save(pool)
 
-def say(text: str, started: float) -> None:
-    """One line of progress with the seconds since the start."""
-    print(f"[{time.perf_counter() - started:6.1f} s] {text}", flush=True)
+    def save(self, pool: SimulatorPool) -> None:
+        """Write the checkpoint, what resuming needs, and how the last free episodes went."""
+        recipe = asdict(self.config.train)
+        del recipe["steps"]
+        about = {
+            "optimiser_steps": self.trainer.step,
+            "pictures": self.samples.count,
+            "driven_episodes": pool.episodes,
+            "recipe": recipe,
+        }
+        recent = json.dumps([asdict(episode) for episode in list(pool.recent)])
+        save_run(self.trainer, self.tokenizer, self.config.out, about, recent)
 
 
 @contextlib.contextmanager
-def _crew(s: Settings, samples: Samples, answers: InferenceCopy | None) -> Iterator[Crew]:
-    wanted = tuple(f"task{task:02d}" for task in s.tasks)
-    files = (
-        sorted(f for f in s.demos.glob("task*_chunk*.npz") if f.name.startswith(wanted))
-        if s.demos
-        else []
-    )
-    if not files and (s.demos or not s.drive):
-        raise TutorialError(
-            f"No demonstrations (task*_chunk*.npz) of tasks {list(s.tasks)} in {s.demos}; make some: vla-tutorial train demos --help"
-        )
-    driven = s.out / "driven"
+def _open_pool(
+    config: RunConfig, samples: Samples, answers: InferenceCopy | None
+) -> Iterator[SimulatorPool]:
+    files = _demonstrations(config)
+    driven = config.out / "driven"
     driven.mkdir(parents=True, exist_ok=True)
-    if s.render_gpu is not None:
-        os.environ["MUJOCO_EGL_DEVICE_ID"] = str(s.render_gpu)
-    crew = Crew(
-        assign(files, s.workers, s.tasks, driven, s.drive, s.seed), samples, answers, s.keep
-    )
-    crew.start()
+    if config.render_gpu is not None:
+        os.environ["MUJOCO_EGL_DEVICE_ID"] = str(config.render_gpu)
+    specs = assign_files(files, config.workers, config.tasks, driven, config.practise, config.seed)
+    pool = SimulatorPool(specs, samples, answers, config.keep)
+    pool.start()
     try:
-        yield crew
+        yield pool
     finally:
-        crew.stop()
+        pool.stop()
 
 
-def _wait(crew: Crew, ready: object) -> None:
-    assert callable(ready)
-    while not ready():
-        crew.check()
-        time.sleep(0.2)
-
-
-def _drive(
-    fitting: Trainer,
-    samples: Samples,
-    answers: InferenceCopy,
-    crew: Crew,
-    s: Settings,
-    tokenizer: Tokenizer,
-    started: float,
-) -> None:
-    """Fit by the clock while simulators add what they see."""
-    say(f"fitting begins with {samples.count} pictures", started)
-    begin = saved = time.perf_counter()
-    generator = torch.Generator(device=fitting.device).manual_seed(s.seed)
-    while (progress := (time.perf_counter() - begin) / s.seconds) < 1:
-        crew.beta = 1.0 if s.start else beta(progress)
-        logged = fitting.train_step(
-            samples, samples.draw(s.recipe.batch, s.recipe.fine, generator), progress
+def _demonstrations(config: RunConfig) -> list[Path]:
+    """The run's files of demonstrations; none where it names no folder and practises."""
+    files: list[Path] = []
+    if config.demos:
+        of_tasks = tuple(f"task{task:02d}" for task in config.tasks)
+        found = sorted(config.demos.glob("task*_chunk*.npz"))
+        files = [file for file in found if file.name.startswith(of_tasks)]
+    if not files and (config.demos or not config.practise):
+        raise TutorialError(
+            f"No demonstrations (task*_chunk*.npz) of tasks {list(config.tasks)} in "
+            f"{config.demos}; make some: vla-tutorial train demos --help"
         )
-        if fitting.step % REFRESH == 0:
-            answers.refresh(fitting.mean.model)
-        if fitting.step % LOG == 0:
-            crew.check()
-            more = {
-                "pictures": samples.count,
-                "episodes": crew.episodes,
-                "success": crew.success(),
-                "workers": crew.alive,
-            }
-            write_log(
-                s.out / "curves.jsonl",
-                fitting.step,
-                time.perf_counter() - started,
-                {**logged, **more},
-            )
-        if time.perf_counter() - saved > SAVE:
-            saved = time.perf_counter()
-            _save(fitting, tokenizer, samples, crew, s)
+    return files
 
 
-def _begin_with(fitting: Trainer, checkpoint: Path) -> None:
-    """Take the weights of a checkpoint; heads and optimiser start anew."""
-    from vla_tutorial.openvla.checkpoint import load_model
-
-    model = load_model(checkpoint, "cpu", torch.float32, config=fitting.learner.model.config)
-    for part in (fitting.learner, fitting.mean):
-        part.model.load_state_dict(model.state_dict())
-
-
-def _resume(fitting: Trainer, out: Path) -> None:
-    """Go on from the state in `out`; lines of the curve that come after it go."""
-    path, log = out / STATE, out / "curves.jsonl"
-    try:
-        fitting.load(_read_state(path))
-    except (KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise TutorialError(
-            f"{path} is no saved state of this model ({e}). Start without --resume."
-        ) from e
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.write_text(
-        "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= fitting.step)
-    )
-
-
-def _read_state(path: Path) -> dict[str, object]:
-    try:
-        state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise TutorialError(
-            f"Nothing to resume: {path} does not exist. Start without --resume."
-        ) from e
-    except Exception as e:  # PyTorch raises many kinds for a damaged file
-        raise TutorialError(f"{path} is damaged ({e}). Start without --resume.") from e
-    return state
-
-
-def _save(
-    fitting: Trainer, tokenizer: Tokenizer, samples: Samples, crew: Crew, s: Settings
-) -> None:
-    """Write the running mean's weights as a checkpoint, what resuming needs, and how the last free episodes went."""
-    model = fitting.mean.model
-    assert isinstance(model, OpenVLA)
-    recipe = {k: v for k, v in asdict(s.recipe).items() if k != "steps"}
-    about = {
-        "optimiser_steps": fitting.step,
-        "pictures": samples.count,
-        "driven_episodes": crew.episodes,
-        "recipe": recipe,
-    }
-    part = s.out / f".{STATE}"
-    try:
-        write_checkpoint(model, tokenizer, s.out / "mini", about)
-        torch.save(fitting.state(), part)
-        part.replace(s.out / STATE)
-        (s.out / "recent.json").write_text(json.dumps(list(crew.recent)))
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as e:  # what Python, torch.save and safetensors raise when the disk is full
-        part.unlink(missing_ok=True)
-        raise TutorialError(
-            f"Cannot write to {s.out} ({e}). The last saved state is whole; make room and resume."
-        ) from e
-
-
-def estimate_hours(
-    config: OpenVLAConfig, recipe: TrainConfig, tries: int = 2, batch: int = 4
-) -> float:
-    """How long `recipe.steps` would take on this machine's CPU, from a few small steps measured now."""
-    samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
-    samples.count = batch
-    fitting = Trainer(initialise(OpenVLA(config)), recipe, "cpu")
-    begin = math.inf
-    for k in range(tries + 1):
-        if k == 1:
-            begin = time.perf_counter()
-        fitting.loss(samples, torch.arange(batch))[0].backward()  # type: ignore[no-untyped-call]
-    return (time.perf_counter() - begin) / (tries * batch) * recipe.batch * recipe.steps / 3600
+def _wait(pool: SimulatorPool, ready: Callable[[], bool]) -> None:
+    while not ready():
+        pool.check()
+        time.sleep(0.2)

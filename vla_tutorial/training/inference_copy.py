@@ -1,4 +1,4 @@
-"""The policy in training as simulators ask it: a copy in the type that it ships in, answering many pictures at once."""
+"""The policy in training as simulators ask it: a copy in the type that it ships in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vla_tutorial.actions import ACTION_DIMENSIONS, N_BINS
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.pixels import SIZE
 from vla_tutorial.training.augment import center_crop
 from vla_tutorial.training.samples import Samples
 
-DIMENSIONS = 7
 SIZES = (8, 24, 48)
 """Batches are filled up to one of these, each with a CUDA graph of its own."""
 
@@ -21,28 +22,27 @@ SIZES = (8, 24, 48)
 class InferenceCopy:
     """Greedy answers of a model whose weights are refreshed while it is asked.
 
-    Args:
-        model: the one in training, on any device; it is copied.
-        samples: for the prompts' ids.
-        device: where the copy answers; bfloat16 on a GPU, float32 on a CPU.
+    Attributes:
+        device: where it answers.
+        model: the copy.
     """
 
     def __init__(self, model: OpenVLA, samples: Samples, device: torch.device | str) -> None:
+        """Copy the model.
+
+        Args:
+            model: the one in training, on any device.
+            samples: for the prompts' ids.
+            device: where the copy answers; bfloat16 on a GPU, float32 on a CPU.
+        """
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
-        self.model = (
-            OpenVLA(model.config)
-            .to(self.device, torch.bfloat16 if gpu else torch.float32)
-            .eval()
-            .requires_grad_(False)
-        )
-        self.prompts, self.lengths = (
-            samples.prompts.to(self.device),
-            samples.lengths.to(self.device),
-        )
-        self._engine = Engine(
-            self.model, kernels=False, graphs=False
-        )  # a graph of its own holds the crop too
+        copied = OpenVLA(model.config).to(self.device, torch.bfloat16 if gpu else torch.float32)
+        self.model = copied.eval().requires_grad_(False)
+        self._prompts = samples.prompts.to(self.device)
+        self._lengths = samples.lengths.to(self.device)
+        # No graphs of the engine's: those captured here hold the crop too.
+        self._engine = Engine(self.model, kernels=False, graphs=False)
         self._lock = threading.Lock()
         self.refresh(model)
         self._graphs = {size: self._capture(size) for size in SIZES} if gpu else {}
@@ -57,32 +57,38 @@ class InferenceCopy:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, instruction: Tensor) -> Tensor:
-        """Pictures (N, 224, 224, 3) uint8, not cropped, and indices of their instructions (N,) int64 → action bins (N, 7) int64 on the CPU."""
+        """Pictures (N, 224, 224, 3) uint8, not cropped → action bins (N, 7) int64 on the CPU.
+
+        `instruction` (N,) int64 are the indices of their instructions.
+        """
         with self._lock:
             if not self._graphs:
-                return self._bins(images, self.prompts[instruction], self.lengths[instruction])
-            parts = [
-                self._replay(i, t)
-                for i, t in zip(images.split(SIZES[-1]), instruction.split(SIZES[-1]), strict=True)
-            ]  # type: ignore[no-untyped-call]
-            return torch.cat(parts)
+                return self._bins(images, instruction)
+            answers = []
+            for start in range(0, len(images), SIZES[-1]):
+                part = slice(start, start + SIZES[-1])
+                answers.append(self._replay(images[part], instruction[part]))
+            return torch.cat(answers)
 
-    def _bins(self, images: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        tokens = self._engine.act(center_crop(images), ids, lengths, DIMENSIONS)
-        return (self.model.config.vocabulary - 1 - tokens).clamp(0, 255)
+    def _bins(self, images: Tensor, instruction: Tensor) -> Tensor:
+        prompts = self._prompts[instruction]
+        lengths = self._lengths[instruction]
+        tokens = self._engine.act(center_crop(images), prompts, lengths, ACTION_DIMENSIONS)
+        # As `actions.token_bins`, in the model's own, smaller vocabulary.
+        return (self.model.config.vocabulary - 1 - tokens).clamp(0, N_BINS - 1)
 
     def _capture(self, size: int) -> Callable[[Tensor, Tensor], Tensor]:
         """A CUDA graph for `size` pictures."""
-        images = torch.zeros(size, 224, 224, 3, dtype=torch.uint8, device=self.device)
+        images = torch.zeros(size, SIZE, SIZE, 3, dtype=torch.uint8, device=self.device)
         instruction = torch.zeros(size, dtype=torch.int64, device=self.device)
         with torch.cuda.device(self.device), torch.inference_mode():
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             with torch.cuda.stream(side):
-                self._bins(images, self.prompts[instruction], self.lengths[instruction])
+                self._bins(images, instruction)
             side.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                out = self._bins(images, self.prompts[instruction], self.lengths[instruction])
+                out = self._bins(images, instruction)
 
         def run(new_images: Tensor, new_instruction: Tensor) -> Tensor:
             n = len(new_images)

@@ -1,4 +1,4 @@
-"""What `mini` is before training: OpenVLA's shape at about a thousandth of its size, and a tokenizer of its own."""
+"""`mini` before training: OpenVLA's shape at a thousandth of its size, and its own tokenizer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from vla_tutorial.actions import N_BINS
 from vla_tutorial.openvla.config import (
     VISION_KEY,
     LlamaConfig,
@@ -24,11 +25,14 @@ from vla_tutorial.wiring import OPENVLA_TEMPLATE
 if TYPE_CHECKING:
     from vla_tutorial.openvla.model import OpenVLA
 
-UNK, BOS, EOS, EMPTY = "<unk>", "<s>", "</s>", "<empty>"
-"""The first four ids. BOS and EOS are Llama's 1 and 2; `<empty>` stands for Llama's 29871."""
+UNK = "<unk>"
+BOS = "<s>"
+EOS = "</s>"
+EMPTY = "<empty>"
+"""These have the first four ids. BOS and EOS are Llama's 1 and 2; EMPTY stands for its 29871."""
 
 TEXT_VOCABULARY = 512
-BINS, PADDING = 256, 64
+PADDING = 64
 SHARD = 14 * 10**6
 """Bytes a shard at most: files in the repository stay under 15 MB."""
 
@@ -53,7 +57,7 @@ CONFIG = OpenVLAConfig(
         intermediate_size=704,
         num_hidden_layers=4,
         num_attention_heads=4,
-        vocab_size=TEXT_VOCABULARY + BINS + PADDING,
+        vocab_size=TEXT_VOCABULARY + N_BINS + PADDING,
         max_position_embeddings=384,
     ),
     padding=PADDING,
@@ -62,8 +66,15 @@ CONFIG = OpenVLAConfig(
 """No larger than two CPU cores allow within 60 ms an action."""
 
 
+_RESIDUAL_OUTPUTS = ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
+"""Ends of the names of the output layers of residual branches."""
+
+
 def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
-    """A byte-level BPE of `TEXT_VOCABULARY` ids: words of the instructions become one id or few, anything else falls back to bytes."""
+    """A byte-level BPE of `TEXT_VOCABULARY` ids.
+
+    Words of the instructions become one id or few; anything else falls back to bytes.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -73,9 +84,8 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(
-        [OPENVLA_TEMPLATE.format(instruction=text) for text in instructions], trainer
-    )
+    texts = [OPENVLA_TEMPLATE.format(instruction=text) for text in instructions]
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, 1)]
     )
@@ -83,20 +93,20 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
 
 
 def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
-    """Draw fresh weights in place: normal with standard deviation 0.02 (GPT-2's and Llama's), output layers of residual branches smaller by depth."""
+    """Draw fresh weights in place.
+
+    They are normal with standard deviation 0.02 (GPT-2's and Llama's). Output layers of residual
+    branches are smaller by depth.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     depth = model.config.llama.num_hidden_layers + model.config.vision.dino.depth
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "norm" not in name:
-            small = (
-                name.endswith(
-                    ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
-                )
-                and "projector" not in name
-            )
-            std = 0.02 / (2 * depth) ** 0.5 if small else 0.02
+            std = 0.02
+            if name.endswith(_RESIDUAL_OUTPUTS) and "projector" not in name:
+                std /= (2 * depth) ** 0.5
             parameter.data.normal_(0, std, generator=generator)
         elif name.endswith("bias"):
             parameter.data.zero_()
@@ -106,9 +116,14 @@ def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
 def write_checkpoint(
     model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]
 ) -> None:
-    """Write a checkpoint in the published layout: config, shards with an index, tokenizer, action statistics.
+    """Write a checkpoint in the published layout.
+
+    That is: config, shards with an index, tokenizer, action statistics.
 
     Args:
+        model: whose weights.
+        tokenizer: its tokenizer.
+        folder: made when missing.
         training: what config.json says of where the weights come from.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,12 +135,9 @@ def write_checkpoint(
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     tokenizer.save(str(folder / "tokenizer.json"))
-    packaged = json.loads(
-        resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
-    )
-    (folder / "dataset_statistics.json").write_text(
-        json.dumps({"libero_object": packaged["libero_object"]}, indent=1)
-    )
+    packaged = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
+    statistics = {"libero_object": json.loads(packaged)["libero_object"]}
+    (folder / "dataset_statistics.json").write_text(json.dumps(statistics, indent=1))
     config = {
         "model_type": "openvla",
         "pad_to_multiple_of": model.config.padding,

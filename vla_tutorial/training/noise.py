@@ -7,18 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
-ACTION_GRID = 1e-3
-"""Executed actions are rounded to this, so that what is stored is what was done."""
-
 _SHARE = np.array([1, 1, 1, 0.5, 0.5, 0.5])
-"""Noise of each number per unit of scale: a rotation of 1 means 0.13 rad a step, a translation of 1 only 13 mm."""
+"""Noise of each number per unit of scale: a rotation of 1 is 0.13 rad a step, not just 13 mm."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How an episode's actions are disturbed, in OSC commands (1 moves the hand about 13 mm a step).
+    """How an episode's actions are disturbed, in OSC commands: 1 moves the hand some 13 mm a step.
 
     Attributes:
         scale: standard deviation of the correlated noise in x, y, z; half of that in the rotations.
@@ -52,22 +47,29 @@ class Disturbance:
 
     noise: Noise
     rng: np.random.Generator
-    _drift: Floats = field(default_factory=lambda: np.zeros(6))
-    _push: Floats = field(default_factory=lambda: np.zeros(6))
+    _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
+    _push: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
     _push_left: int = 0
     _flip_left: int = 0
 
-    def __call__(self, action: Floats) -> Floats:
-        """The action (7,) that is executed in place of `action`, on `ACTION_GRID`."""
-        n, rng = self.noise, self.rng
-        self._drift = n.persistence * self._drift + np.sqrt(1 - n.persistence**2) * rng.normal(
-            size=6
-        )
-        self._push_left, self._flip_left = max(self._push_left - 1, 0), max(self._flip_left - 1, 0)
-        if rng.random() < n.burst_rate:
-            self._push, self._push_left = rng.normal(0, 0.4, 6), int(rng.integers(3, 11))
-        if rng.random() < n.flip_rate:
-            self._flip_left = int(rng.integers(2, 8))
-        moved = action[:6] + _SHARE * (n.scale * self._drift + self._push * (self._push_left > 0))
+    def __call__(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The action (7,) in [−1, 1] that is executed in place of `action`."""
+        noise = self.noise
+        self._advance()
+        push = self._push * (self._push_left > 0)
+        moved = action[:6] + _SHARE * (noise.scale * self._drift + push)
         gripper = -action[6] if self._flip_left else action[6]
-        return np.asarray(np.round(np.clip([*moved, gripper], -1, 1) / ACTION_GRID) * ACTION_GRID)
+        return np.asarray(np.clip([*moved, gripper], -1, 1))
+
+    def _advance(self) -> None:
+        noise = self.noise
+        rng = self.rng
+        fresh = np.sqrt(1 - noise.persistence**2) * rng.normal(size=6)
+        self._drift = noise.persistence * self._drift + fresh
+        self._push_left = max(self._push_left - 1, 0)
+        self._flip_left = max(self._flip_left - 1, 0)
+        if rng.random() < noise.burst_rate:
+            self._push = rng.normal(0, 0.4, 6)
+            self._push_left = int(rng.integers(3, 11))
+        if rng.random() < noise.flip_rate:
+            self._flip_left = int(rng.integers(2, 8))

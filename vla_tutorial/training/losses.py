@@ -1,0 +1,104 @@
+"""What `mini` is fitted to: the expert's action tokens, and the targets of two auxiliary heads.
+
+The heads teach it faster what matters, and are thrown away afterwards. One finds every thing among
+the patches; the other reads positions where the prompt ends.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vla_tutorial.actions import ACTION_DIMENSIONS
+from vla_tutorial.openvla.llama import rope_table
+from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.training.keypoints import KEYPOINTS
+from vla_tutorial.training.labels import POSITION_MEAN
+
+
+class ModelWithAuxHeads(nn.Module):
+    """The policy and its auxiliary heads, which are thrown away after training."""
+
+    def __init__(self, model: OpenVLA) -> None:
+        super().__init__()
+        width = model.config.llama.hidden_size
+        self.model = model
+        self.positions = nn.Linear(width, len(POSITION_MEAN))
+        self.keypoints = nn.Linear(width, len(KEYPOINTS))
+
+    def forward(
+        self, pixels: Tensor, ids: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Teacher forcing.
+
+        Args:
+            pixels: (N, 6, 224, 224).
+            ids: (N, T + 7) int64, each prompt followed by its first six action ids, then padding.
+            lengths: (N,) int64, of the prompts.
+
+        Returns:
+            Logits over the vocabulary for the seven tokens (N, 7, V); the positions (N, A), read
+            where the prompt ends; and for each patch how much of each keypoint it holds, as logits
+            (N, patches, K).
+        """
+        m = self.model
+        image = m.embed_image(pixels)
+        x = m.embed(image, ids)
+        hidden = m.language_model(x, rope_table(m.config.llama, x.shape[1], x.device))
+        last = m.config.vision.patches + lengths - 1
+        at = last[:, None] + torch.arange(ACTION_DIMENSIONS, device=ids.device)
+        hidden = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
+        positions = self.positions(m.language_model.model.norm(hidden[:, 0]))
+        return m.language_model.logits(hidden), positions, self.keypoints(image)
+
+
+def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
+    """Prompts (N, T), padded on the right, their lengths (N,) and action ids (N, 7) → (N, T + 7).
+
+    The first six action ids follow each prompt.
+    """
+    ids = torch.cat([prompts, prompts.new_zeros(len(prompts), ACTION_DIMENSIONS)], 1)
+    at = lengths[:, None] + torch.arange(ACTION_DIMENSIONS - 1, device=ids.device)
+    return ids.scatter(1, at, actions[:, :-1])
+
+
+def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
+    """Bins (N, D) int64 → probabilities (N, D, count): a Gaussian around each bin.
+
+    `spread` is its standard deviation in bins. The gripper's end bins stay sharp.
+    """
+    distance = torch.arange(count, device=bins.device) - bins[..., None]
+    weights = torch.exp(-0.5 * (distance / spread) ** 2)
+    weights[:, -1] = (distance[:, -1] == 0).float()
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def keypoint_targets(keypoints: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """How points divide among the four patches around them, straight in either axis.
+
+    Args:
+        keypoints: (N, K, 2), x and y in the picture's −1 … 1; NaN for what is not there.
+        side: patches in a row.
+
+    Returns:
+        (N, side², K) weights that sum to 1 over the patches, and (N, K) bool, whether the point is
+        inside the picture.
+    """
+    # A comparison with NaN is false.
+    inside = (keypoints.abs() < 1).all(-1)
+    grid = ((keypoints.nan_to_num() + 1) / 2 * side - 0.5).clamp(0, side - 1)
+    middles = torch.arange(side, device=keypoints.device)[:, None, None]
+    # (N, side, K, 2)
+    distance = (grid[:, None] - middles).abs()
+    x, y = (1 - distance).clamp(min=0).unbind(-1)
+    return (y[:, :, None] * x[:, None]).flatten(1, 2), inside
+
+
+def keypoint_loss(found: Tensor, keypoints: Tensor) -> Tensor:
+    """Cross-entropy over the patches, averaged over the keypoints in the picture: a scalar.
+
+    `found` are logits (N, patches, K); `keypoints` (N, K, 2) as `keypoint_targets` takes them.
+    """
+    targets, inside = keypoint_targets(keypoints, round(found.shape[1] ** 0.5))
+    cross_entropy = -(targets * found.float().log_softmax(1)).sum(1)
+    return (cross_entropy * inside).sum() / inside.sum().clamp(min=1)

@@ -1,0 +1,100 @@
+"""Files of a training run: the weights to begin with, the saved state, and the checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.checkpoint import load_weights
+from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.training.mini import write_checkpoint
+from vla_tutorial.training.trainer import Trainer
+
+STATE = "state.pt"
+"""What resuming needs, as tensors; opened with `weights_only`, so that nothing in it can run."""
+
+
+def begin_with(trainer: Trainer, checkpoint: Path) -> None:
+    """Take the weights of a checkpoint; heads and optimiser start anew.
+
+    Raises:
+        TutorialError: the folder holds no checkpoint of this model.
+    """
+    model = load_weights(checkpoint, trainer.learner.model.config, "cpu", torch.float32)
+    for part in (trainer.learner, trainer.mean):
+        part.model.load_state_dict(model.state_dict())
+
+
+def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
+    """Take over the state in `out`; lines of the curves that come after it are deleted.
+
+    Raises:
+        TutorialError: no state, or a damaged one, or another model's.
+    """
+    path = out / STATE
+    try:
+        trainer.load(read_state(path))
+    except (KeyError, TypeError, ValueError, RuntimeError) as e:
+        raise TutorialError(
+            f"{path} is no saved state of this model ({e}). Start without --resume."
+        ) from e
+    lines = curves.read_text().splitlines() if curves.exists() else []
+    kept = [f"{line}\n" for line in lines if json.loads(line)["step"] <= trainer.step]
+    curves.write_text("".join(kept))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A saved state, as `Trainer.load` takes it.
+
+    Raises:
+        TutorialError: missing or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as e:
+        raise TutorialError(
+            f"Nothing to resume: {path} does not exist. Start without --resume."
+        ) from e
+    # PyTorch raises many kinds for a damaged file.
+    except Exception as e:
+        raise TutorialError(f"{path} is damaged ({e}). Start without --resume.") from e
+    return state
+
+
+def save_run(
+    trainer: Trainer, tokenizer: Tokenizer, out: Path, about: Mapping[str, Any], recent: str
+) -> None:
+    """Write the running mean's weights as a checkpoint, and what resuming needs.
+
+    Args:
+        trainer: the run.
+        tokenizer: the checkpoint's.
+        out: the run's folder.
+        about: what the checkpoint's config.json says of where the weights come from.
+        recent: the content of recent.json: how the last free episodes went.
+
+    Raises:
+        TutorialError: no room on the disk; the last saved state is whole.
+    """
+    model = trainer.mean.model
+    assert isinstance(model, OpenVLA)
+    part = out / f".{STATE}"
+    # What Python, torch.save and safetensors raise when the disk is full.
+    full_disk = (OSError, RuntimeError, SafetensorError)
+    try:
+        write_checkpoint(model, tokenizer, out / "mini", dict(about))
+        torch.save(trainer.state(), part)
+        part.replace(out / STATE)
+        (out / "recent.json").write_text(recent)
+    except full_disk as e:
+        part.unlink(missing_ok=True)
+        raise TutorialError(
+            f"Cannot write to {out} ({e}). The last saved state is whole; make room and resume."
+        ) from e

@@ -1,0 +1,240 @@
+"""Simulators in processes, and the thread that serves them: pictures and labels in, answers out."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import os
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import shared_memory_folder
+from vla_tutorial.pixels import SIZE
+from vla_tutorial.training.inference_copy import InferenceCopy
+from vla_tutorial.training.labels import Labels
+from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.simulator_worker import (
+    Practised,
+    Question,
+    Rendered,
+    RenderingDone,
+    WorkerSpec,
+    run_worker,
+)
+
+BLOCK = 48
+"""Pictures that a worker hands over at once while it renders demonstrations."""
+
+RECENT = 200
+"""Episodes over which success is reported."""
+
+
+def assign_files(
+    files: Sequence[Path],
+    workers: int,
+    tasks: Sequence[int],
+    out: Path | None,
+    practise: bool,
+    seed: int,
+) -> list[WorkerSpec]:
+    """Divide tasks and their demonstrations evenly among workers; there is at least one a task."""
+    workers = max(workers, len(tasks))
+    specs = []
+    for number in range(workers):
+        turn, k = divmod(number, len(tasks))
+        mates = len(range(k, workers, len(tasks)))
+        of_task = [file for file in files if file.name.startswith(f"task{tasks[k]:02d}")]
+        mine = tuple(of_task[turn::mates])
+        specs.append(WorkerSpec(tasks[k], number, mine, out, practise, seed))
+    return specs
+
+
+class SimulatorPool(threading.Thread):
+    """Workers and the thread that serves them until `stop`.
+
+    Attributes:
+        beta: 0 … 1, set by the trainer: how much the policy acts.
+        rendering: workers that still render demonstrations.
+        episodes: how many were practised so far.
+        recent: the last ones in which the policy acted alone.
+        error: the thread's own, if it died.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[WorkerSpec],
+        samples: Samples,
+        answers: InferenceCopy | None,
+        keep: float = 1.0,
+    ) -> None:
+        """Start the processes.
+
+        Args:
+            specs: what each does.
+            samples: where pictures and labels go.
+            answers: the policy in training; None where nobody practises.
+            keep: share of practised steps that are kept; fine work always is. Neighbours differ
+                little.
+        """
+        super().__init__(daemon=True)
+        self.samples = samples
+        self.answers = answers
+        self.keep = keep
+        self.beta = 0.0
+        self.rendering = len(specs)
+        self.episodes = 0
+        self.error = ""
+        self.recent: deque[Practised] = deque(maxlen=RECENT)
+        self._rng = np.random.default_rng(0)
+        self._stop_asked = threading.Event()
+        shape = (len(specs), BLOCK, SIZE, SIZE, 3)
+        handle, name = tempfile.mkstemp(prefix="vla_pictures_", dir=shared_memory_folder())
+        os.close(handle)
+        self._slot_file = Path(name)
+        self._slots: NDArray[np.uint8] = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
+        self._number: dict[Connection, int] = {}
+        self._processes: list[BaseProcess] = []
+        for spec in specs:
+            self._start_process(spec)
+
+    def _start_process(self, spec: WorkerSpec) -> None:
+        context = mp.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(
+            target=run_worker,
+            args=(spec, self._slot_file, self._slots.shape, there),
+            daemon=True,
+        )
+        process.start()
+        there.close()
+        self._number[here] = spec.number
+        self._processes.append(process)
+
+    @property
+    def alive(self) -> int:
+        """Workers that still answer."""
+        return len(self._number)
+
+    def check(self) -> None:
+        """Raise a TutorialError if nothing more can come."""
+        finished = self.answers is None and self.rendering == 0
+        if self.error or not (self.alive or finished):
+            raise TutorialError(
+                "No simulator answers any more; each needs about 1 GB of memory. "
+                f"Run again with fewer --workers.\n{self.error}"
+            )
+
+    def run(self) -> None:
+        """Serve; the thread's body."""
+        try:
+            if self.samples.device.type == "cuda":
+                stream = torch.cuda.Stream(self.samples.device, priority=-1)  # type: ignore[no-untyped-call]
+                with torch.cuda.stream(stream):
+                    self._serve()
+            else:
+                self._serve()
+        except Exception:
+            self.error = traceback.format_exc()
+
+    def _serve(self) -> None:
+        while self._number and not self._stop_asked.is_set():
+            asked: list[tuple[Connection, Labels]] = []
+            for connection in wait(list(self._number), 0.2):
+                assert isinstance(connection, Connection)
+                try:
+                    message = connection.recv()
+                except (EOFError, ConnectionResetError):
+                    del self._number[connection]
+                    continue
+                if isinstance(message, Question):
+                    asked.append((connection, message.labels))
+                else:
+                    self._note(connection, message)
+            if asked and self.answers:
+                self._answer(asked, self.answers)
+
+    def _note(self, connection: Connection, message: Rendered | RenderingDone | Practised) -> None:
+        if isinstance(message, Rendered):
+            self._keep_rendered(connection, message)
+            _reply(connection, True)
+        elif isinstance(message, RenderingDone):
+            self.rendering -= 1
+        else:
+            self.episodes += 1
+            if message.free:
+                self.recent.append(message)
+
+    def _keep_rendered(self, connection: Connection, message: Rendered) -> None:
+        if not self.samples.full:
+            images = torch.from_numpy(self._pictures(connection, len(message.labels)))
+            self.samples.append(images, message.labels, message.origin)
+
+    def _pictures(self, connection: Connection, count: int) -> NDArray[np.uint8]:
+        return self._slots[self._number[connection], :count]
+
+    def _answer(self, asked: Sequence[tuple[Connection, Labels]], answers: InferenceCopy) -> None:
+        """Answer everybody in one batch; keep what they asked about."""
+        pictures = np.concatenate([self._pictures(connection, 1) for connection, _ in asked])
+        images = torch.from_numpy(pictures).to(answers.device)
+        labels = Labels.join([one for _, one in asked])
+        instruction = torch.from_numpy(labels.instruction).to(answers.device)
+        bins = answers(images, instruction).numpy()
+        for (connection, _), row in zip(asked, bins, strict=True):
+            _reply(connection, (row, self.beta))
+        chosen = labels.fine | (self._rng.random(len(labels)) < self.keep)
+        kept = np.flatnonzero(chosen)
+        if len(kept) and not self.samples.full:
+            self.samples.append(images[torch.from_numpy(kept).to(images.device)], labels[kept])
+
+    def success(self) -> float:
+        """Share of successes among the policy's recent episodes; NaN before there are any."""
+        recent = list(self.recent)
+        if not recent:
+            return float("nan")
+        return sum(episode.success for episode in recent) / len(recent)
+
+    def stop(self, patience: float = 20.0) -> None:
+        """Let the workers save what they have, for so many seconds, and end them."""
+        self._stop_asked.set()
+        self.join(patience)
+        until = time.monotonic() + patience
+        waiting = set(self._number)
+        while waiting and time.monotonic() < until:
+            for connection in wait(list(waiting), 0.2):
+                assert isinstance(connection, Connection)
+                if _was_stopped(connection):
+                    waiting.remove(connection)
+        for process in self._processes:
+            process.join(max(0.1, until - time.monotonic()))
+            process.kill()
+        self._slot_file.unlink(missing_ok=True)
+
+
+def _reply(connection: Connection, content: object) -> None:
+    # A worker that died is struck off when it is next read.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(content)
+
+
+def _was_stopped(connection: Connection) -> bool:
+    """Read one message and answer None where an answer is due; whether the worker is done."""
+    try:
+        message = connection.recv()
+        if not isinstance(message, Rendered | Question):
+            return False
+        connection.send(None)
+    except (EOFError, ConnectionResetError, BrokenPipeError):
+        pass
+    return True

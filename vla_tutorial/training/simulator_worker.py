@@ -1,0 +1,225 @@
+"""One simulator's process in training: it renders stored demonstrations, then practises."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_tutorial import actions, pixels
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.expert import ExpertPolicy
+from vla_tutorial.sim import Simulator
+from vla_tutorial.training.chunks import Chunk, LabelledEpisode, load_chunk, save_chunk
+from vla_tutorial.training.keypoints import keypoints
+from vla_tutorial.training.labelling import SUITE, layout_seed
+from vla_tutorial.training.labels import Labels
+from vla_tutorial.training.practice import AS_TRAINED, MixingPolicy, practise
+
+EPISODES_A_FILE = 20
+
+_PRACTICE_CHUNKS = 10**6
+"""Practice draws its layouts as chunks from this number on, which no demonstration has."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What one worker process does.
+
+    Attributes:
+        task: whose scene.
+        number: the worker's, for seeds and file names.
+        files: demonstrations of this task to render first.
+        out: folder for the episodes that it practises; None keeps none.
+        practise: whether to practise after rendering.
+        seed: for the layouts.
+    """
+
+    task: int
+    number: int
+    files: tuple[Path, ...] = ()
+    out: Path | None = None
+    practise: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The worker's slot holds the pictures of these labels; it waits for True, or None to stop.
+
+    `origin` is a number for the first of them, the same in every run.
+    """
+
+    labels: Labels
+    origin: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to do? The picture is in the slot; it waits for (bins (7,), beta), or None to stop."""
+
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class RenderingDone:
+    """Every demonstration is rendered."""
+
+
+@dataclass(frozen=True)
+class Practised:
+    """How an episode of practice went.
+
+    `free`: the policy acted alone. `own`: the target was the task's own. `wide`: the hand started
+    somewhere else than at home.
+    """
+
+    task: int
+    free: bool
+    own: bool
+    wide: bool
+    success: bool
+    steps: int
+    seconds: float
+
+
+def render_file(
+    path: Path, simulator: Simulator, block: int
+) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
+    """The pictures (N, 224, 224, 3) of a file of demonstrations, not cropped, with their labels.
+
+    They come in blocks of at most `block`, each of one episode.
+
+    Raises:
+        TutorialError: the file cannot be read, or is of another task.
+    """
+    chunk = load_chunk(path)
+    task = simulator.task
+    if (task.suite, task.index) != (SUITE, chunk.task):
+        raise TutorialError(
+            f"{path} shows {SUITE} task {chunk.task}; "
+            f"the simulator is {task.suite} task {task.index}."
+        )
+    for episode in chunk.episodes:
+        for start in range(0, len(episode), block):
+            part = episode[start : start + block]
+            pictures = []
+            points = []
+            for pose in part.qpos:
+                pictures.append(pixels.prepare(simulator.view(pose), AS_TRAINED))
+                points.append(keypoints(simulator))
+            yield np.stack(pictures), Labels.of(part, np.stack(points))
+
+
+class _Stopped(Exception):
+    """The trainer has had enough."""
+
+
+def run_worker(
+    spec: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
+) -> None:
+    """The worker process, until it is answered None.
+
+    Args:
+        spec: what it does.
+        slot_file: a file of (workers, block, 224, 224, 3) uint8 in shared memory; this worker
+            writes to its number's block.
+        shape: the file's.
+        connection: to the trainer; it sends the messages above.
+    """
+    slots: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)
+    # Without a trainer there is nothing more to do.
+    with connection, contextlib.suppress(_Stopped, EOFError, BrokenPipeError):
+        with Simulator(SUITE, spec.task) as simulator:
+            worker = _Worker(spec, simulator, slots[spec.number], connection)
+            worker.render()
+            if spec.practise:
+                worker.practise()
+
+
+class _Worker:
+    """A worker at its end of the pipe; `beta` is what the trainer last said."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        simulator: Simulator,
+        slot: NDArray[np.uint8],
+        connection: Connection,
+    ) -> None:
+        self.spec = spec
+        self.simulator = simulator
+        self.slot = slot
+        self.connection = connection
+        self.beta = 0.0
+
+    def render(self) -> None:
+        for path in self.spec.files:
+            # A file holds fewer than 2**20 steps, so that origins never overlap.
+            origin = zlib.crc32(path.name.encode()) << 20
+            for images, labels in render_file(path, self.simulator, len(self.slot)):
+                self.slot[: len(images)] = images
+                self.hear(Rendered(labels, origin))
+                origin += len(images)
+        self.connection.send(RenderingDone())
+
+    def hear(self, message: Rendered | Question) -> Any:
+        """Send a message and wait for its answer."""
+        self.connection.send(message)
+        answer = self.connection.recv()
+        if answer is None:
+            raise _Stopped
+        return answer
+
+    def ask(self, picture: NDArray[np.uint8], labels: Labels) -> tuple[NDArray[np.int64], float]:
+        self.slot[0] = picture
+        bins, self.beta = self.hear(Question(labels))
+        return actions.bin_tokens(bins), self.beta
+
+    def practise(self) -> None:
+        """Practise until stopped, saving what was seen now and then."""
+        expert = ExpertPolicy()
+        kept: list[LabelledEpisode] = []
+        number = 0
+        try:
+            while True:
+                kept.append(self.practise_once(expert, number))
+                number += 1
+                if len(kept) == EPISODES_A_FILE:
+                    self.save(kept, number)
+                    kept = []
+        except _Stopped:
+            self.save(kept, number)
+
+    def practise_once(self, expert: ExpertPolicy, number: int) -> LabelledEpisode:
+        spec = self.spec
+        begun = time.perf_counter()
+        key = (spec.seed, spec.task, _PRACTICE_CHUNKS + spec.number, number)
+        rng = np.random.default_rng(key)
+        policy = MixingPolicy(self.simulator, layout_seed(*key), expert, self.ask, rng, self.beta)
+        succeeded = practise(policy)
+        result = Practised(
+            task=spec.task,
+            free=policy.turns.free,
+            own=policy.layout.target == self.simulator.targets[0],
+            wide=policy.layout.wide,
+            success=succeeded,
+            steps=len(policy.steps),
+            seconds=round(time.perf_counter() - begun, 1),
+        )
+        self.connection.send(result)
+        return policy.episode()
+
+    def save(self, episodes: list[LabelledEpisode], number: int) -> None:
+        if self.spec.out and episodes:
+            name = f"task{self.spec.task:02d}_chunk9{self.spec.number:03d}{number:04d}.npz"
+            chunk = Chunk(self.spec.task, len(episodes), tuple(episodes))
+            save_chunk(self.spec.out / name, chunk)

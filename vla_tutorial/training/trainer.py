@@ -1,0 +1,165 @@
+"""Trainer of `mini`: pictures and instructions in, the expert's action tokens out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vla_tutorial.actions import N_BINS
+from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.training.augment import Augmentation, augmented
+from vla_tutorial.training.losses import (
+    ModelWithAuxHeads,
+    keypoint_loss,
+    soft_targets,
+    teacher_ids,
+)
+from vla_tutorial.training.samples import Samples
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to fit.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: samples in each.
+        learning_rate: AdamW's, after `warmup` steps.
+        warmup: optimiser steps over which the rate grows.
+        decay_from: share of the way after which the rate falls straight to a hundredth.
+        weight_decay: AdamW's, of matrices.
+        spread: standard deviation in bins of the soft target around the expert's bin; neighbours
+            of the right bin are nearly right.
+        auxiliary: weight of the positions' loss.
+        keypoints: weight of the loss on where things are among the patches.
+        fine: share of a batch that is drawn from fine work around the target.
+        average: decay of the running mean of weights that is kept.
+        augmentation: what is done to pictures.
+    """
+
+    steps: int
+    batch: int = 512
+    learning_rate: float = 1e-3
+    warmup: int = 300
+    decay_from: float = 0.55
+    weight_decay: float = 0.05
+    spread: float = 1.5
+    auxiliary: float = 0.5
+    keypoints: float = 0.3
+    fine: float = 0.3
+    average: float = 0.998
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """The learning rate at a step, `progress` (0 … 1) of the way."""
+    warm = min(1.0, (step + 1) / config.warmup)
+    left = min(1.0, (1 - progress) / (1 - config.decay_from))
+    return config.learning_rate * warm * max(0.01, left)
+
+
+class Trainer:
+    """A run that can be stopped and resumed.
+
+    Attributes:
+        config: how to fit.
+        device: where.
+        step: optimiser steps so far.
+        learner: the model in training.
+        mean: the running mean of its weights, which is what ships.
+        optimiser: AdamW.
+    """
+
+    def __init__(self, model: OpenVLA, config: TrainConfig, device: torch.device | str) -> None:
+        """Begin with the model's weights, moved to `device`."""
+        self.config = config
+        self.device = torch.device(device)
+        self.step = 0
+        self.learner = ModelWithAuxHeads(model).to(self.device).train()
+        self.mean = copy.deepcopy(self.learner).requires_grad_(False).eval()
+        decayed = [p for p in self.learner.parameters() if p.ndim > 1]
+        others = [p for p in self.learner.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        gpu = self.device.type == "cuda"
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=gpu
+        )
+        self._forward: Any = torch.compile(self.learner) if gpu else self.learner
+
+    def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
+        vocabulary = self.learner.model.config.vocabulary
+        instruction = samples.instruction[chosen]
+        bins = samples.bins[chosen].long()
+        lengths = samples.lengths[instruction]
+        # As `actions.bin_tokens`, in the model's own, smaller vocabulary.
+        ids = teacher_ids(samples.prompts[instruction], lengths, vocabulary - 1 - bins)
+        pixels, keypoints = augmented(
+            samples.images[chosen], samples.keypoints[chosen], self.config.augmentation
+        )
+        gpu = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=gpu):
+            logits, positions, found = self._forward(pixels, ids, lengths)
+        of_bins = logits.float().log_softmax(-1)[..., vocabulary - N_BINS : vocabulary].flip(-1)
+        wanted = soft_targets(bins, self.config.spread, N_BINS)
+        cross_entropy = -(wanted * of_bins).sum(-1).mean()
+        auxiliary = F.smooth_l1_loss(positions.float(), samples.positions[chosen])
+        on_keypoints = keypoint_loss(found, keypoints)
+        error = (of_bins.argmax(-1) - bins).abs().float()
+        logged = {
+            "cross_entropy": cross_entropy,
+            "auxiliary": auxiliary,
+            "keypoints": on_keypoints,
+            "gripper_wrong": (error[:, 6] > 20).float().mean(),
+            "xyz_error_bins": error[:, :3].mean(),
+        }
+        weighted = self.config.auxiliary * auxiliary
+        loss = cross_entropy + weighted + self.config.keypoints * on_keypoints
+        return loss, {name: value.detach() for name, value in logged.items()}
+
+    def warm_up(self, samples: Samples) -> None:
+        """Compile everything that a step needs, on whatever is in memory; nothing is learnt."""
+        chosen = torch.zeros(self.config.batch, dtype=torch.int64, device=self.device)
+        self.loss(samples, chosen)[0].backward()  # type: ignore[no-untyped-call]
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def train_step(self, samples: Samples, chosen: Tensor, progress: float) -> dict[str, Tensor]:
+        """One optimiser step, `progress` (0 … 1) of the way; returns what to log."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step, progress)
+        loss, logged = self.loss(samples, chosen)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        # At first the mean forgets faster, so that it does not remember the fresh weights.
+        decay = min(self.config.average, self.step / (self.step + 10))
+        mean: list[Tensor] = list(self.mean.parameters())
+        torch._foreach_lerp_(mean, list(self.learner.parameters()), 1 - decay)
+        return logged
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that resuming needs, as tensors and numbers."""
+        return {
+            "learner": self.learner.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Resume where `state` was taken."""
+        self.learner.load_state_dict(state["learner"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
