@@ -22,9 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from rich.progress import track
-from vla_tutorial.training.results import layout
 
-from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, decode, embedded_statistics, to_libero
+from vla_tutorial.actions import (
+    BIN_CENTERS,
+    bin_tokens,
+    decode,
+    embedded_statistics,
+    to_libero,
+)
 from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
 from vla_tutorial.player.clips import read_clip_script
@@ -64,7 +69,8 @@ def saved_states(_: argparse.Namespace) -> dict:
             body = simulator.bodies[simulator.targets[0]]
             start = 1 + simulator.model.jnt_qposadr[simulator.model.body_jntadr[body]]
             states = initial_states(SUITE, task)
-        target, arm = np.ptp(states[:, start : start + 2], axis=0), np.ptp(states[:, 1:8], axis=0)
+        target = np.ptp(states[:, start : start + 2], axis=0)
+        arm = np.ptp(states[:, 1:8], axis=0)
         rows.append(
             {
                 "task": task,
@@ -139,24 +145,20 @@ def records(_: argparse.Namespace) -> dict:
 
 def published_steps(_: argparse.Namespace) -> dict:
     """What a run that works logs: size of the commands and of the motion, the gripper's first command, reward and `done`; the expert, ten tasks."""
-    policy, commands, moved, rewards, first, ends, steps = (
-        load_policy("expert"),
-        [],
-        [],
-        set(),
-        set(),
-        [],
-        [],
-    )
+    policy = load_policy("expert")
+    wiring = Wiring(unnorm_key=SUITE)
+    commands = []
+    moved = []
+    rewards = set()
+    first = set()
+    ends = []
+    steps = []
     for task in track(range(10), "published steps"):
         with Simulator(SUITE, task, render=False) as simulator:
-            episode = list(
-                rollout(policy, simulator, Wiring(unnorm_key=SUITE), Scene(SUITE, task, 0))
-            )
+            episode = list(rollout(policy, simulator, wiring, Scene(SUITE, task, 0)))
         commands += [s.action[:3] for s in episode]
-        moved += list(
-            np.linalg.norm(np.diff([s.observation.eef_pos for s in episode], axis=0), axis=1)
-        )
+        motion = np.diff([s.observation.eef_pos for s in episode], axis=0)
+        moved += list(np.linalg.norm(motion, axis=1))
         rewards |= {s.reward for s in episode}
         first.add(next(s.step for s in episode if s.action[6]))
         ends.append([s.step for s in episode if s.done] == [len(episode) - 1])
@@ -176,8 +178,8 @@ def published_steps(_: argparse.Namespace) -> dict:
 
 def middle_bins(_: argparse.Namespace) -> dict:
     """Where the hand goes when every token is the middle bin, number 128, for a whole episode."""
-    token = VOCABULARY - 1 - 128
-    action = to_libero(decode([token] * 7, embedded_statistics()[SUITE]), "binarised")
+    tokens = bin_tokens([128] * 7)
+    action = to_libero(decode(tokens, embedded_statistics()[SUITE]), "binarised")
     with Simulator(SUITE, 0, render=False) as simulator:
         start = simulator.reset(0).eef_pos
         path = np.array(
@@ -195,15 +197,17 @@ def middle_bins(_: argparse.Namespace) -> dict:
 
 def gripper_bins(_: argparse.Namespace) -> dict:
     """Where the gripper's bin lies in the recorded clips of `mini` that chatter: at the threshold of 0.5, or jumping across it."""
-    threshold, steps, near, changes, clips = int(np.searchsorted(BIN_CENTERS, 0.5)), 0, 0, 0, 0
+    threshold = int(np.searchsorted(BIN_CENTERS, 0.5))
+    clips = changes = steps = near = 0
     for path in sorted(CLIPS.glob("*/*/episode.js")):
         series = read_clip_script(path)["series"]
-        bins = 255 - np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)[
-            :, 6
-        ].astype(int)
+        tokens = np.frombuffer(bytes.fromhex(series["tokens"]), np.uint8).reshape(-1, 7)
+        bins = 255 - tokens[:, 6].astype(int)
         flips = int(np.count_nonzero(np.diff(np.sign(series["gripper"]))))
         if flips > CHATTER:
-            clips, changes, steps = clips + 1, changes + flips, steps + len(bins)
+            clips += 1
+            changes += flips
+            steps += len(bins)
             near += int(np.count_nonzero(np.abs(bins - threshold) <= 16))
     return {
         "threshold_bin": threshold,
@@ -242,33 +246,31 @@ def fixed_scene(_: argparse.Namespace) -> dict:
 
 def _lamps_and_camera(model) -> np.ndarray:
     camera = model.camera("agentview").id
-    lamps = [
+    parts = [
         model.light_pos,
         model.light_dir,
         model.light_ambient,
         model.light_diffuse,
         model.light_specular,
+        model.cam_pos[camera],
+        model.cam_quat[camera],
+        model.cam_fovy[camera],
     ]
-    return np.concatenate(
-        [
-            a.ravel()
-            for a in (*lamps, model.cam_pos[camera], model.cam_quat[camera], model.cam_fovy[camera])
-        ]
-    )
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def floor(args: argparse.Namespace) -> dict:
     """The same frame under the pinned MuJoCo and under a later one."""
-    frames = [_frame_under(None)] + ([_frame_under(args.other_mujoco)] if args.other_mujoco else [])
+    frames = [_frame_under(None)]
+    if args.other_mujoco:
+        frames.append(_frame_under(args.other_mujoco))
     return {"frames": frames}
 
 
 def _frame_under(folder: Path | None) -> dict:
-    path = (
-        os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-        if folder
-        else os.environ.get("PYTHONPATH", "")
-    )
+    path = os.environ.get("PYTHONPATH", "")
+    if folder:
+        path = os.pathsep.join([str(folder), path])
     done = subprocess.run(
         [sys.executable, __file__, "--frame"],
         env={**os.environ, "PYTHONPATH": path},
@@ -345,10 +347,8 @@ def main() -> None:
         about = "Statements of §2.4 checked on a laptop; no published checkpoint was run."
         ordered = {k: found[k] for k in CHECKS if k in found}
         commands = "\n".join(dict.fromkeys(check["command"] for check in ordered.values()))
-        write_atomically(
-            args.out,
-            layout({"command": commands, "about": about, **head, "checks": ordered}) + "\n",
-        )
+        result = {"command": commands, "about": about, **head, "checks": ordered}
+        write_atomically(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         print(name, {k: v for k, v in found[name].items() if k not in ("rows", "per_task")})
 
 
