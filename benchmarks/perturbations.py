@@ -1,10 +1,13 @@
 """How near `mujoco_drift` comes to the pictures of MuJoCo 3.3.3, and what perturbations of the scene cost.
 
     python -m pip install --no-deps --target /tmp/mujoco-3.3.3 mujoco==3.3.3
-    python benchmarks/perturbations.py --other-mujoco /tmp/mujoco-3.3.3 --out results/perturbations.json     (6 minutes of CPU time)
+    python benchmarks/perturbations.py --other-mujoco /tmp/mujoco-3.3.3 \\
+        --out results/perturbations.json
 
-Drift: the first picture of each task of libero_object (initial state 0) under the pinned MuJoCo, under the pinned one with `mujoco_drift`, and
-under the other version, from a process that imports that one. Cost: control steps of one scene with and without each perturbation, in turn.
+It takes 6 minutes of CPU time. Drift: the first picture of each task of libero_object (initial
+state 0) under the pinned MuJoCo, under the pinned one with `mujoco_drift`, and under the other
+version, from a process that imports that one. Cost: control steps of one scene with and without
+each perturbation, in turn.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.progress import track
-from vla_tutorial.training.results import layout
 
 from vla_tutorial.conditions import apply
 from vla_tutorial.files import write_atomically
@@ -35,7 +37,8 @@ from vla_tutorial.sim.perturb import srgb_textures
 from vla_tutorial.sim.simulator import NO_OP
 from vla_tutorial.wiring import Wiring
 
-SUITE, TASKS = "libero_object", range(10)
+SUITE = "libero_object"
+TASKS = range(10)
 FLOOR = np.s_[16:32, 192:208]
 """A patch of bare floor; rows as MuJoCo gives them."""
 
@@ -58,7 +61,10 @@ def scene(task: int, *names: str) -> Scene:
 
 
 def first_pictures(folder: Path) -> None:
-    """Save the first picture of every task, and the numbers of the textures that this MuJoCo takes for sRGB, where it says so."""
+    """Save the first picture of every task, and the numbers of its sRGB textures.
+
+    They are those that this MuJoCo takes for sRGB, where it says so.
+    """
     import mujoco
 
     found = {}
@@ -66,13 +72,11 @@ def first_pictures(folder: Path) -> None:
         with Simulator(SUITE, task) as simulator:
             found[f"plain_{task}"] = simulator.reset(0).image
             if hasattr(simulator.model, "tex_colorspace"):
-                found[f"srgb_{task}"] = np.flatnonzero(
-                    simulator.model.tex_colorspace == int(mujoco.mjtColorSpace.mjCOLORSPACE_SRGB)
-                )
+                srgb = int(mujoco.mjtColorSpace.mjCOLORSPACE_SRGB)
+                found[f"srgb_{task}"] = np.flatnonzero(simulator.model.tex_colorspace == srgb)
             else:
-                found[f"drift_{task}"] = simulator.reset(
-                    0, 10, scene(task, "mujoco_drift").perturbation
-                ).image
+                perturbation = scene(task, "mujoco_drift").perturbation
+                found[f"drift_{task}"] = simulator.reset(0, 10, perturbation).image
                 found[f"srgb_{task}"] = np.array(srgb_textures(simulator._inner))
     np.savez(folder / "pictures.npz", version=mujoco.__version__, **found)
 
@@ -91,14 +95,13 @@ def pictures_under(mujoco: Path | None) -> dict:
 
 def drift(other_mujoco: Path) -> dict:
     """Differences in grey levels, mean over pixels and channels, to the other version's picture."""
-    pinned, other = pictures_under(None), pictures_under(other_mujoco)
+    pinned = pictures_under(None)
+    other = pictures_under(other_mujoco)
     rows = []
     for task in TASKS:
-        plain, ours, theirs = (
-            pinned[f"plain_{task}"],
-            pinned[f"drift_{task}"],
-            other[f"plain_{task}"],
-        )
+        plain = pinned[f"plain_{task}"]
+        ours = pinned[f"drift_{task}"]
+        theirs = other[f"plain_{task}"]
         rest = np.abs(ours.astype(int) - theirs)
         rows.append(
             {
@@ -118,54 +121,56 @@ def drift(other_mujoco: Path) -> dict:
         "difference_without": max(r["difference_without"] for r in rows),
         "difference": max(r["difference"] for r in rows),
         "largest": max(r["largest"] for r in rows),
-        "image_mean_error": round(
-            max(abs(r["image_mean"][1] - r["image_mean"][2]) for r in rows), 2
-        ),
-        "floor_mean_error": round(
-            max(abs(r["floor_mean"][1] - r["floor_mean"][2]) for r in rows), 2
-        ),
+        "image_mean_error": largest_error(rows, "image_mean"),
+        "floor_mean_error": largest_error(rows, "floor_mean"),
         "rows": rows,
     }
 
 
-def cost(rounds: int, steps: int) -> dict:
-    """CPU time of a control step, perturbed over unperturbed, and what a perturbation adds to a reset.
+def largest_error(rows: list[dict], key: str) -> float:
+    """Grey levels between `mujoco_drift` and the other version in the worst task."""
+    return round(max(abs(row[key][1] - row[key][2]) for row in rows), 2)
 
-    Each round visits all in another order and compares with its own unperturbed steps, since a shared machine's speed drifts; the median over rounds
-    counts. `nothing` is the unperturbed scene once more: what it differs from 1 is the measurement's error.
+
+def cost(rounds: int, steps: int) -> dict:
+    """CPU time of a step, perturbed over unperturbed, and what a perturbation adds to a reset.
+
+    Each round visits all in another order and compares with its own unperturbed steps, since a
+    shared machine's speed drifts. The median over rounds counts. `nothing` is the unperturbed scene
+    once more: what it differs from 1 is the measurement's error.
     """
-    names, rounds_of = ("published", NOTHING, *COSTED), list[dict[str, tuple[float, float]]]()
+    names = ("published", NOTHING, *COSTED)
+    rounds_of: list[dict[str, tuple[float, float]]] = []
     with Simulator(SUITE, 0) as simulator:
         for seed in track(range(rounds), "cost"):
-            rounds_of.append(
-                {
-                    name: _round(simulator, name, steps)
-                    for name in random.Random(seed).sample(names, len(names))
-                }
-            )
-    ratios = {name: [r[name][0] / r["published"][0] for r in rounds_of] for name in names[1:]}
-    extra = {name: [r[name][1] - r["published"][1] for r in rounds_of] for name in names[1:]}
-    return {
+            order = random.Random(seed).sample(names, len(names))
+            rounds_of.append({name: _round(simulator, name, steps) for name in order})
+    result = {
         "step_ms": round(statistics.median(r["published"][0] for r in rounds_of), 1),
         "reset_ms": round(statistics.median(r["published"][1] for r in rounds_of), 1),
-        "step_ratio": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
-        "step_ratio_standard_error": {
-            name: round(_error_of_median(found), 3) for name, found in ratios.items()
-        },
-        "reset_extra_ms": {
-            name: round(statistics.median(found), 1) for name, found in extra.items()
-        },
+        "step_ratio": {},
+        "step_ratio_standard_error": {},
+        "reset_extra_ms": {},
         "steps": rounds * steps,
     }
+    for name in names[1:]:
+        ratios = [r[name][0] / r["published"][0] for r in rounds_of]
+        extra = [r[name][1] - r["published"][1] for r in rounds_of]
+        result["step_ratio"][name] = round(statistics.median(ratios), 3)
+        result["step_ratio_standard_error"][name] = round(_error_of_median(ratios), 3)
+        result["reset_extra_ms"][name] = round(statistics.median(extra), 1)
+    return result
 
 
 def _round(simulator: Simulator, name: str, steps: int) -> tuple[float, float]:
     """CPU milliseconds of a control step (the least disturbed half's median) and of a reset."""
-    perturbation = scene(0, *([] if name in ("published", NOTHING) else [name])).perturbation
+    names = [] if name in ("published", NOTHING) else [name]
+    perturbation = scene(0, *names).perturbation
     simulator.reset(0, 0)  # so that no perturbation is undone on another's account
     reset = _milliseconds(lambda: simulator.reset(0, 0, perturbation))
     taken = sorted(_milliseconds(lambda: simulator.step(NO_OP)) for _ in range(steps))
-    return statistics.median(taken[: -(-steps // 2)]), reset
+    half = (steps + 1) // 2
+    return statistics.median(taken[:half]), reset
 
 
 def _error_of_median(values: list[float]) -> float:
@@ -199,21 +204,20 @@ def main() -> None:
         first_pictures(args.pictures)
         return
     result = json.loads(args.out.read_text()) if args.out.exists() else {"command": ""}
+    commands = dict.fromkeys([*result["command"].split("\n"), f"python {shlex.join(sys.argv)}"])
     result |= {
-        "command": "\n".join(
-            dict.fromkeys([*result["command"].split("\n"), f"python {shlex.join(sys.argv)}"])
-        ).strip(),
-        "about": "mujoco_drift against MuJoCo 3.3.3's own pictures, and the cost of perturbations. No policy was run.",
+        "command": "\n".join(commands).strip(),
+        "about": "mujoco_drift against MuJoCo 3.3.3's own pictures, and the cost of perturbations. "
+        "No policy was run.",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU, shared with other work",
         "versions": versions(),
         "cost": cost(args.rounds, args.steps),
-        **({"drift": drift(args.other_mujoco)} if args.other_mujoco else {}),
     }
-    write_atomically(args.out, layout(result) + "\n")
-    print(
-        json.dumps({k: v for k, v in result.get("drift", {}).items() if k != "rows"}, indent=1),
-        json.dumps(result["cost"], indent=1),
-    )
+    if args.other_mujoco:
+        result["drift"] = drift(args.other_mujoco)
+    write_atomically(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    summary = {key: value for key, value in result.get("drift", {}).items() if key != "rows"}
+    print(json.dumps(summary, indent=1), json.dumps(result["cost"], indent=1))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What a control step costs while other simulators run beside it, with and without its picture; no policy, the arm stays.
+"""What a control step costs while other simulators run beside it, with and without its picture.
 
-    python benchmarks/simulators.py --processes 1 16 --out simulators.json        (half a minute on 16 cores; 1 2 on two cores)
+    python benchmarks/simulators.py --processes 1 16 --out simulators.json
 
-Times are means over processes and 120 steps. CPU time as long as wall time means that a wait for the GPU is active.
+It takes half a minute on 16 cores; on two cores give `--processes 1 2`. No policy is run and the
+arm stays. Times are means over processes and 120 steps. CPU time as long as wall time means that
+the process is busy while it waits for the GPU.
 """
 
 from __future__ import annotations
@@ -29,25 +31,24 @@ def work(task, render, together, found):
     with Simulator("libero_object", task, render=render) as simulator:
         simulator.reset(0)
         together.wait()
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall = time.perf_counter()
+        cpu = time.process_time()
         for _ in range(STEPS):
             simulator.step(np.zeros(7))
-        found.put(
-            [
-                1000 * (end - begin) / STEPS
-                for end, begin in ((time.perf_counter(), wall), (time.process_time(), cpu))
-            ]
-        )
+        wall = time.perf_counter() - wall
+        cpu = time.process_time() - cpu
+        found.put((1000 * wall / STEPS, 1000 * cpu / STEPS))
 
 
 def measure(count, render):
     context = mp.get_context("spawn")
-    together, found = context.Barrier(count), context.Queue()
-    processes = [
-        context.Process(target=work, args=(k % 10, render, together, found)) for k in range(count)
-    ]
-    for process in processes:
+    together = context.Barrier(count)
+    found = context.Queue()
+    processes = []
+    for k in range(count):
+        process = context.Process(target=work, args=(k % 10, render, together, found))
         process.start()
+        processes.append(process)
     wall, cpu = zip(*(found.get() for _ in processes), strict=True)
     for process in processes:
         process.join()
