@@ -31,8 +31,7 @@ from vla_tutorial.policies import load_policy
 from vla_tutorial.policies.base import Policy
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.record import record_episode
-from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.kept import KeptSimulator
+from vla_tutorial.sim import WORKER_NICENESS, KeptSimulator, Simulator
 from vla_tutorial.spec import EpisodeSpec
 
 Progress = Callable[[int, int], None]
@@ -186,7 +185,7 @@ def _start_worker(policy: str, out: Path, stop: Any, steps: Any) -> None:
     torch.set_num_threads(1)
     # The main process handles Ctrl-C and then sets `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(5)
+    os.nice(WORKER_NICENESS)
     _worker = _Worker(ClipRecorder(load_policy(policy), out), stop, steps)
 
 
