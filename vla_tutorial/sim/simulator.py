@@ -130,11 +130,11 @@ class Simulator:
         # Not above: this imports MuJoCo, and `libero.load` must choose the GL backend first.
         from vla_tutorial.sim.layouts import BASKET, random_layout
 
-        things = []
+        objects = []
         if BASKET in self.bodies:
-            things = [name for name in self.bodies if name != BASKET]
-        if scene.target is not None and scene.target not in things:
-            raise unknown("target", scene.target, things)
+            objects = [name for name in self.bodies if name != BASKET]
+        if scene.target is not None and scene.target not in objects:
+            raise unknown("target", scene.target, objects)
         init: int | NDArray[np.float64] = scene.init
         if scene.layout_seed is not None:
             layout = random_layout(self, scene.layout_seed)
