@@ -35,13 +35,15 @@ class Fake:
         if self.misdeed[0] == "build":
             time.sleep(3600)
 
-    def reset(self, init, settle_steps, *perturbation):
-        self.init, self.steps, self.hand = (
-            init,
-            0,
-            np.array([0.1 * init, 0.1 * self.task.index, 0.3]),
-        )
+    def start(self, scene, settle_steps):
+        self.scene = scene
+        self.init = scene.init
+        self.steps = 0
+        self.hand = np.array([0.1 * scene.init, 0.1 * self.task.index, 0.3])
         return self._see()
+
+    def succeeded(self):
+        return self.init % 2 == 0
 
     def _see(self):
         rng = np.random.default_rng(np.abs(self.hand * 1e6).astype(int))
@@ -114,34 +116,31 @@ class Follow:
 
 
 def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
-    """A small sweep with the real driver; `python tests/sweep_fakes.py OUT`."""
-    from vla_tutorial.cli.sweep import _ctrl_c
+    """A small sweep with the real scheduler; `python tests/sweep_fakes.py OUT`."""
+    from vla_tutorial.cli.terminal import Interrupt
     from vla_tutorial.errors import TutorialError
+    from vla_tutorial.spec import EpisodeSpec
+    from vla_tutorial.sweep import LocalEngine, SweepPlan, run_sweep
     from vla_tutorial.sweep.engine import Timeouts
-    from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.plan import Sweep
-    from vla_tutorial.sweep.run import run
 
-    plan = Sweep(
-        KEY,
+    plan = SweepPlan(
+        EpisodeSpec(KEY, policy="follow", max_steps=25),
         tuple(range(int(tasks))),
         tuple(range(int(inits))),
         ("published", "wrong_prompt"),
-        "follow",
-        max_steps=25,
     )
     fail_after = os.environ.get("SWEEP_FAKE_POLICY")
-    with _ctrl_c() as stop, contextlib.suppress(KeyboardInterrupt):
+    with Interrupt(graceful=True) as stop, contextlib.suppress(KeyboardInterrupt):
         try:
             engine = LocalEngine(Follow(fail_after and int(fail_after)), int(workers))
             timeouts = Timeouts(float(step), float(build))
-            progress = run(
+            progress = run_sweep(
                 plan,
                 Path(out),
                 engine,
                 int(workers),
                 timeouts=timeouts,
-                stopping=lambda: stop.asked > 0,
+                stopping=lambda: stop.asked,
                 watch=stop.check,
                 say=print,
             )

@@ -2,12 +2,13 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import sweep_folder
 from sweep_folder import episode, error
 
-from vla_tutorial.episodes import read_sweep
+from vla_tutorial.episodes import Episode, read_episodes, read_sweep
 from vla_tutorial.errors import TutorialError
 
 
@@ -51,7 +52,8 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_said(tmp_path, cut):
     path.write_bytes(b"".join(whole) + last[:cut])
     sweep = read_sweep(folder)
     assert len(sweep.episodes) == 2
-    assert "cut off" in sweep.notes[0] and "2 of 3" in sweep.notes[1]
+    assert "line 3 is cut off" in sweep.notes[0] and sweep.config["command"] in sweep.notes[0]
+    assert "2 of 3" in sweep.notes[1]
 
 
 def test_a_last_line_of_zeros_or_half_a_letter_is_cut_off_too(tmp_path):
@@ -66,22 +68,19 @@ def test_a_last_line_of_zeros_or_half_a_letter_is_cut_off_too(tmp_path):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("{half", "not JSON"),
-        ("", "not JSON"),
-        ("null", "no JSON object"),
-        ("[1, 2]", "no JSON object"),
-        (
-            json.dumps({"suite": "libero_object", "task": 0}),
-            "without init, condition, success, outcome",
-        ),
-        (json.dumps(episode(task="3")), "where task is '3'"),
-        (json.dumps(episode(task=True)), "where task is True"),
-        (json.dumps(episode(seconds="1 s")), "where seconds is '1 s'"),
+        ("{half", "JSON"),
+        ("", "truncated"),
+        ("null", "null"),
+        ("[1, 2]", "array"),
+        (json.dumps({"suite": "libero_object", "task": 0}), "init"),
+        (json.dumps(episode(task="3")), "$.task"),
+        (json.dumps(episode(task=True)), "$.task"),
+        (json.dumps(episode(seconds="1 s")), "$.seconds"),
         (
             json.dumps(episode(success=True, outcome="failure")),
-            "where success is True and outcome is 'failure'",
+            "success is True and outcome is 'failure'",
         ),
-        (json.dumps(episode(success=None, outcome="incomplete")), "outcome is 'incomplete'"),
+        (json.dumps(episode(success=None, outcome="incomplete")), "incomplete"),
         (json.dumps(episode(suite="libero_10")), "of suite 'libero_10'"),
     ],
 )
@@ -93,12 +92,39 @@ def test_a_malformed_line_is_named(tmp_path, line, why):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(TutorialError) as e:
         read_sweep(folder)
-    assert "episodes.jsonl, line 2:" in str(e.value) and why in str(e.value)
+    assert "episodes.jsonl, line 2 is" in str(e.value) and why in str(e.value)
 
 
 def test_an_episode_twice_is_refused(tmp_path):
-    with pytest.raises(TutorialError, match="published, task 3, init 7 2 times"):
-        read_sweep(sweep_folder.write(tmp_path, [episode(3, 7), episode(3, 7, success=False)]))
+    lines = [episode(3, 7), episode(3, 8), episode(3, 7, success=False)]
+    with pytest.raises(TutorialError, match=r"lines 1 and 3 .*published, task 3, init 7\."):
+        read_sweep(sweep_folder.write(tmp_path, lines))
+
+
+def test_another_target_is_another_episode(tmp_path):
+    asked = [episode(target=name, own_target=False) for name in ("milk_1", "butter_1")]
+    folder = sweep_folder.write(tmp_path, asked, targets={"0": ["butter_1", "milk_1", "x_1"]})
+    sweep = read_sweep(folder)
+    assert [e.key.target for e in sweep.of("published")] == ["butter_1", "milk_1"]
+    assert sweep.notes == ("2 of 3 planned episodes have ended.",)
+    assert "target milk_1" in str(sweep.episodes[0].key)
+    write_twice = [*asked, episode(target="milk_1")]
+    with pytest.raises(TutorialError, match=r"lines 1 and 3 .*target milk_1"):
+        read_sweep(sweep_folder.write(tmp_path, write_twice))
+
+
+@pytest.mark.parametrize("folder", sorted((sweep_folder.ROOT / "results/sweeps").iterdir()))
+def test_committed_lines_are_written_as_they_were_read(folder):
+    found = read_episodes(folder / "episodes.jsonl")
+    assert not found.cut
+    assert [e.to_line().encode() for e in found.episodes] == list(found.lines)
+
+
+def test_optional_keys_come_last_and_only_where_they_are_set():
+    plain = Episode.from_line(json.dumps(episode()).encode(), "here")
+    assert json.loads(plain.to_line()) == episode()
+    keys = list(json.loads(replace(plain, target="milk_1", own_target=False, travel=0.3).to_line()))
+    assert keys == [*episode(), "target", "own_target", "travel"]
 
 
 @pytest.mark.parametrize(

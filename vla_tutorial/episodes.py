@@ -1,13 +1,22 @@
-"""Read a sweep's folder: `sweep.json` says what was run, `episodes.jsonl` how each episode ended."""
+"""A sweep's folder: `sweep.json` says what was run, `episodes.jsonl` how each episode ended.
+
+Every command reads both files here, so all of them have the same rule for damage:
+
+- A last line that is cut off, as a crash while writing leaves it, is left out and noted.
+- Any other line that is no episode is an error, which names the line and the key.
+- An episode that stands there twice is an error, which names both lines.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError, unknown
@@ -17,14 +26,49 @@ FORMAT = 1
 
 Outcome = Literal["success", "failure", "error"]
 
+OUTCOMES: dict[bool | None, Outcome] = {True: "success", False: "failure", None: "error"}
+"""`Episode.success` → the outcome in one word."""
+
+_OPTIONAL = ("target", "own_target", "travel")
+"""Keys that a line has only where they are set."""
+
+
+class EpisodeKey(NamedTuple):
+    """Which episode of a sweep it is; a sweep has each one once.
+
+    Attributes:
+        condition: "published", or names joined with "+".
+        init: number of the saved initial state, or seed of the random layout.
+        target: another object that is asked for, or None for the task's own.
+    """
+
+    condition: str
+    task: int
+    init: int
+    target: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where its record lies, below the sweep's folder."""
+        name = f"{self.task}_{self.init}"
+        if self.target:
+            name += f"_{self.target}"
+        return f"episodes/{self.condition}/{name}"
+
+    def __str__(self) -> str:
+        asked = f", target {self.target}" if self.target else ""
+        return f"{self.condition}, task {self.task}, init {self.init}{asked}"
+
 
 @dataclass(frozen=True)
 class Episode:
     """One line of `episodes.jsonl`.
 
     Attributes:
+        init: number of the saved initial state, or seed of the random layout.
         condition: "published", or names joined with "+".
-        success: None exactly where `outcome` is "error": something broke, so the episode says nothing about the policy.
+        success: None exactly where `outcome` is "error". Then something broke, so the episode says
+            nothing about the policy.
         steps: control steps taken.
         first_close: control step of the first closing gripper command, or None where there is none.
         closes: how often the command changed to close.
@@ -32,6 +76,9 @@ class Episode:
         attempt: 1, or 2 where the first was lost with its worker.
         folder: of the episode's records, below the sweep's folder.
         error: what broke.
+        target: another object of the scene that was asked for; None is the task's own.
+        own_target: with a target, whether the task's own goal held at the end.
+        travel: metres that the hand got at most from its start, rounded to 1e-4.
     """
 
     suite: str
@@ -47,18 +94,118 @@ class Episode:
     attempt: int | None = None
     folder: str | None = None
     error: str | None = None
+    target: str | None = None
+    own_target: bool | None = None
+    travel: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an outcome that contradicts `success`."""
+        if OUTCOMES[self.success] != self.outcome:
+            raise ValueError(f"success is {self.success!r} and outcome is {self.outcome!r}")
+
+    @property
+    def key(self) -> EpisodeKey:
+        """Which episode it is."""
+        return EpisodeKey(self.condition, self.task, self.init, self.target)
+
+    def to_line(self) -> str:
+        """The line of `episodes.jsonl`, with its newline."""
+        entry = dataclasses.asdict(self)
+        for key in _OPTIONAL:
+            if entry[key] is None:
+                del entry[key]
+        return json.dumps(entry, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_line(cls, line: bytes, where: str) -> Episode:
+        """Read one line; keys that are not known are left out.
+
+        Args:
+            where: file and number of the line, for the error.
+
+        Raises:
+            TutorialError: it is no JSON, or a key is missing or has a wrong value.
+        """
+        try:
+            return _EPISODE.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            raise TutorialError(
+                f"{where} is not an episode: {e}. Expected a line as `vla-tutorial sweep` writes "
+                "it; the file was cut or edited. Fix or delete the line, or copy the file again."
+            ) from e
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("task", "init"), (int,)),
-    **dict.fromkeys(("steps", "first_close", "closes", "attempt"), (int, type(None))),
-    **dict.fromkeys(("suite", "condition", "outcome"), (str,)),
-    **dict.fromkeys(("folder", "error"), (str, type(None))),
-    "success": (bool, type(None)),
-    "seconds": (int, float, type(None)),
-}
-_NEEDED = ("suite", "task", "init", "condition", "success", "outcome")
-_SUCCESS: dict[str, bool | None] = {"success": True, "failure": False, "error": None}
+_EPISODE = msgspec.json.Decoder(Episode)
+
+
+@dataclass(frozen=True)
+class EpisodesFile:
+    """What `episodes.jsonl` holds.
+
+    Attributes:
+        episodes: in the order of the lines, each once.
+        lines: as they stand there, one for each episode.
+        cut: the last line where it is cut off, else empty; it is in neither of the two.
+    """
+
+    path: Path
+    episodes: tuple[Episode, ...]
+    lines: tuple[bytes, ...]
+    cut: bytes = b""
+
+    def notes(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """What a reader should know: whether a line was left out, and which command repairs it."""
+        if not self.cut:
+            return ()
+        command = config.get("command") or "vla-tutorial sweep … (its command once more)"
+        return (
+            f"{self.path}, line {len(self.lines) + 1} is cut off and was left out. To repair the "
+            f"file and run that episode again, run: {command}",
+        )
+
+
+def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
+    """Read `episodes.jsonl` by the rules that the module's docstring gives.
+
+    Args:
+        suite: the suite that every line must name; None allows any.
+
+    Raises:
+        TutorialError: a line that is not the last is no episode, a line is of another suite, or an
+            episode stands there twice. The error names the lines.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)
+    cut = b""
+    if lines and _is_cut(lines[-1]):
+        cut = lines.pop()
+    episodes: list[Episode] = []
+    numbers: dict[EpisodeKey, int] = {}
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        episode = Episode.from_line(line, where)
+        if suite not in (None, episode.suite):
+            raise TutorialError(
+                f"{where} is of suite {episode.suite!r}, expected {suite!r} as sweep.json says. "
+                "The file was edited; copy it again."
+            )
+        first = numbers.setdefault(episode.key, number)
+        if first != number:
+            raise TutorialError(
+                f"{path}, lines {first} and {number} are both of {episode.key}. Expected every "
+                "episode once. Delete one of the two lines. To compare two sweeps, keep each in "
+                "its own folder and name both: `vla-tutorial report A B`."
+            )
+        episodes.append(episode)
+    return EpisodesFile(path, tuple(episodes), tuple(lines), cut)
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether a last line did not come to its end: no newline, or nothing that is an episode."""
+    try:
+        _EPISODE.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return not line.endswith(b"\n")
 
 
 @dataclass(frozen=True)
@@ -84,14 +231,12 @@ class Sweep:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Conditions that have episodes: the published one first, then as configured."""
-        found = {e.condition for e in self.episodes}
-        order = dict.fromkeys(
-            [PUBLISHED, *self.config.get("conditions", ()), *(e.condition for e in self.episodes)]
-        )
+        found = dict.fromkeys(episode.condition for episode in self.episodes)
+        order = dict.fromkeys([PUBLISHED, *self.config.get("conditions", ()), *found])
         return tuple(name for name in order if name in found)
 
     def of(self, condition: str) -> tuple[Episode, ...]:
-        """The episodes of one condition, by task and initial state.
+        """The episodes of one condition, by task, initial state and target.
 
         Raises:
             TutorialError: the sweep has none of it.
@@ -103,49 +248,41 @@ class Sweep:
                 self.conditions,
                 f"These are the ones that {self.folder} has episodes of.",
             )
-        return tuple(
-            sorted(
-                (e for e in self.episodes if e.condition == condition),
-                key=lambda e: (e.task, e.init),
-            )
-        )
+        found = [episode for episode in self.episodes if episode.condition == condition]
+        return tuple(sorted(found, key=lambda e: (e.task, e.init, e.target or "")))
 
 
 def read_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder; one that is still running is read as far as it is.
 
-    A last line that is cut off, as a crash while writing leaves it, is left out and noted.
-
     Raises:
-        TutorialError: no sweep is there or it has no episode, its format is another one, a line is malformed (file and number are named), or
-            an episode stands there twice.
+        TutorialError: no sweep is there or it has no episode, its format is another one, or its
+            `episodes.jsonl` is damaged (`read_episodes`).
     """
     config = read_config(folder)
     path = folder / "episodes.jsonl"
     if not path.is_file():
         raise TutorialError(
-            f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. Run its command again to go on."
+            f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. "
+            "Run its command again to resume."
         )
-    lines = path.read_bytes().splitlines(keepends=True)
-    notes = []
-    if lines and not is_whole(lines[-1]):
-        lines.pop()
-        notes.append(
-            f"The last line of {path} is cut off and left out. Run the sweep's command again: it repairs the file and goes on."
-        )
-    episodes = [
-        parse_episode(text, config["suite"], path, number) for number, text in enumerate(lines, 1)
-    ]
-    if not episodes:
+    file = read_episodes(path, config["suite"])
+    if not file.episodes:
         raise TutorialError(
-            f"{path} holds no episode yet. Run the sweep's command again, or wait for the first episode to end."
+            f"{path} holds no episode yet. Run the sweep's command again, or wait for the first "
+            "episode to end."
         )
-    _refuse_duplicates(episodes, path)
-    return Sweep(folder, config, tuple(episodes), tuple(notes + _unfinished(config, len(episodes))))
+    notes = file.notes(config) + _unfinished(config, file.episodes)
+    return Sweep(folder, config, file.episodes, notes)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read `sweep.json`, or raise a TutorialError: there is none, it is not JSON, its format is another one, or it names no suite."""
+    """Read `sweep.json`.
+
+    Raises:
+        TutorialError: there is none, it is not JSON, its format is another one, or it names no
+            suite.
+    """
     path = folder / "sweep.json"
     if not folder.is_dir():
         raise TutorialError(
@@ -153,92 +290,36 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise TutorialError(
-            f"{folder} holds no sweep.json. Expected a folder that `vla-tutorial sweep --out` wrote."
+            f"{folder} holds no sweep.json. "
+            "Expected a folder that `vla-tutorial sweep --out` wrote."
         )
+    again = "Copy the sweep's folder again, or run the sweep again."
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
+        raise TutorialError(f"{path} is not JSON ({e}). {again}") from e
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
         raise TutorialError(
-            f"{path} is not JSON ({e}). Copy the sweep's folder again, or run the sweep again."
-        ) from e
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else None
-        raise TutorialError(
-            f"{path} has format {found!r}; this version reads {FORMAT}. Use the version of vla-tutorial that wrote it."
+            f"{path} has format {found!r}; this version reads {FORMAT}. "
+            "Use the version of vla-tutorial that wrote it."
         )
     if not isinstance(config.get("suite"), str):
-        raise TutorialError(
-            f"{path} names no suite. Copy the sweep's folder again, or run the sweep again."
-        )
-    return config
+        raise TutorialError(f"{path} names no suite. {again}")
+    return dict(config)
 
 
-def is_whole(line: bytes) -> bool:
-    """Whether a last line came to its end; one without a newline did not, and the sweep, going on, drops it too."""
-    try:
-        json.loads(line.decode("utf-8"))
-    except ValueError:
-        return False
-    return line.endswith(b"\n")
-
-
-def parse_episode(line: bytes, suite: str, path: Path, number: int) -> Episode:
-    """One line of `episodes.jsonl`; a TutorialError names `path` and `number` if it is malformed or of another suite."""
-    return _episode(_parse(line, path, number), suite, path, number)
-
-
-def _parse(line: bytes, path: Path, number: int) -> Any:
-    try:
-        return json.loads(line.decode("utf-8"))
-    except ValueError as e:
-        raise _malformed(path, number, f"that is not JSON ({e})") from e
-
-
-def _episode(entry: Any, suite: str, path: Path, number: int) -> Episode:
-    if not isinstance(entry, dict):
-        raise _malformed(path, number, "that is no JSON object")
-    if missing := [key for key in _NEEDED if key not in entry]:
-        raise _malformed(path, number, f"without {', '.join(missing)}")
-    for key, kinds in _KINDS.items():
-        value = entry.get(key)
-        if key in entry and (
-            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-        ):
-            raise _malformed(path, number, f"where {key} is {value!r}")
-    if entry["outcome"] not in _SUCCESS or entry["success"] is not _SUCCESS[entry["outcome"]]:
-        raise _malformed(
-            path,
-            number,
-            f"where success is {entry['success']!r} and outcome is {entry['outcome']!r}",
-        )
-    if entry["suite"] != suite:
-        raise _malformed(
-            path, number, f"of suite {entry['suite']!r}, while the sweep is of {suite!r}"
-        )
-    return Episode(**{f.name: entry[f.name] for f in fields(Episode) if f.name in entry})
-
-
-def _malformed(path: Path, number: int, why: str) -> TutorialError:
-    return TutorialError(
-        f"{path}, line {number}: a line {why}. Expected one episode as a JSON object, as `vla-tutorial sweep` writes it; "
-        "the file was cut or edited. Copy it again, or run the sweep into a new folder."
-    )
-
-
-def _refuse_duplicates(episodes: list[Episode], path: Path) -> None:
-    counts = Counter((e.condition, e.task, e.init) for e in episodes)
-    (condition, task, init), times = counts.most_common(1)[0]
-    if times > 1:
-        raise TutorialError(
-            f"{path} holds {condition}, task {task}, init {init} {times} times. Expected every episode once; two sweeps were put together, or "
-            "lines were copied. Keep each sweep in its own folder and name both: `vla-tutorial report A B`."
-        )
-
-
-def _unfinished(config: Mapping[str, Any], ended: int) -> list[str]:
+def _unfinished(config: Mapping[str, Any], episodes: Sequence[Episode]) -> tuple[str, ...]:
     """A note where fewer episodes ended than were planned."""
-    parts = [config.get(key) for key in ("conditions", "tasks", "inits")]
-    if not all(isinstance(part, list) for part in parts):
-        return []
-    planned = max(1, len(parts[0] or ())) * len(parts[1] or ()) * len(parts[2] or ())
-    return [f"{ended} of {planned} planned episodes have ended."] if ended < planned else []
+    lists = [config.get(key) for key in ("conditions", "tasks", "inits")]
+    if not all(isinstance(values, list) for values in lists):
+        return ()
+    conditions, tasks, inits = (len(values or ()) for values in lists)
+    targets = config.get("targets")
+    if isinstance(targets, dict):
+        # Each task has targets of its own.
+        tasks = sum(len(names) for names in targets.values())
+    planned = conditions * tasks * inits
+    if len(episodes) >= planned:
+        return ()
+    return (f"{len(episodes)} of {planned} planned episodes have ended.",)

@@ -78,7 +78,8 @@ class EpisodeSpec:
         """
         self.settings()
         # With a random layout, `init` is no number of a saved state.
-        check_task(self.suite, self.task, self.init if self.layout_seed is None else None)
+        saved_state = self.init if self.layout_seed is None else None
+        check_task(self.suite, self.task, saved_state)
 
     def load_policy(self) -> Policy:
         """The policy that acts, ready to predict.
@@ -130,4 +131,6 @@ PUBLISHED_WIRING, PUBLISHED_SCENE = PUBLISHED_EPISODE.settings()
 
 def split_condition(condition: str) -> tuple[str, ...]:
     """The conditions that a name joins: "no_flip+wrong_prompt" → both, "published" → ()."""
-    return () if condition == PUBLISHED else tuple(condition.split("+"))
+    if condition == PUBLISHED:
+        return ()
+    return tuple(condition.split("+"))

@@ -207,20 +207,19 @@ def test_a_bad_simulator_is_replaced_and_its_episode_retried_once(
 
 def test_a_machine_on_which_nothing_runs_stops_the_sweep(tmp_path):
     said = finished(tmp_path / "s", 2, code=2, VLA_TUTORIAL_SIMULATOR="sweep_fakes:Nothing")
-    assert "10 episodes in a row could not be run" in said and "Nothing" in said
+    assert "10 episodes in a row" in said and "Nothing" in said
     assert 10 <= len(lines(tmp_path / "s")) < 24
 
 
 def test_a_simulator_that_is_never_built_is_given_up(tmp_path):
     finished(tmp_path / "s", 1, 1, 1, 2, 60, SWEEP_FAKE="build")
-    assert {e["error"] for e in lines(tmp_path / "s")} == {
-        "The simulator hung: no sign of life for 2 s while it was being built."
-    }
+    (error,) = {e["error"] for e in lines(tmp_path / "s")}
+    assert "hung" in error and "2 s while it was being built" in error
 
 
 def test_a_policy_that_raises_stops_the_sweep_which_then_goes_on(tmp_path, undisturbed):
     said = finished(tmp_path / "s", 2, code=2, SWEEP_FAKE_POLICY="60")
-    assert "the policy's own mistake" in said and "goes on" in said
+    assert "the policy's own mistake" in said and "resume" in said
     done = len(lines(tmp_path / "s"))
     assert 0 < done < 24
     said = finished(tmp_path / "s", 2)
@@ -232,7 +231,7 @@ def test_a_full_disk_stops_the_sweep_which_then_goes_on(tmp_path, undisturbed):
     """A limit on the size of files, which the kernel holds against the journal and the workers' records alike."""
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); import sweep_fakes; sweep_fakes.main(*sys.argv[1:])"
     said = finished(tmp_path / "s", 1, code=2, script=("-c", limited))
-    assert "cannot be written to any more" in said
+    assert str(tmp_path / "s") in said and "File too large" in said
     assert 0 < len(lines(tmp_path / "s")) < 24
     finished(tmp_path / "s", 2)
     assert story(tmp_path / "s") == undisturbed
@@ -244,7 +243,7 @@ def test_ctrl_c_once_finishes_what_is_in_flight(tmp_path, undisturbed):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Once more stops now" in said and "Traceback" not in said
+    assert "Ctrl-C" in said and "Traceback" not in said
     assert 2 < len(lines(tmp_path / "s")) < 24
     assert {e["outcome"] for e in lines(tmp_path / "s")} <= {"success", "failure"}
     assert not (tmp_path / "s/.parts").exists()

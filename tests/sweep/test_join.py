@@ -1,4 +1,4 @@
-"""Shares of one sweep become one folder, or nothing is written and the reason is told."""
+"""Shards of one sweep become one folder, or nothing is written and the reason is told."""
 
 import json
 import shutil
@@ -9,17 +9,16 @@ import sweep_folder
 from sweep_folder import episode, error
 
 from vla_tutorial.cli import app as cli
-from vla_tutorial.episodes import read_sweep
+from vla_tutorial.episodes import Episode, EpisodeKey, read_sweep
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.report import build_report
-from vla_tutorial.sweep.join import join
+from vla_tutorial.sweep import join_shards
 from vla_tutorial.sweep.journal import Journal
-from vla_tutorial.sweep.plan import Job
 
 
 @pytest.fixture
-def shares(tmp_path):
-    """Two shares by inits; lines stand in the order in which episodes ended."""
+def shards(tmp_path):
+    """Two shards by inits; lines stand in the order in which episodes ended."""
     lines = [
         [episode(task, init) for task, init in places]
         for places in ([(1, 0), (0, 1), (0, 0), (1, 1)], [(1, 2), (0, 2)])
@@ -48,27 +47,27 @@ def run(monkeypatch, capsys):
     return call
 
 
-def refused(shares, out, *words):
+def refused(shards, out, *words):
     before = {
-        path: path.read_bytes() for share in shares for path in share.rglob("*") if path.is_file()
+        path: path.read_bytes() for shard in shards for path in shard.rglob("*") if path.is_file()
     }
     with pytest.raises(TutorialError) as told:
-        join(shares, out)
-    assert not out.exists() or out in shares or out.is_file()
+        join_shards(shards, out)
+    assert not out.exists() or out in shards or out.is_file()
     assert before == {
-        path: path.read_bytes() for share in shares for path in share.rglob("*") if path.is_file()
+        path: path.read_bytes() for shard in shards for path in shard.rglob("*") if path.is_file()
     }
     for word in words:
         assert str(word) in str(told.value)
 
 
-def rewrite(share, **config):
-    path = share / "sweep.json"
+def rewrite(shard, **config):
+    path = shard / "sweep.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
 
 
-def test_two_shares_become_one_sweep(tmp_path, shares, run, read_json):
-    code, out, _ = run("join", *shares, "--out", tmp_path / "j")
+def test_two_shards_become_one_sweep(tmp_path, shards, run, read_json):
+    code, out, _ = run("join", *shards, "--out", tmp_path / "j")
     assert code == 0
     assert (
         f"6 of 6 episodes are in {tmp_path / 'j'}. Next: vla-tutorial report {tmp_path / 'j'}"
@@ -89,28 +88,28 @@ def test_two_shares_become_one_sweep(tmp_path, shares, run, read_json):
         [0, 1, 2],
         ["published"],
     )
-    assert config["command"] == f"vla-tutorial join {shares[0]} {shares[1]} --out {tmp_path / 'j'}"
+    assert config["command"] == f"vla-tutorial join {shards[0]} {shards[1]} --out {tmp_path / 'j'}"
     assert config["joined"] == [
         {"command": f"vla-tutorial sweep --out {name}", "machine": {"cpu": name}, "started": name}
         for name in "ab"
     ]
-    assert config["policy"] == read_json(shares[0] / "sweep.json")["policy"]
+    assert config["policy"] == read_json(shards[0] / "sweep.json")["policy"]
 
 
-def test_lines_stay_as_they_are(tmp_path, shares):
+def test_lines_stay_as_they_are(tmp_path, shards):
     extra = (
         json.dumps(
             episode(0, 3, success=False) | {"note": "ü"}, ensure_ascii=False, separators=(",", ":")
         )
         + "\n"
     )
-    with (shares[1] / "episodes.jsonl").open("a") as file:
+    with (shards[1] / "episodes.jsonl").open("a") as file:
         file.write(extra)
-    rewrite(shares[1], inits=[2, 3])
-    join(shares, tmp_path / "j")
+    rewrite(shards[1], inits=[2, 3])
+    join_shards(shards, tmp_path / "j")
     lines = [
         (folder / "episodes.jsonl").read_text().splitlines(keepends=True)
-        for folder in (*shares, tmp_path / "j")
+        for folder in (*shards, tmp_path / "j")
     ]
     assert sorted(lines[2]) == sorted(lines[0] + lines[1]) and extra in lines[2]
 
@@ -135,21 +134,22 @@ def test_what_is_missing_is_told_and_the_sweep_goes_on(tmp_path, run, read_json)
     with Journal(out, config) as journal:
         places = [("published", 0, 0), ("published", 0, 1), ("published", 1, 0), ("no_flip", 1, 0)]
         assert (
-            list(journal.entries) == [Job(*place) for place in places] and journal.repaired is None
+            list(journal.episodes) == [EpisodeKey(*place) for place in places]
+            and journal.repaired is None
         )
-        journal.append(Job("no_flip", 0, 0), episode(0, 0, "no_flip"))
+        journal.append(Episode(**episode(0, 0, "no_flip")))
     assert len(read_sweep(out).episodes) == 5
     with pytest.raises(TutorialError, match="max_steps was 280 and is 9 now"):
         Journal(out, config | {"max_steps": 9})
 
 
-def test_records_are_copied_where_there_are_any(tmp_path, shares, run):
-    record = shares[1] / "episodes/published/0_2"
+def test_records_are_copied_where_there_are_any(tmp_path, shards, run):
+    record = shards[1] / "episodes/published/0_2"
     record.mkdir(parents=True)
     (record / "steps.jsonl").write_text("{}\n")
-    (shares[1] / "episodes/published/7_7").mkdir()  # of an episode that had not ended
+    (shards[1] / "episodes/published/7_7").mkdir()  # of an episode that had not ended
     (tmp_path / "j").mkdir()
-    assert run("join", *shares, "--out", tmp_path / "j")[0] == 0
+    assert run("join", *shards, "--out", tmp_path / "j")[0] == 0
     files = [path for path in (tmp_path / "j/episodes").rglob("*") if not path.is_dir()]
     assert (
         files == [tmp_path / "j/episodes/published/0_2/steps.jsonl"]
@@ -158,53 +158,53 @@ def test_records_are_copied_where_there_are_any(tmp_path, shares, run):
     assert len(list((tmp_path / "j/episodes/published").iterdir())) == 1
 
 
-def test_a_share_without_episodes_and_one_that_was_joined(tmp_path, shares, read_json):
-    join(shares, tmp_path / "j", "the first")
+def test_a_shard_without_episodes_and_one_that_was_joined(tmp_path, shards, read_json):
+    join_shards(shards, tmp_path / "j", "the first")
     empty = sweep_folder.write(tmp_path / "c", [], tasks=[5], inits=[0], conditions=["published"])
-    plan, ended = join([tmp_path / "j", empty], tmp_path / "k", "the second")
-    assert (plan.tasks, plan.inits, ended) == ((0, 1, 5), (0, 1, 2), 6)
+    joined = join_shards([tmp_path / "j", empty], tmp_path / "k", "the second")
+    assert (joined.plan.tasks, joined.plan.inits, joined.ended) == ((0, 1, 5), (0, 1, 2), 6)
     told = read_json(tmp_path / "k/sweep.json")["joined"]
     assert told[0]["command"] == "the first" and [
         origin["started"] for origin in told[0]["joined"]
     ] == ["a", "b"]
 
 
-def test_the_same_line_in_two_shares_counts_once(tmp_path, shares):
-    shutil.copytree(shares[1], tmp_path / "c")
-    assert join([*shares, tmp_path / "c"], tmp_path / "j")[1] == 6
+def test_the_same_line_in_two_shards_counts_once(tmp_path, shards):
+    shutil.copytree(shards[1], tmp_path / "c")
+    assert join_shards([*shards, tmp_path / "c"], tmp_path / "j").ended == 6
 
 
-def test_an_episode_that_two_shares_ran_is_refused(tmp_path, shares):
+def test_an_episode_that_two_shards_ran_is_refused(tmp_path, shards):
     other = sweep_folder.write(tmp_path / "c", [episode(3, 0), episode(0, 2, success=False)])
     refused(
-        [*shares, other],
+        [*shards, other],
         tmp_path / "j",
-        f"{shares[1]} and {other} both ran published, task 0, init 2",
+        f"{shards[1]} and {other} both ran published, task 0, init 2",
     )
 
 
-def test_shares_of_other_settings_are_refused_and_these_named(tmp_path, shares):
+def test_shards_of_other_settings_are_refused_and_these_named(tmp_path, shards):
     rewrite(
-        shares[1],
+        shards[1],
         max_steps=9,
         policy={"name": "mini", "checkpoint": "mini", "weights": "other"},
         serving="may differ",
     )
     said = ("max_steps was 280 and is 9 now", 'policy.weights was "sha256:ab12" and is "other" now')
-    refused(shares, tmp_path / "j", f"{shares[1]} is no share of the sweep in {shares[0]}", *said)
+    refused(shards, tmp_path / "j", f"{shards[1]} is no shard of the sweep in {shards[0]}", *said)
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_setting_that_only_one_share_has_is_refused(tmp_path, shares, which):
+def test_a_setting_that_only_one_shard_has_is_refused(tmp_path, shards, which):
     rewrite(
-        shares[which],
+        shards[which],
         policy={"name": "mini", "checkpoint": "mini", "weights": "sha256:ab12", "revision": "abc"},
     )
     refused(
-        shares,
+        shards,
         tmp_path / "j",
-        f"{shares[which]} is no share",
-        shares[1 - which],
+        f"{shards[which]} is no shard",
+        shards[1 - which],
         'policy.revision was null and is "abc" now',
     )
 
@@ -212,81 +212,98 @@ def test_a_setting_that_only_one_share_has_is_refused(tmp_path, shares, which):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda text: text[:-20], "line 4 is cut off"),
-        (lambda text: text[:-1], "line 4 is cut off"),
-        (lambda text: text + "\n", "line 5 is cut off"),
-        (
-            lambda text: text.replace('"task": 0', '"task": 0.5', 1),
-            "line 2: a line where task is 0.5",
-        ),
-        (lambda text: "{half\n" + text, "line 1: a line that is not JSON"),
-        (
-            lambda text: text.splitlines()[0] + "\n" + text,
-            "line 2 tells of episodes/published/1_0 a second time",
-        ),
+        (lambda text: text.replace('"task": 0', '"task": 0.5', 1), "$.task"),
+        (lambda text: "{half\n" + text, "line 1 is"),
+        (lambda text: text.splitlines()[0] + "\n" + text, "lines 1 and 2"),
         (
             lambda text: text.replace('"init": 0', '"init": 9', 1),
-            "line 1 tells of episodes/published/1_9, which sweep.json does not plan",
+            "line 1 is of published, task 1, init 9",
         ),
     ],
 )
-def test_a_damaged_line_is_named(tmp_path, shares, damage, words):
-    path = shares[0] / "episodes.jsonl"
+def test_a_damaged_line_is_named(tmp_path, shards, damage, words):
+    path = shards[0] / "episodes.jsonl"
     path.write_text(damage(path.read_text()))
-    refused(shares, tmp_path / "j", path, words)
+    refused(shards, tmp_path / "j", path, words)
 
 
-def test_a_share_that_still_runs_is_refused(tmp_path, shares, read_json):
-    with Journal(shares[1], read_json(shares[1] / "sweep.json")):
-        refused(shares, tmp_path / "j", f"still writing to {shares[1]}")
-    assert join(shares, tmp_path / "j")[1] == 6
-    with Journal(shares[1], read_json(shares[1] / "sweep.json")) as found:  # the locks are gone
-        assert len(found.entries) == 2
+@pytest.mark.parametrize(
+    ("cut", "left"),
+    [(lambda text: text[:-20], 5), (lambda text: text[:-1], 5), (lambda text: text + "\n", 6)],
+)
+def test_a_last_line_that_is_cut_off_is_left_out_and_said(tmp_path, shards, cut, left, run):
+    path = shards[0] / "episodes.jsonl"
+    path.write_text(cut(path.read_text()))
+    code, said, told = run("join", *shards, "--out", tmp_path / "j")
+    assert code == 0 and f"{left} of 6 episodes" in said
+    assert f"{path}, line {left - 1} is cut off" in told
+    assert "vla-tutorial sweep --out a" in told
+    assert len(read_sweep(tmp_path / "j").episodes) == left
+
+
+def test_shards_of_other_targets_are_joined(tmp_path, run):
+    lines = [[episode(0, 0, target=name)] for name in ("milk_1", "butter_1")]
+    shards = [
+        sweep_folder.write(tmp_path / name, found, targets={"0": [found[0]["target"]]})
+        for name, found in zip("ab", lines, strict=True)
+    ]
+    assert run("join", *shards, "--out", tmp_path / "j")[0] == 0
+    found = read_sweep(tmp_path / "j")
+    assert found.config["targets"] == {"0": ["milk_1", "butter_1"]}
+    assert [e.target for e in found.episodes] == ["milk_1", "butter_1"] and found.notes == ()
+
+
+def test_a_shard_that_still_runs_is_refused(tmp_path, shards, read_json):
+    with Journal(shards[1], read_json(shards[1] / "sweep.json")):
+        refused(shards, tmp_path / "j", f"still writing to {shards[1]}")
+    assert join_shards(shards, tmp_path / "j").ended == 6
+    with Journal(shards[1], read_json(shards[1] / "sweep.json")) as found:  # the locks are gone
+        assert len(found.episodes) == 2
 
 
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [
-        (lambda share: shutil.rmtree(share), "There is no folder"),
-        (lambda share: (share / "sweep.json").unlink(), "holds no sweep.json"),
-        (lambda share: (share / "sweep.json").write_text("{"), "not JSON"),
-        (lambda share: (share / "episodes.jsonl").unlink(), "holds no episodes.jsonl"),
-        (lambda share: rewrite(share, inits="0-4"), "no list of inits"),
-        (lambda share: rewrite(share, tasks=[]), "without tasks"),
+        (lambda shard: shutil.rmtree(shard), "There is no folder"),
+        (lambda shard: (shard / "sweep.json").unlink(), "holds no sweep.json"),
+        (lambda shard: (shard / "sweep.json").write_text("{"), "not JSON"),
+        (lambda shard: (shard / "episodes.jsonl").unlink(), "holds no episodes.jsonl"),
+        (lambda shard: rewrite(shard, inits="0-4"), "$.inits"),
+        (lambda shard: rewrite(shard, tasks=[]), "without tasks"),
     ],
 )
-def test_a_folder_that_is_no_share_is_told(tmp_path, shares, break_it, words):
-    break_it(shares[1])
-    refused(shares, tmp_path / "j", words)
+def test_a_folder_that_is_no_shard_is_told(tmp_path, shards, break_it, words):
+    break_it(shards[1])
+    refused(shards, tmp_path / "j", words)
 
 
-def test_where_it_cannot_go_is_told(tmp_path, shares, monkeypatch):
-    refused(shares, shares[1], f"{shares[1]} is a share")
-    refused([*shares, tmp_path / "b/../a"], tmp_path / "j", "named twice")
-    refused(shares, shares[0] / "sweep.json", "not a folder")
+def test_where_it_cannot_go_is_told(tmp_path, shards, monkeypatch):
+    refused(shards, shards[1], f"{shards[1]} is a shard")
+    refused([*shards, tmp_path / "b/../a"], tmp_path / "j", "named twice")
+    refused(shards, shards[0] / "sweep.json", "not a folder")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/kept").write_text("")
     with pytest.raises(TutorialError, match="full is not empty"):
-        join(shares, tmp_path / "full")
+        join_shards(shards, tmp_path / "full")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize("what", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_copy_that_stops_halfway_leaves_nothing(tmp_path, shares, what):
+def test_a_copy_that_stops_halfway_leaves_nothing(tmp_path, shards, what):
     for name in ("0_0", "0_1"):
-        (shares[0] / "episodes/published" / name).mkdir(parents=True)
+        (shards[0] / "episodes/published" / name).mkdir(parents=True)
 
     def watch(done, total):
         assert (tmp_path / "j/episodes/published/0_0").is_dir() and (done, total) == (1, 2)
         raise what
 
     with pytest.raises(TutorialError if isinstance(what, OSError) else KeyboardInterrupt):
-        join(shares, tmp_path / "j", watch=watch)
+        join_shards(shards, tmp_path / "j", watch=watch)
     assert list((tmp_path / "j").iterdir()) == []
-    assert join(shares, tmp_path / "j")[1] == 6
+    assert join_shards(shards, tmp_path / "j").ended == 6
 
 
-def test_the_command_tells_errors_and_has_an_example(tmp_path, shares, run):
-    code, _, err = run("join", *shares, "--out", shares[0])
-    assert code == 2 and "is a share" in err and "Traceback" not in err
-    assert "vla-tutorial join out/share_0 out/share_1 --out out/joined" in run("join", "--help")[1]
+def test_the_command_tells_errors_and_has_an_example(tmp_path, shards, run):
+    code, _, err = run("join", *shards, "--out", shards[0])
+    assert code == 2 and "is a shard" in err and "Traceback" not in err
+    assert "vla-tutorial join out/shard_0 out/shard_1 --out out/joined" in run("join", "--help")[1]

@@ -15,14 +15,13 @@ ray = pytest.importorskip("ray", reason="pip install 'vla-tutorial[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from vla_tutorial.errors import TutorialError  # noqa: E402
-from vla_tutorial.sweep.local_engine import LocalEngine  # noqa: E402
-from vla_tutorial.sweep.plan import Sweep  # noqa: E402
-from vla_tutorial.sweep.policy_server import load  # noqa: E402
+from vla_tutorial.spec import EpisodeSpec  # noqa: E402
+from vla_tutorial.sweep import LocalEngine, SweepPlan, run_sweep  # noqa: E402
+from vla_tutorial.sweep.policy_server import load_policy_for  # noqa: E402
 from vla_tutorial.sweep.ray_engine import RayEngine  # noqa: E402
-from vla_tutorial.sweep.run import run  # noqa: E402
 
 TESTS = Path(__file__).parents[1]
-PLAN = Sweep("libero_object", (0, 1), (0, 1, 2), policy="mini", device="cpu", max_steps=12)
+PLAN = SweepPlan(EpisodeSpec(device="cpu", max_steps=12), (0, 1), (0, 1, 2))
 
 
 def free_ports():
@@ -93,7 +92,7 @@ def test_a_node_that_dies_costs_attempts_and_nothing_else(cluster, environment, 
             killed.append(sum(node["Alive"] for node in ray.nodes()))
             cluster.remove_node(second, allow_graceful=False)
 
-    progress = run(PLAN, tmp_path / "ray", engine, 4, weights=engine.weights, watch=watch)
+    progress = run_sweep(PLAN, tmp_path / "ray", engine, 4, weights=engine.weights, watch=watch)
     assert killed == [2]
     assert progress.done == 6 and not progress.outcomes["error"]
     assert (
@@ -103,8 +102,8 @@ def test_a_node_that_dies_costs_attempts_and_nothing_else(cluster, environment, 
         )
         == 2
     )
-    policy, weights = load(PLAN)
-    run(PLAN, tmp_path / "local", LocalEngine(policy, 1), 1, weights=weights)
+    policy, weights = load_policy_for(PLAN)
+    run_sweep(PLAN, tmp_path / "local", LocalEngine(policy, 1), 1, weights=weights)
     assert story(tmp_path / "ray") == story(tmp_path / "local")
 
 

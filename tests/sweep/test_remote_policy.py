@@ -1,13 +1,14 @@
 """One policy, several askers."""
 
 import multiprocessing as mp
-import threading
 
 import numpy as np
+import pytest
 
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import Prompt
-from vla_tutorial.sweep.remote_policy import RemotePolicy, received, serve
+from vla_tutorial.sweep.policy_server import PolicyServer, Question
+from vla_tutorial.sweep.remote_policy import PolicyError, ask_through, read_question
 from vla_tutorial.sweep.shared_picture import SHAPE, SharedPicture
 
 
@@ -24,49 +25,57 @@ class Brightness:
         return np.array([[item.pixels[0, 0, 0]] * 7 for item in batch])
 
 
-def test_everyone_gets_the_own_answer():
-    policy, pairs = Brightness(), [mp.Pipe() for _ in range(4)]
-    answers = {}
-
-    def ask(k, connection):
-        remote = RemotePolicy(connection, "brightness", {}, {})
-        answers[k] = [
-            int(
-                remote.predict(
-                    [PolicyInput(np.full((2, 2, 3), k * 10 + i, np.uint8), Prompt("x"))]
-                )[0, 0]
-            )
-            for i in range(5)
-        ]
-        remote.close()
-
-    threads = [threading.Thread(target=ask, args=(k, there)) for k, (_, there) in enumerate(pairs)]
-    for thread in threads:
-        thread.start()
-    serve(policy, [here for here, _ in pairs], most=3)
-    assert answers == {k: [k * 10 + i for i in range(5)] for k in range(4)}
-    assert sum(policy.batches) == 20
-    assert max(policy.batches) <= 4
+def ask(server, *values):
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in values]
+    question = Question([PolicyInput(picture, Prompt("x")) for picture in pictures])
+    server.questions.append(question)
+    return question
 
 
-def _draw(slot, connection):
+@pytest.mark.parametrize(("device", "batches"), [("a GPU", [4, 1]), ("cpu", [1] * 5)])
+def test_everyone_gets_the_own_answer(device, batches):
+    policy = Brightness()
+    policy.provenance = {"device": device}
+    server = PolicyServer(policy)
+    server.batch_seconds = {3: 1.0, 4: 9.0}
+    asked = [ask(server, 1), ask(server, 2, 3), ask(server, 4), ask(server, 5)]
+    server.answer_next_batch()
+    assert not asked[3].answer.done()
+    server.answer_next_batch()
+    answers = [question.answer.result()[:, 0].tolist() for question in asked]
+    assert answers == [[1], [2, 3], [4], [5]]
+    assert policy.batches == batches
+    assert server.waited > 0 and server.questions == []
+
+
+def test_the_policys_error_reaches_everyone_who_asked():
+    policy = Brightness()
+    server = PolicyServer(policy)
+    asked = [ask(server, 1), Question([None])]
+    server.questions.append(asked[1])
+    with pytest.raises(PolicyError, match="NoneType"):
+        server.answer_next_batch()
+    assert all(isinstance(question.answer.exception(), PolicyError) for question in asked)
+
+
+def _draw(shared, connection):
     """The other process: ask about one picture, about two, and about one of another size."""
-    remote = RemotePolicy(connection, "brightness", {}, {}, slot)
+    ask = ask_through(connection, shared)
     pictures = [np.full(SHAPE, k, np.uint8) for k in (7, 8)]
-    remote.predict([PolicyInput(pictures[0], Prompt("x"))])
-    remote.predict([PolicyInput(p, Prompt("x")) for p in pictures])
-    remote.predict([PolicyInput(np.full((2, 2, 3), 9, np.uint8), Prompt("x"))])
+    ask([PolicyInput(pictures[0], Prompt("x"))])
+    ask([PolicyInput(p, Prompt("x")) for p in pictures])
+    ask([PolicyInput(np.full((2, 2, 3), 9, np.uint8), Prompt("x"))])
 
 
 def test_a_single_picture_stays_in_memory_that_both_processes_see():
-    slot, (here, there) = SharedPicture(), mp.Pipe()
-    process = mp.get_context("spawn").Process(target=_draw, args=(slot, there))
+    shared, (here, there) = SharedPicture(), mp.Pipe()
+    process = mp.get_context("spawn").Process(target=_draw, args=(shared, there))
     process.start()
     seen, sent = [], []
     for _ in range(3):
         message = here.recv()
         sent.append([pixels is not None for pixels, _ in message])
-        seen.append([int(item.pixels[0, 0, 0]) for item in received(message, slot)])
+        seen.append([int(item.pixels[0, 0, 0]) for item in read_question(message, shared)])
         here.send(np.zeros((len(message), 7), np.int64))
     process.join()
     assert seen == [[7], [7, 8], [9]]

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from vla_tutorial.cli.sweep import words
-from vla_tutorial.sweep.engine import SweepProgress
-from vla_tutorial.sweep.local_engine import LocalEngine
+import vla_tutorial.sweep
+from vla_tutorial.cli.sweep import describe_progress
+from vla_tutorial.spec import EpisodeSpec
+from vla_tutorial.sweep import LocalEngine, SweepPlan, SweepProgress, run_sweep
 from vla_tutorial.sweep.messages import EpisodeRequest, PolicyInfo
-from vla_tutorial.sweep.plan import Sweep
-from vla_tutorial.sweep.policy_server import best_batch_size, load, prompts
-from vla_tutorial.sweep.run import run
+from vla_tutorial.sweep.policy_server import best_batch_size, load_policy_for, prompts_of
 from vla_tutorial.sweep.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -75,8 +74,9 @@ def test_the_command_runs_everything_and_says_what_to_do_next(small):
 
 def test_lines_have_the_keys_that_others_read(small):
     first = lines(small[0])[0]
-    keys = "suite task init condition success outcome steps first_close closes seconds attempt folder error"
+    keys = "suite task init condition success outcome steps first_close closes seconds attempt folder error travel"
     assert list(first) == keys.split()
+    assert 0 < first["travel"] < 0.3
     assert first == {
         **first,
         "suite": "libero_object", "success": False, "outcome": "failure", "steps": 6, "first_close": None, "closes": 0, "attempt": 1,
@@ -139,8 +139,10 @@ def test_another_configuration_exits_2_and_changes_nothing(small):
         (["--tasks", "7-3"], "runs backwards"),
         (["--inits", ""], "no list of numbers"),
         (["--condition", "noflip"], "Did you mean 'no_flip'"),
-        (["--engine", "slurm"], "Known: local, ray"),
-        (["--video", "some"], "none, failures, all"),
+        (["--engine", "slurm"], "slurm"),
+        (["--video", "some"], "some"),
+        (["--layouts", "0-3"], "--layouts and --inits"),
+        (["--target", "melon_1"], "melon_1"),
         (["--workers", "0"], "--workers"),
     ],
 )
@@ -159,12 +161,13 @@ def test_help_has_an_example():
 
 def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
     """Bit for bit, with the small model on a CPU."""
-    plan = Sweep("libero_object", (0, 3), (0,), ("published", "no_flip"), max_steps=3, device="cpu")
-    policy, weights = load(plan)
+    spec = EpisodeSpec(max_steps=3, device="cpu")
+    plan = SweepPlan(spec, (0, 3), (0,), ("published", "no_flip"))
+    policy, weights = load_policy_for(plan)
     stories = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        run(plan, folder, LocalEngine(policy, workers), workers, weights=weights)
+        run_sweep(plan, folder, LocalEngine(policy, workers), workers, weights=weights)
         rows = sorted(({**e, "seconds": 0} for e in lines(folder)), key=lambda e: e["folder"])
         stories.append((rows, [(folder / e["folder"] / "steps.jsonl").read_bytes() for e in rows]))
     assert stories[0] == stories[1]
@@ -172,8 +175,8 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
 
 
 def test_every_prompt_is_known_before_the_first_question():
-    plan = Sweep("libero_object", (0, 3), (0, 1), ("published", "no_flip", "wrong_prompt"))
-    asked = prompts(plan)
+    plan = SweepPlan(EpisodeSpec(), (0, 3), (0, 1), ("published", "no_flip", "wrong_prompt"))
+    asked = prompts_of(plan)
     assert len(asked) == 4, "two sentences in two wrappings; a turned picture asks the same"
     assert all("alphabet soup" in p.text or "bbq sauce" in p.text for p in asked)
 
@@ -183,8 +186,9 @@ def test_the_policy_warms_up_once_while_simulators_start(tmp_path, monkeypatch):
 
     monkeypatch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
     policy, told = Follow(), []
-    plan = Sweep("libero_object", (0,), (0, 1), policy="follow", max_steps=5)
-    run(plan, tmp_path / "s", LocalEngine(policy, 1, lambda: told.append(policy.answered) or {}), 1)
+    plan = SweepPlan(EpisodeSpec(policy="follow", max_steps=5), (0,), (0, 1))
+    engine = LocalEngine(policy, 1, lambda: told.append(policy.answered) or {})
+    run_sweep(plan, tmp_path / "s", engine, 1)
     assert told == [0]
 
 
@@ -210,19 +214,13 @@ def test_who_is_left_out_of_a_batch_is_in_the_next(tmp_path, monkeypatch):
             return super().predict(batch)
 
     monkeypatch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
-    plan, outcomes = (
-        Sweep("libero_object", (0,), tuple(range(8)), policy="follow", max_steps=30),
-        [],
-    )
+    plan = SweepPlan(EpisodeSpec(policy="follow", max_steps=30), (0,), tuple(range(8)))
+    outcomes = []
     for seconds in ({}, {1: 1.0, 2: 1.5, 8: 100.0}):
         policy = Slow()
         policy.provenance = {"device": "a GPU"}  # where batches are answered together
-        run(
-            plan,
-            tmp_path / f"{len(outcomes)}",
-            LocalEngine(policy, 4, lambda seconds=seconds: seconds),
-            4,
-        )
+        engine = LocalEngine(policy, 4, lambda seconds=seconds: seconds)
+        run_sweep(plan, tmp_path / f"{len(outcomes)}", engine, 4)
         keys = ("task", "init", "success", "steps")
         outcomes.append(
             sorted(tuple(e[k] for k in keys) for e in lines(tmp_path / f"{len(outcomes)}"))
@@ -236,19 +234,20 @@ def test_only_failures_keep_their_video(tmp_path, monkeypatch):
     from sweep_fakes import Follow
 
     policy = Follow()
-    plan = Sweep(
-        "libero_object", (0,), (0, 1, 2, 3), policy="follow", max_steps=12, video="failures"
-    )
-    worker, kept = (
-        Worker(PolicyInfo.of(policy), lambda policy_info: policy, lambda message: None),
-        {},
-    )
-    for job in plan.jobs():
-        part = tmp_path / str(job.init)
-        ended = worker.run(EpisodeRequest(job, *plan.settings(job), plan.video, part))
-        kept.setdefault(ended.outcome["success"], []).append({p.name for p in part.iterdir()})
+    plan = SweepPlan(EpisodeSpec(policy="follow", max_steps=12), (0,), (0, 1, 2, 3))
+    worker = Worker(PolicyInfo.of(policy), lambda policy_info: policy, lambda message: None)
+    kept = {}
+    for spec in plan.specs():
+        folder = tmp_path / str(spec.init)
+        ended = worker.run(EpisodeRequest(spec, "failures", folder, ("libero_object", 0, 256)))
+        kept.setdefault(ended.result.success, []).append({p.name for p in folder.iterdir()})
     assert all(names == {"steps.jsonl", "episode.json"} for names in kept[True])
     assert all(names >= {"agentview.png", "gripper.png", "episode.mp4"} for names in kept[False])
+
+
+@pytest.mark.parametrize("name", vla_tutorial.sweep.__all__)
+def test_the_face_has_what_it_names(name):
+    assert getattr(vla_tutorial.sweep, name).__name__ == name
 
 
 def test_workers_leave_torch_out():
@@ -259,8 +258,11 @@ def test_workers_leave_torch_out():
 def test_the_live_line():
     from collections import Counter
 
-    assert words(SweepProgress(10, Counter())) == "no episode has ended yet"
+    assert describe_progress(SweepProgress(10, Counter())) == "no episode has ended yet"
     progress = SweepProgress(
         10, Counter(success=3, failure=1, error=1), here=4, steps=500, seconds=100.0
     )
-    assert words(progress) == "3 of 4 succeeded (75%) · errors: 1 · 5.0 steps/s · 0:02:05 left"
+    assert (
+        describe_progress(progress)
+        == "3 of 4 succeeded (75%) · errors: 1 · 5.0 steps/s · 0:02:05 left"
+    )

@@ -1,186 +1,126 @@
-"""`vla-tutorial sweep`."""
+"""`vla-tutorial sweep`: many episodes in parallel, in a folder that can be resumed."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vla_tutorial.cli import options
+from vla_tutorial.cli.terminal import INTERRUPTED, Interrupt, err, out, progress_bar, tell
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
     from vla_tutorial.sweep.engine import Engine, SweepProgress
-    from vla_tutorial.sweep.plan import Sweep
-
-err = Console(stderr=True)
-out = Console()
-
-INTERRUPTED = 130
-
-
-class _Stop:
-    """Ctrl-C once: nothing more is begun. Twice: everything ends now, wherever the program is."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def __call__(self, _signal: int, _frame: object) -> None:
-        self.asked += 1
-        if self.asked > 1:
-            raise KeyboardInterrupt
-        err.print(
-            "[yellow]Ctrl-C:[/] the episodes in flight end and are recorded. Once more stops now."
-        )
-
-    def check(self, _progress: object = None) -> None:
-        """Raise if Ctrl-C came twice: an exception raised in a destructor gets lost."""
-        if self.asked > 1:
-            raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[_Stop]:
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+    from vla_tutorial.sweep.plan import SweepPlan
 
 
 def sweep(
-    suite: Annotated[str, typer.Option(help="LIBERO suite, for example libero_object.")],
+    suite: options.Suite,
     out_dir: Annotated[
         Path,
-        typer.Option(
-            "--out", help="Folder of the sweep; the same command goes on with what is in it."
-        ),
+        typer.Option("--out", help="Folder of the sweep; the same command resumes what is in it."),
     ],
     tasks: Annotated[str, typer.Option(help="Task numbers.")] = "0-9",
-    inits: Annotated[str, typer.Option(help="Numbers of the saved initial states.")] = "0-49",
-    policy: Annotated[
-        str, typer.Option(help="Which policy acts: mini, openvla or expert.")
-    ] = "mini",
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")
+    inits: Annotated[
+        str | None, typer.Option(help="Numbers of the saved initial states. Default: 0-49.")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
-    ] = None,
-    device: Annotated[
+    layouts: Annotated[
         str | None,
+        typer.Option(help="Seeds of random layouts, in place of --inits. For libero_object."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
         typer.Option(
-            help="Where a model runs, for example cuda:0 or cpu; by default the first GPU."
+            help="Ask for another object, for example milk_1, or for each of the `others` in the "
+            "scene; repeatable."
         ),
     ] = None,
+    policy: options.PolicyName = "mini",
+    checkpoint: options.Checkpoint = None,
+    revision: options.Revision = None,
+    device: options.Device = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
-            help='A condition, several joined with +, or "published" for none; may be given several times.'
+            help='A condition, several joined with +, or "published" for none; repeatable.'
         ),
     ] = None,
-    unnorm_key: Annotated[
-        str | None,
-        typer.Option(help="Whose action statistics to use; by default those of the suite."),
-    ] = None,
-    embedded_statistics: Annotated[
-        bool,
-        typer.Option(
-            help="Allow statistics that this package ships in place of the checkpoint's own."
-        ),
-    ] = False,
+    unnorm_key: options.UnnormKey = None,
+    embedded_statistics: options.EmbeddedStatistics = False,
     workers: Annotated[
         int,
         typer.Option(help="Simulators at a time; each takes a core and most of a gigabyte.", min=1),
     ] = 2,
     engine: Annotated[
-        str,
+        Literal["local", "ray"],
         typer.Option(help="local: processes of this machine. ray: a Ray cluster (RAY_ADDRESS)."),
     ] = "local",
     video: Annotated[
-        str, typer.Option(help="Episodes that keep pictures and a video: none, failures or all.")
+        Literal["none", "failures", "all"],
+        typer.Option(help="Episodes that keep pictures and a video."),
     ] = "none",
-    max_steps: Annotated[
-        int | None, typer.Option(help="Step limit; by default the published one of the suite.")
-    ] = None,
+    max_steps: options.MaxSteps = None,
 ) -> None:
-    """Run every (condition, task, initial state) once, in parallel; whatever stops it, the same command goes on where it stood.
+    """Run each combination of condition, task and initial state once, in parallel.
 
-    Example: `vla-tutorial sweep --suite libero_object --inits 0-4 --condition published --condition no_flip --workers 2 --out out/sweep`
+    If it is interrupted, run the same command again to resume.
+
+    Example: `vla-tutorial sweep --suite libero_object --inits 0-4 --condition published
+    --condition no_flip --workers 2 --out out/sweep`
     """
     from vla_tutorial.conditions import PUBLISHED
-    from vla_tutorial.sweep.journal import check
-    from vla_tutorial.sweep.plan import Sweep
+    from vla_tutorial.spec import EpisodeSpec
+    from vla_tutorial.sweep.config import check_sweep_folder
+    from vla_tutorial.sweep.plan import SweepPlan, find_targets
 
-    plan = Sweep(
+    if layouts is not None and inits is not None:
+        raise TutorialError("--layouts and --inits exclude each other. Give one of them.")
+    spec = EpisodeSpec(
         suite,
-        parse_numbers(tasks),
-        parse_numbers(inits),
-        tuple(condition or [PUBLISHED]),
-        policy,
-        checkpoint,
-        revision,
-        device,
-        unnorm_key,
-        embedded_statistics,
-        max_steps,
-        _video(video),
+        policy=policy,
+        checkpoint=checkpoint,
+        revision=revision,
+        device=device,
+        unnorm_key=unnorm_key,
+        embedded_statistics=embedded_statistics,
+        max_steps=max_steps,
     )
+    numbers = parse_numbers(tasks)
+    plan = SweepPlan(
+        spec,
+        numbers,
+        parse_numbers("0-49" if inits is None else inits),
+        tuple(condition or [PUBLISHED]),
+        video,
+        find_targets(suite, numbers, target or ()),
+    )
+    if layouts is not None:
+        plan = replace(plan, inits=parse_numbers(layouts), starts="layouts")
     plan.check()
-    check(out_dir, plan.entry())  # before a checkpoint is loaded
-    with _ctrl_c() as stop:
+    # Before a checkpoint is loaded, which takes long.
+    check_sweep_folder(out_dir, plan.entry())
+    with Interrupt(graceful=True) as stop:
         try:
-            progress = _run(plan, out_dir, engine, workers, stop)
+            found, weights = _load_engine(plan, engine, workers)
+            progress = run_with_bar(plan, out_dir, found, weights, workers, stop)
         except KeyboardInterrupt:
-            err.print(
-                "[yellow]Stopped now.[/] What has ended is kept; the same command goes on from there."
-            )
+            say_stopped()
             raise typer.Exit(INTERRUPTED) from None
-    _conclude(progress, out_dir)
+    say_result(progress, out_dir)
+    if progress.done < progress.total:
+        tell(out, "Stopped as asked. To resume, run the same command again.")
+        raise typer.Exit(INTERRUPTED)
 
 
-def _video(text: str) -> Literal["none", "failures", "all"]:
-    return text  # type: ignore[return-value]  # `Sweep` says what is wrong with it
-
-
-def _run(plan: Sweep, out_dir: Path, engine_name: str, workers: int, stop: _Stop) -> SweepProgress:
-    from vla_tutorial.sweep.run import run
-
-    engine, weights = _engine(plan, engine_name, workers)
-    with _Bar(len(plan.jobs())) as bar:
-
-        def watch(progress: SweepProgress) -> None:
-            bar.show(progress)
-            stop.check()
-
-        return run(
-            plan,
-            out_dir,
-            engine,
-            workers,
-            weights=weights,
-            command=shlex.join(["vla-tutorial", *sys.argv[1:]]),
-            stopping=lambda: stop.asked > 0,
-            watch=watch,
-            say=lambda words: err.print(escape(words), highlight=False, soft_wrap=True),
-        )
-
-
-def _engine(plan: Sweep, name: str, workers: int) -> tuple[Engine, str]:
+def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]:
     """The engine with its policy loaded, and the hash of the policy's weights."""
     if name == "ray":
         try:
@@ -191,52 +131,60 @@ def _engine(plan: Sweep, name: str, workers: int) -> tuple[Engine, str]:
             ) from e
         cluster = RayEngine(plan, workers)
         return cluster, cluster.weights
-    if name != "local":
-        raise TutorialError(f"Unknown engine {name!r}. Known: local, ray.")
     from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.policy_server import load, prompts, warm_up
+    from vla_tutorial.sweep.policy_server import load_policy_for, prompts_of, warm_up
 
-    policy, weights = load(plan)
-    return LocalEngine(policy, workers, lambda: warm_up(policy, prompts(plan), workers)), weights
+    policy, weights = load_policy_for(plan)
+    return LocalEngine(policy, workers, lambda: warm_up(policy, prompts_of(plan), workers)), weights
 
 
-class _Bar:
-    """The live line: episodes, success so far, errors, control steps a second, time left."""
+def run_with_bar(
+    plan: SweepPlan,
+    out_dir: Path,
+    engine: Engine,
+    weights: str,
+    workers: int,
+    stop: Interrupt,
+    time_is_up: Callable[[], bool] = lambda: False,
+) -> SweepProgress:
+    """Run a sweep with a live line: episodes, success so far, errors, speed, time left.
 
-    def __init__(self, total: int) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+    Args:
+        stop: Ctrl-C; once it is asked, no new episode starts.
+        time_is_up: once it is true, no new episode starts either.
+    """
+    from vla_tutorial.sweep.run import run_sweep
+
+    with progress_bar() as bar:
+        line = bar.add_task("starting", total=None)
+
+        def watch(progress: SweepProgress) -> None:
+            text = describe_progress(progress)
+            bar.update(line, description=text, completed=progress.done, total=progress.total)
+            stop.check()
+
+        return run_sweep(
+            plan,
+            out_dir,
+            engine,
+            workers,
+            weights=weights,
+            command=shlex.join(["vla-tutorial", *sys.argv[1:]]),
+            stopping=lambda: stop.asked or time_is_up(),
+            watch=watch,
+            say=lambda sentence: tell(err, escape(sentence)),
         )
-        self._progress = Progress(*columns, console=err)
-        self._bar = self._progress.add_task("starting", total=total)
-
-    def show(self, progress: SweepProgress) -> None:
-        """Put the present numbers into words."""
-        self._progress.update(self._bar, description=words(progress), completed=progress.done)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
 
 
-def words(progress: SweepProgress) -> str:
+def describe_progress(progress: SweepProgress) -> str:
     """Success so far, errors apart, speed, and the time left by the episodes of this run."""
-    successes, ended = (
-        progress.outcomes["success"],
-        progress.outcomes["success"] + progress.outcomes["failure"],
-    )
-    parts = [
-        f"{successes} of {ended} succeeded ({successes / ended:.0%})"
-        if ended
-        else "no episode has ended yet"
-    ]
-    if errors := progress.outcomes["error"]:
+    successes = progress.outcomes["success"]
+    errors = progress.outcomes["error"]
+    ended = progress.done - errors
+    parts = ["no episode has ended yet"]
+    if ended:
+        parts = [f"{successes} of {ended} succeeded ({successes / ended:.0%})"]
+    if errors:
         parts.append(f"errors: {errors}")
     if progress.seconds > 0 and progress.steps:
         parts.append(f"{progress.steps / progress.seconds:.1f} steps/s")
@@ -246,30 +194,20 @@ def words(progress: SweepProgress) -> str:
     return " · ".join(parts)
 
 
-def _conclude(progress: SweepProgress, out_dir: Path) -> None:
-    successes, failures, errors = (
-        progress.outcomes[key] for key in ("success", "failure", "error")
-    )
-    share = (
-        f" ({successes / (successes + failures):.1%} of those that ended)"
-        if successes + failures
-        else ""
-    )
-    apart = f"; errors, which count as neither: {errors}" if errors else "; no errors"
-    out.print(
-        f"{progress.done} of {progress.total} episodes: {successes} successes, {failures} failures{share}{apart}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if progress.done < progress.total:
-        out.print(
-            "Stopped as asked; the same command goes on with the rest.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(INTERRUPTED)
-    out.print(
-        f"Next: [bold]vla-tutorial report {escape(str(out_dir))}[/]",
-        highlight=False,
-        soft_wrap=True,
-    )
+def say_result(progress: SweepProgress, out_dir: Path) -> None:
+    """Print how many episodes succeeded, and the next command."""
+    successes = progress.outcomes["success"]
+    failures = progress.outcomes["failure"]
+    errors = progress.outcomes["error"]
+    ended = successes + failures
+    share = f" ({successes / ended:.1%} of those that ended)" if ended else ""
+    apart = f"errors, which count as neither: {errors}" if errors else "no errors"
+    episodes = f"{progress.done} of {progress.total} episodes"
+    tell(out, f"{episodes}: {successes} successes, {failures} failures{share}; {apart}.")
+    if progress.done:
+        tell(out, f"Next: [bold]vla-tutorial report {escape(str(out_dir))}[/]")
+
+
+def say_stopped() -> None:
+    """Print what becomes of a sweep that was stopped at once."""
+    tell(err, "[yellow]Stopped now.[/] What has ended is kept; the same command resumes.")

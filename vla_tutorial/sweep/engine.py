@@ -1,8 +1,9 @@
-"""What every engine is to the driver, how long the driver waits, and how a sweep stands."""
+"""What an engine does for the scheduler, how long the scheduler waits, and how a sweep stands."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from vla_tutorial.sweep.messages import EpisodeRequest, Message, PolicyInfo
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds without a sign of life after which a worker counts as hanging.
+    """Seconds without a heartbeat after which a worker counts as hanging.
 
     Attributes:
         step: within an episode.
@@ -26,16 +27,35 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class Engine(Protocol):
-    """An engine: workers that live somewhere, and a policy that is asked there. `LocalEngine` says what each method does."""
+    """Starts workers, sends them episodes and serves their policy requests.
+
+    Attributes:
+        policy_info: what workers and records have to know of the policy.
+        serving: how the policy answers, for `sweep.json`.
+    """
 
     policy_info: PolicyInfo
-    serving: dict[str, Any]
+    serving: Mapping[str, Any]
 
-    def start_worker(self) -> int: ...  # noqa: D102
-    def send(self, worker: int, order: EpisodeRequest | None) -> None: ...  # noqa: D102
-    def poll(self, seconds: float) -> list[tuple[int, Message]]: ...  # noqa: D102
-    def kill(self, worker: int) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+    def start_worker(self) -> int:
+        """Start a worker and return its number; it says `Ready` when it can take a request."""
+        ...
+
+    def send(self, worker: int, request: EpisodeRequest | None) -> None:
+        """Send a worker its next episode; None ends it."""
+        ...
+
+    def poll(self, seconds: float) -> list[tuple[int, Message]]:
+        """What workers have said, after at most `seconds`: (worker, message), first come first."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once; `Lost` follows."""
+        ...
+
+    def close(self) -> None:
+        """End every worker; safe to call twice."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,125 +1,165 @@
-"""Joins the shares of one sweep that ran apart, each with tasks, inits or conditions of its own, into one folder where the sweep can go on."""
+"""Joins the shards of one sweep that ran apart into one folder where the sweep can resume.
+
+Shards have tasks, initial states, conditions or targets of their own; all else must be the same.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
-from vla_tutorial.sweep.journal import check, differences
-from vla_tutorial.sweep.plan import Job, Sweep
-from vla_tutorial.sweep.shard import PLAN, Shard, plan_of, reading
+from vla_tutorial.sweep.config import check_sweep_folder, config_differences, config_text
+from vla_tutorial.sweep.plan import SweepPlan, key_of
+from vla_tutorial.sweep.shard import EpisodeLists, Shard, plan_of, read_shard
 
 ORIGIN = ("command", "machine", "started", "joined")
-"""What the joined `sweep.json` keeps of each share's; "joined" where a share was itself joined."""
+"""What the joined `sweep.json` keeps of each shard's; "joined" where it was itself joined."""
 
 Watch = Callable[[int, int], None]
 """Called with the number of records that have been copied, and of all."""
 
 
-def join(
+@dataclass(frozen=True)
+class Joined:
+    """What `join_shards` made.
+
+    Attributes:
+        plan: the episodes of all shards.
+        ended: how many of them have ended.
+        notes: what is to be known about the shards, for example a line that was cut off.
+    """
+
+    plan: SweepPlan
+    ended: int
+    notes: tuple[str, ...] = ()
+
+
+def join_shards(
     folders: Sequence[Path], out: Path, command: str = "", watch: Watch = lambda done, total: None
-) -> tuple[Sweep, int]:
-    """Join sweeps' folders in `out` → (the plan of all, how many episodes have ended). All is checked before anything is written.
+) -> Joined:
+    """Join sweeps' folders in `out`. All is checked before anything is written.
 
     Args:
         command: what `sweep.json` says made the folder.
 
     Raises:
-        TutorialError: `out` holds something or cannot be written, a share cannot be read (`share.reading` says when), two are of different
-            settings, or two hold the same episode.
+        TutorialError: `out` holds something or cannot be written, a shard cannot be read
+            (`shard.read_shard`), two have different settings, or two hold the same episode.
     """
-    _check_places(folders, out)
-    with (
-        contextlib.ExitStack() as locks
-    ):  # until the records are copied, too: a sweep that went on might replace some
-        shares = [locks.enter_context(reading(folder)) for folder in folders]
-        for share in shares[1:]:
-            _check_same(shares[0], share)
-        plan, owners = plan_of([share.config for share in shares]), _owners(shares)
-        jobs = {job: owners[job] for job in plan.jobs() if job in owners}
-        joined = [
-            {key: share.config[key] for key in ORIGIN if key in share.config} for share in shares
-        ]
-        parts = {key: list(getattr(plan, key)) for key in PLAN}
-        _write(
-            out, {**shares[0].config, **parts, "command": command, "joined": joined}, jobs, watch
-        )
-    return plan, len(jobs)
+    _check_folders(folders, out)
+    # Locked until the records are copied, too: a sweep that resumed might replace some.
+    with contextlib.ExitStack() as locks:
+        shards = [locks.enter_context(read_shard(folder)) for folder in folders]
+        for shard in shards[1:]:
+            _check_same(shards[0], shard)
+        plan = plan_of(shards[0].config["suite"], [shard.lists for shard in shards])
+        owners = _owners(shards)
+        sources = {key: owners[key] for key in map(key_of, plan.specs()) if key in owners}
+        config = {
+            **shards[0].config,
+            **plan.lists(),
+            "command": command,
+            "joined": [_origin(shard) for shard in shards],
+        }
+        _write(out, config, sources, watch)
+        notes = [note for shard in shards for note in shard.notes]
+    return Joined(plan, len(sources), tuple(notes))
 
 
-def _check_places(folders: Sequence[Path], out: Path) -> None:
-    places = [folder.resolve() for folder in folders]
-    for k, (folder, place) in enumerate(zip(folders, places, strict=True)):
+def _origin(shard: Shard) -> dict[str, Any]:
+    return {key: shard.config[key] for key in ORIGIN if key in shard.config}
+
+
+def _check_folders(folders: Sequence[Path], out: Path) -> None:
+    seen = set()
+    for folder in folders:
+        place = folder.resolve()
         if place == out.resolve():
             raise TutorialError(
-                f"{folder} is a share and cannot be the joined sweep's folder as well. Choose another one with --out."
+                f"{folder} is a shard and must not be the joined sweep's folder as well. "
+                "Choose another one with --out."
             )
-        if place in places[:k]:
-            raise TutorialError(f"{folder} is named twice. Name every share once.")
+        if place in seen:
+            raise TutorialError(f"{folder} is named twice. Name every shard once.")
+        seen.add(place)
     if out.is_dir() and any(out.iterdir()):
         raise TutorialError(f"{out} is not empty. Choose a new folder with --out.")
-    check(out, {})  # whether it may be written to
+    check_sweep_folder(out, {})
 
 
 def _check_same(first: Shard, other: Shard) -> None:
-    old, new = (
-        {key: value for key, value in share.config.items() if key not in (*PLAN, "joined")}
-        for share in (first, other)
-    )
-    for a, b, found in (
-        (first, other, differences(old, new)),
-        (other, first, differences(new, old)),
-    ):  # each misses a key that `b` lacks
+    # Both ways round, since each comparison misses a key that its second shard lacks.
+    for a, b in ((first, other), (other, first)):
+        found = config_differences(_settings(a), _settings(b))
         if found:
             raise TutorialError(
-                f"{b.folder} is no share of the sweep in {a.folder}: {'; '.join(found)}. Join what ran alike."
+                f"{b.folder} is no shard of the sweep in {a.folder}: {'; '.join(found)}. "
+                "Join folders of the same settings."
             )
 
 
-def _owners(shares: Sequence[Shard]) -> dict[Job, Shard]:
-    """Which share each episode is of: the first, where the same line was copied into several."""
-    owners = dict[Job, Shard]()
-    for share in shares:
-        for job, line in share.lines.items():
-            owner = owners.setdefault(job, share)
-            if owner.lines[job] != line:
+def _settings(shard: Shard) -> dict[str, Any]:
+    free = (*EpisodeLists.__struct_fields__, "joined")
+    return {key: value for key, value in shard.config.items() if key not in free}
+
+
+def _owners(shards: Sequence[Shard]) -> dict[EpisodeKey, Shard]:
+    """Which shard each episode is of: the first, where the same line was copied into several."""
+    owners: dict[EpisodeKey, Shard] = {}
+    for shard in shards:
+        for key, line in shard.lines.items():
+            owner = owners.setdefault(key, shard)
+            if owner.lines[key] != line:
                 raise TutorialError(
-                    f"{owner.folder} and {share.folder} both ran {job.condition}, task {job.task}, init {job.init}, and an episode counts "
-                    "once. Leave one of the folders out, or delete that line from one episodes.jsonl."
+                    f"{owner.folder} and {shard.folder} both ran {key}, and an episode counts "
+                    "once. Leave one of the folders out, or delete that line from one "
+                    "episodes.jsonl."
                 )
     return owners
 
 
-def _write(out: Path, config: Mapping[str, Any], jobs: Mapping[Job, Shard], watch: Watch) -> None:
-    """Copy the records, then write the lines, then `sweep.json`, which makes the folder a sweep; if that fails, nothing stays."""
-    records = [
-        (share.folder, job.folder)
-        for job, share in jobs.items()
-        if (share.folder / job.folder).is_dir()
-    ]
+def _write(
+    out: Path, config: Mapping[str, Any], sources: Mapping[EpisodeKey, Shard], watch: Watch
+) -> None:
+    """Copy the records, then write the lines, then `sweep.json`, which makes the folder a sweep.
+
+    If that fails, nothing stays.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for done, (folder, name) in enumerate(records, 1):
-            shutil.copytree(folder / name, out / name)
-            watch(done, len(records))
-        write_atomically(
-            out / "episodes.jsonl",
-            b"".join(share.lines[job] for job, share in jobs.items()).decode("utf-8"),
-        )
-        write_atomically(
-            out / "sweep.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n"
-        )
+        _copy_records(out, sources, watch)
+        lines = b"".join(shard.lines[key] for key, shard in sources.items())
+        write_atomically(out / "episodes.jsonl", lines.decode("utf-8"))
+        write_atomically(out / "sweep.json", config_text(config))
     except BaseException as e:
-        for path in out.iterdir() if out.is_dir() else ():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _empty(out)
         if isinstance(e, OSError):
             raise TutorialError(
-                f"{out} could not be written: {e}. Nothing of it was kept. Mend that and join again."
+                f"{out} could not be written: {e}. Nothing of it was kept. Fix that and join again."
             ) from e
         raise
+
+
+def _copy_records(out: Path, sources: Mapping[EpisodeKey, Shard], watch: Watch) -> None:
+    records = [(shard.folder / key.folder, key.folder) for key, shard in sources.items()]
+    present = [(source, name) for source, name in records if source.is_dir()]
+    for done, (source, name) in enumerate(present, 1):
+        shutil.copytree(source, out / name)
+        watch(done, len(present))
+
+
+def _empty(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,4 +1,4 @@
-"""The engine `local`: simulators in processes of this machine, the policy in the main process, batches of whatever has arrived."""
+"""The engine `local`: simulators in processes of this machine, the policy in the main process."""
 
 from __future__ import annotations
 
@@ -7,54 +7,37 @@ import multiprocessing as mp
 import os
 import queue
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from vla_tutorial.policies.base import Policy, PolicyInput
-from vla_tutorial.sweep import worker_process as child
-from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message, PolicyInfo
-from vla_tutorial.sweep.policy_server import best_batch_size
-from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, answer, received
-from vla_tutorial.sweep.shared_picture import SharedPicture, reserve
-
-MOST = 32
-"""The largest batch: the engine's largest graph."""
-
-NICENESS = 5
-"""Several workers give way to the process that answers all of them."""
-
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""A simulator's matrices are tiny; numpy reads this at its import."""
+from vla_tutorial.policies.base import Policy
+from vla_tutorial.sim import ONE_THREAD, WORKER_NICENESS
+from vla_tutorial.sweep import worker_process
+from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message
+from vla_tutorial.sweep.policy_server import PolicyServer, Question
+from vla_tutorial.sweep.remote_policy import read_question
+from vla_tutorial.sweep.shared_picture import SharedPicture, reserve_picture
 
 
 @dataclass(frozen=True)
 class _Worker:
     process: SpawnProcess
     connection: Connection
-    slot: SharedPicture | None
-
-
-@dataclass(frozen=True)
-class _Question:
-    connection: Connection
-    items: list[PolicyInput]
-    since: float
+    picture: SharedPicture | None
 
 
 class LocalEngine:
-    """Workers at pipes. A thread each listens, so that one which hangs in the middle of a message holds up nobody.
+    """Workers at pipes.
 
-    Attributes:
-        policy_info: what workers and records have to know of the policy.
-        serving: how the policy is asked, for `sweep.json`.
-        waited: seconds that simulators have waited for answers, all together.
+    A thread for each worker listens, so that one which hangs in the middle of a message does not
+    hold up the others.
     """
 
     def __init__(
@@ -64,102 +47,101 @@ class LocalEngine:
 
         Args:
             workers: how many there will be at a time.
-            warm_up: called once, while the first simulators are being built; says how long batches of which size take (`serving.warm_up`).
+            warm_up: called once, while the first simulators are being built. It returns how long
+                batches of which size take (`policy_server.warm_up`).
         """
-        self._warm_up, self._seconds = warm_up, dict[int, float]()
-        self._asked: list[_Question] = []
-        self.policy_info, self._policy, self._several = (
-            PolicyInfo.of(policy),
-            ErrorTaggingPolicy(policy),
-            workers > 1,
-        )
-        self._workers = dict[int, _Worker]()
-        self._inbox: queue.SimpleQueue[tuple[int, float, Any]] = queue.SimpleQueue()
-        self._count, self.waited = 0, 0.0
-        self.serving, self._together = serve_settings(self.policy_info, _threads(workers))
+        # With one worker, PyTorch may use all cores: the two never compute at the same time.
+        cores_left = max(1, (os.cpu_count() or 1) - workers)
+        self._server = PolicyServer(policy, cores_left if workers > 1 else None)
+        self.policy_info = self._server.policy_info
+        self.serving: Mapping[str, Any] = self._server.serving
+        self._warm_up = warm_up
+        self._niceness = WORKER_NICENESS if workers > 1 else 0
+        self._workers: dict[int, _Worker] = {}
+        self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._count = 0
+
+    @property
+    def waited(self) -> float:
+        """Seconds that simulators have waited for answers, all together."""
+        return self._server.waited
 
     def start_worker(self) -> int:
-        """Start a process; it says `Ready` when it is."""
-        number, context = self._count, mp.get_context("spawn")
+        """Start a process; it says `Ready` when it can take a request."""
+        number = self._count
         self._count += 1
+        context = mp.get_context("spawn")
         here, there = context.Pipe()
-        slot = reserve()
+        picture = reserve_picture()
         process = context.Process(
-            target=child.main,
-            args=(there, slot, os.getpid(), NICENESS if self._several else 0),
+            target=worker_process.main,
+            args=(there, picture, os.getpid(), self._niceness),
             daemon=True,
             name=f"simulator {number}",
         )
         with _environment(ONE_THREAD), _no_interrupt():
             process.start()
-        there.close()  # only the worker holds this end now, so that its death is the end of the connection
-        self._workers[number] = _Worker(process, here, slot)
-        with contextlib.suppress(OSError):  # it died at once: the reader reports that
+        # Only the worker holds this end now, so that its death is the end of the connection.
+        there.close()
+        worker = _Worker(process, here, picture)
+        self._workers[number] = worker
+        # If the worker died at once, the reading thread reports it.
+        with contextlib.suppress(OSError):
             here.send(self.policy_info)
-        threading.Thread(target=self._read, args=(number, here), daemon=True).start()
+        threading.Thread(target=self._read, args=(number, worker), daemon=True).start()
         return number
 
-    def _read(self, number: int, connection: Connection) -> None:
+    def _read(self, number: int, worker: _Worker) -> None:
         try:
             while True:
-                message = connection.recv()
-                self._inbox.put((number, time.perf_counter(), message))
-        except Exception as e:  # its end, or half a message
-            self._inbox.put((number, time.perf_counter(), Lost(type(e).__name__)))
+                message = worker.connection.recv()
+                if isinstance(message, list):
+                    message = Question(read_question(message, worker.picture))
+                    message.answer.add_done_callback(partial(_send_answer, worker.connection))
+                self._inbox.put((number, message))
+        except Exception as e:
+            # The end of the connection, or half a message.
+            self._inbox.put((number, Lost(type(e).__name__)))
 
-    def send(self, worker: int, order: EpisodeRequest | None) -> None:
-        """Give an order; None sends the worker home."""
-        with contextlib.suppress(OSError):  # it is gone: the reader reports that
-            self._workers[worker].connection.send(order)
+    def send(self, worker: int, request: EpisodeRequest | None) -> None:
+        """Send a worker its next episode; None ends it."""
+        # If the worker is gone, the reading thread reports it.
+        with contextlib.suppress(OSError):
+            self._workers[worker].connection.send(request)
 
     def poll(self, seconds: float) -> list[tuple[int, Message]]:
-        """What workers have said, after at most so many seconds; questions to the policy are answered on the way."""
+        """What workers have said, after at most `seconds`; answers questions on the way."""
         if self._warm_up:
-            self._seconds = dict(self._warm_up())
+            self._server.batch_seconds = dict(self._warm_up())
             self._warm_up = None
-        told = self._listen(0 if self._asked else seconds)
-        if self._asked:
-            count = best_batch_size(len(self._asked), self._seconds, MOST)
-            now, self._asked = self._asked[:count], self._asked[count:]
-            answer(
-                self._policy,
-                [(question.connection, question.items) for question in now],
-                self._together,
-            )
-            self.waited += sum(time.perf_counter() - question.since for question in now)
-        return told
+        messages = self._listen(0 if self._server.questions else seconds)
+        if self._server.questions:
+            self._server.answer_next_batch()
+        return messages
 
     def _listen(self, seconds: float) -> list[tuple[int, Message]]:
-        """What has been said by now, or comes first within so many seconds; questions are put with those that wait."""
-        told: list[tuple[int, Message]] = []
+        """What has arrived by now, or first within `seconds`; questions go to the server."""
+        messages: list[tuple[int, Message]] = []
         with contextlib.suppress(queue.Empty):
-            number, when, message = (
-                self._inbox.get(timeout=seconds) if seconds else self._inbox.get_nowait()
-            )
+            number, message = self._inbox.get(seconds > 0, seconds)
             while True:
-                if isinstance(message, list):
-                    worker = self._workers[number]
-                    self._asked.append(
-                        _Question(worker.connection, received(message, worker.slot), when)
-                    )
+                if isinstance(message, Question):
+                    self._server.questions.append(message)
                 else:
-                    told.append(
-                        (number, self._obituary(number) if isinstance(message, Lost) else message)
-                    )
-                number, when, message = self._inbox.get_nowait()
-        return told
+                    lost = isinstance(message, Lost)
+                    messages.append((number, self._bury(number) if lost else message))
+                number, message = self._inbox.get_nowait()
+        return messages
 
-    def _obituary(self, number: int) -> Lost:
+    def _bury(self, number: int) -> Lost:
+        """Forget a worker and say how its process ended."""
         worker = self._workers.pop(number)
-        worker.process.kill()  # where only the pipe has broken
+        # Where only the pipe has broken, the process still runs.
+        worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        code = worker.process.exitcode
-        how = (
-            f"signal {-code} ({signal.strsignal(-code)})"
-            if code is not None and code < 0
-            else f"exit code {code}"
-        )
+        code = worker.process.exitcode or 0
+        how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
         return Lost(f"The simulator's process ended with {how}.")
 
     def kill(self, worker: int) -> None:
@@ -174,50 +156,33 @@ class LocalEngine:
             worker.process.join()
 
 
-def serve_settings(policy_info: PolicyInfo, threads: int | None) -> tuple[dict[str, Any], bool]:
-    """How a policy is asked → (for the record, whether in batches).
-
-    On a CPU a batch gains little and its products depend on its size (`openvla/packed.py` chooses by rows), so pictures are answered one at a time: a
-    result then cannot depend on which simulators happened to ask together.
-
-    Args:
-        threads: PyTorch's on a CPU; None leaves what it has.
-    """
-    if policy_info.privileged:
-        return {"batches": "none: the policy runs beside each simulator"}, True
-    if policy_info.provenance.get("device") != "cpu":
-        return {"batches": f"what has arrived, at most {MOST}"}, True
-    served = {"batches": "one at a time: on a CPU results are the same bits whoever asks beside"}
-    if "torch" in sys.modules:
-        import torch  # it is there already
-
-        if threads:
-            torch.set_num_threads(threads)
-        served["torch_threads"] = str(torch.get_num_threads())
-    return served, False
-
-
-def _threads(workers: int) -> int | None:
-    """The cores that the simulators leave to PyTorch, at least one. A single simulator never computes while the policy does: nothing to leave."""
-    return max(1, (os.cpu_count() or 1) - workers) if workers > 1 else None
+def _send_answer(connection: Connection, answer: Future[Any]) -> None:
+    # A worker that died while it waited is reported where its connection is read.
+    with contextlib.suppress(OSError):
+        if answer.exception() is None:
+            connection.send(answer.result())
 
 
 @contextlib.contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that are started meanwhile; what the user has set stays."""
-    mine = {key: value for key, value in changes.items() if key not in os.environ}
-    os.environ.update(mine)
+    """Variables for the processes that start in the block; what the user has set stays."""
+    new = {key: value for key, value in changes.items() if key not in os.environ}
+    os.environ.update(new)
     try:
         yield
     finally:
-        for key in mine:
+        for key in new:
             del os.environ[key]
 
 
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Processes started meanwhile (and their encoders) never get Ctrl-C, which a terminal sends to all; this one gets it afterwards."""
-    resource_tracker.ensure_running()  # when `multiprocessing` starts it, it unblocks the signal
+    """Keep Ctrl-C, which a terminal sends to all processes, from those that start in the block.
+
+    This process gets it afterwards.
+    """
+    # When `multiprocessing` itself starts the tracker, it unblocks the signal.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

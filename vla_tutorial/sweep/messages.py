@@ -1,25 +1,30 @@
-"""What the main process and its workers say to each other, whatever carries it (a pipe, or Ray)."""
+"""What the scheduler and its workers say to each other, through a pipe or through Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.policies.base import Policy
-from vla_tutorial.scene import Scene
-from vla_tutorial.sweep.plan import Job, Video
-from vla_tutorial.wiring import Wiring
+from vla_tutorial.spec import EpisodeSpec
+from vla_tutorial.sweep.plan import Video
+
+if TYPE_CHECKING:
+    from vla_tutorial.record import Result
+
+SimulatorKey = tuple[str, int, int]
+"""What a simulator is built for: suite, task and camera size in pixels."""
 
 
 @dataclass(frozen=True)
 class PolicyInfo:
     """The policy as a worker has to know it.
 
-    Attributes:
-        privileged: it reads the simulator's state, so each worker has its own; otherwise workers ask the one that is served.
+    A privileged policy reads the simulator's state, so each worker has its own. Otherwise workers
+    ask the one that is served.
     """
 
     name: str
@@ -29,38 +34,38 @@ class PolicyInfo:
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyInfo:
-        """What is to be known of `policy`."""
+        """The description of `policy`."""
         return cls(policy.name, policy.privileged, dict(policy.statistics), dict(policy.provenance))
 
 
 @dataclass(frozen=True)
 class EpisodeRequest:
-    """To a worker: run this episode and record it in `part`.
+    """To a worker: run this episode.
 
     Attributes:
-        part: a folder of its own for the record, moved to its place when the episode has ended.
+        staging_dir: where the record is written; the scheduler then moves it to its place.
+        simulator_key: the simulator that it needs; a worker keeps the one that it has.
     """
 
-    job: Job
-    wiring: Wiring
-    scene: Scene
+    spec: EpisodeSpec
     video: Video
-    part: Path
-
-    @property
-    def place(self) -> tuple[str, int, int]:
-        """The simulator that it needs; a worker keeps the one that it has."""
-        return (self.scene.suite, self.scene.task, self.wiring.camera_size)
+    staging_dir: Path
+    simulator_key: SimulatorKey
 
 
 @dataclass(frozen=True)
 class Ready:
-    """From a worker: it waits for its first order."""
+    """From a worker: it waits for its first request."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """From a worker: it goes on. `steps` since it last said so; `building`: the next word may take as long as building a simulator."""
+    """From a worker: a heartbeat.
+
+    Attributes:
+        steps: control steps since the last heartbeat.
+        building: a simulator is being built, so the next message may take minutes.
+    """
 
     steps: int = 0
     building: bool = False
@@ -71,19 +76,25 @@ class Ended:
     """From a worker: the episode came to its end.
 
     Attributes:
-        outcome: the line's keys that the episode decides: success, steps, first_close, closes, seconds.
-        steps: control steps since it was last `Alive`.
-        files: the record where it does not lie in the order's `part`: name → content.
+        travel, own_target: as `Episode` has them.
+        steps: control steps since the last heartbeat.
+        files: the record, name → content, where it is not in the request's `staging_dir`.
     """
 
-    outcome: Mapping[str, Any]
+    result: Result
+    travel: float
+    own_target: bool | None = None
     steps: int = 0
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker: the episode raised an error. `blame`: the episode is retried; a policy's error or a full disk stops the sweep."""
+    """From a worker: the episode raised an error.
+
+    Attributes:
+        blame: an "episode" is retried; the error of a "policy" or of a full "disk" stops the sweep.
+    """
 
     blame: Literal["episode", "policy", "disk"]
     text: str
@@ -91,7 +102,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """From whoever watches a worker: it is gone."""
+    """From an engine: the worker is gone."""
 
     why: str
 

@@ -1,126 +1,177 @@
-"""What a sweep runs: every (condition, task, initial state) once, and the configuration that a folder belongs to."""
+"""What a sweep runs: each combination of condition, task, initial state and target once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import product
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from vla_tutorial.conditions import PUBLISHED, apply
+from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.policies import native_key
-from vla_tutorial.scene import Scene
-from vla_tutorial.wiring import Wiring
+from vla_tutorial.policies import POLICIES
+from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.spec import EpisodeSpec, split_condition
 
 Video = Literal["none", "failures", "all"]
-"""Which episodes keep pictures (agentview.png, gripper.png) and a video beside steps.jsonl and episode.json."""
+"""Which episodes keep pictures (agentview.png, gripper.png) and a video."""
 
+Starts = Literal["saved", "layouts"]
+"""Where episodes begin: the suite's saved initial states, or random layouts."""
 
-def names(condition: str) -> tuple[str, ...]:
-    """The conditions that a name joins: "no_flip+wrong_prompt" → ("no_flip", "wrong_prompt"), "published" → ()."""
-    return () if condition == PUBLISHED else tuple(condition.split("+"))
+OTHERS = "others"
+"""Stands for every object of a task's scene but its own."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One episode of a sweep."""
-
-    condition: str
-    task: int
-    init: int
-
-    @property
-    def folder(self) -> str:
-        """Where its record lies within the sweep's folder."""
-        return f"episodes/{self.condition}/{self.task}_{self.init}"
+BASKET = "basket_1"
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepPlan:
     """The configuration of a sweep; numbers are sorted and everything is there once.
 
     Attributes:
-        suite: for example "libero_object".
-        tasks, inits: numbers within the suite, and of the saved initial states.
-        conditions: names; several are joined with "+" in the order in which they apply; "published" is none.
-        policy, checkpoint, revision, device: as `load_policy` takes them.
-        unnorm_key: whose action statistics to use; None takes those of the suite.
-        embedded_statistics: as in `Wiring`.
-        max_steps: None takes the published limit of the suite.
+        spec: what all episodes share; what the other attributes name is replaced.
+        tasks: numbers within the suite.
+        inits: numbers of the saved initial states; with `starts="layouts"` seeds of random layouts.
+        conditions: names. Several are joined with "+" in the order in which they apply;
+            "published" is none.
         video: which episodes keep pictures and a video.
+        targets: task → names of the objects that are asked for, each in episodes of its own, as
+            `find_targets` gives them; None asks for each task's own object.
+        starts: what `inits` are.
     """
 
-    suite: str
+    spec: EpisodeSpec
     tasks: tuple[int, ...]
     inits: tuple[int, ...]
     conditions: tuple[str, ...] = (PUBLISHED,)
-    policy: str = "mini"
-    checkpoint: str | None = None
-    revision: str | None = None
-    device: str | None = None
-    unnorm_key: str | None = None
-    embedded_statistics: bool = False
-    max_steps: int | None = None
     video: Video = "none"
+    targets: Mapping[int, tuple[str, ...]] | None = None
+    starts: Starts = "saved"
 
     def __post_init__(self) -> None:
         """Put everything in order and refuse an empty set."""
-        for field, ordered in (("tasks", True), ("inits", True), ("conditions", False)):
-            values = _once(getattr(self, field), ordered)
+        for name in ("tasks", "inits", "conditions"):
+            values = _once(getattr(self, name))
             if not values:
                 raise TutorialError(
-                    f"A sweep without {field} has no episodes. Name at least one, for example 0-9 or {PUBLISHED!r}."
+                    f"A sweep without {name} has no episodes. "
+                    f"Name at least one, for example 0-9 or {PUBLISHED!r}."
                 )
-            object.__setattr__(self, field, values)
+            if name != "conditions":
+                values = tuple(sorted(values))
+            object.__setattr__(self, name, values)
         if self.video not in get_args(Video):
             raise unknown("choice of videos", self.video, get_args(Video))
 
-    def jobs(self) -> tuple[Job, ...]:
+    def specs(self) -> Iterator[EpisodeSpec]:
         """Every episode once: condition by condition, task by task."""
-        return tuple(Job(*key) for key in product(self.conditions, self.tasks, self.inits))
-
-    def settings(self, job: Job) -> tuple[Wiring, Scene]:
-        """The wiring and scene of one episode.
-
-        Raises:
-            TutorialError: a condition is unknown, or two contradict each other.
-        """
-        key = self.unnorm_key or native_key(self.policy, self.suite)
-        wiring = Wiring(key, embedded_statistics=self.embedded_statistics, max_steps=self.max_steps)
-        return apply(names(job.condition), wiring, Scene(self.suite, job.task, job.init))
+        for condition in self.conditions:
+            changed = replace(self.spec, conditions=split_condition(condition))
+            for task in self.tasks:
+                for target in self.targets[task] if self.targets else (None,):
+                    for init in self.inits:
+                        seed = init if self.starts == "layouts" else None
+                        yield replace(
+                            changed, task=task, init=init, target=target, layout_seed=seed
+                        )
 
     def check(self) -> None:
-        """Raise a TutorialError if a suite, task, initial state, condition or policy does not exist; imports LIBERO (2 s)."""
-        from vla_tutorial.policies import POLICIES
-        from vla_tutorial.sim import check_task, step_limit
+        """Raise a TutorialError if something that the plan names does not exist.
 
-        if self.policy not in POLICIES:
-            raise unknown("policy", self.policy, POLICIES)
-        for job in self.jobs():
-            check_task(self.suite, job.task, job.init)
+        The first call imports LIBERO, which takes two seconds.
+        """
+        suite = self.spec.suite
+        saved = self.starts == "saved"
+        if self.spec.policy not in POLICIES:
+            raise unknown("policy", self.spec.policy, POLICIES)
+        for task in self.tasks:
+            for init in self.inits:
+                check_task(suite, task, init if saved else None)
+            if not saved and not scene_objects(suite, task):
+                raise TutorialError(
+                    f"Layouts need a scene with a basket; {suite}, task {task}, has none. "
+                    "Choose a suite such as libero_object, or --inits in place of --layouts."
+                )
         for condition in self.conditions:
-            wiring, scene = self.settings(Job(condition, self.tasks[0], self.inits[0]))
-            check_task(scene.suite, scene.task, scene.init)
+            one = replace(self, conditions=(condition,))
+            wiring, scene = next(one.specs()).settings()
+            check_task(scene.suite, scene.task, scene.init if saved else None)
             if wiring.max_steps is None:
                 step_limit(scene.suite)
 
     def entry(self) -> dict[str, Any]:
-        """What `sweep.json` says of the plan."""
-        return {
-            "suite": self.suite,
-            "tasks": list(self.tasks),
-            "inits": list(self.inits),
-            "conditions": list(self.conditions),
-            "wiring": {
-                "unnorm_key": self.unnorm_key,
-                "embedded_statistics": self.embedded_statistics,
-            },
-            "max_steps": self.max_steps,
+        """What `sweep.json` says of the plan; targets and starts only where they are used."""
+        wiring = {key: getattr(self.spec, key) for key in ("unnorm_key", "embedded_statistics")}
+        found = {
+            "suite": self.spec.suite,
+            **self.lists(),
+            "wiring": wiring,
+            "max_steps": self.spec.max_steps,
             "video": self.video,
         }
+        if self.starts != "saved":
+            found["starts"] = self.starts
+        return found
+
+    def lists(self) -> dict[str, Any]:
+        """The keys of `sweep.json` that say which episodes there are."""
+        found: dict[str, Any] = {
+            key: list(getattr(self, key)) for key in ("tasks", "inits", "conditions")
+        }
+        if self.targets:
+            found["targets"] = {str(task): list(names) for task, names in self.targets.items()}
+        return found
 
 
-def _once(values: Iterable[Any], ordered: bool) -> tuple[Any, ...]:
-    found: Sequence[Any] = tuple(dict.fromkeys(values))
-    return tuple(sorted(found)) if ordered else tuple(found)
+def key_of(spec: EpisodeSpec) -> EpisodeKey:
+    """Which episode of its sweep a spec is."""
+    return EpisodeKey(spec.condition, spec.task, spec.init, spec.target)
+
+
+def find_targets(
+    suite: str, tasks: Sequence[int], names: Sequence[str]
+) -> dict[int, tuple[str, ...]]:
+    """The objects to ask for in each task, as `SweepPlan.targets` has them.
+
+    Args:
+        names: of objects, for example "milk_1", or `OTHERS`; none asks for each task's own.
+
+    Raises:
+        TutorialError: a task's scene has no such object that could be put into its basket.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    for task in tasks if names else ():
+        targets: list[str] = []
+        for name in names:
+            objects = scene_objects(suite, task)
+            if name == OTHERS:
+                own = _definition(suite, task, "obj_of_interest").split()
+                targets += [other for other in objects if other not in own]
+            elif name in objects:
+                targets.append(name)
+            else:
+                raise unknown("target", name, objects, f"These are in {suite}, task {task}.")
+        found[task] = _once(targets)
+    return found
+
+
+def scene_objects(suite: str, task: int) -> tuple[str, ...]:
+    """Objects that could lie in the basket of a task's scene, in the order of its definition.
+
+    None where there is no basket.
+    """
+    objects = re.findall(r"(\w+) - ", _definition(suite, task, "objects"))
+    return tuple(name for name in objects if BASKET in objects and name != BASKET)
+
+
+def _definition(suite: str, task: int, part: str) -> str:
+    """One part of the task's BDDL file, for example what stands in "(:objects …)"."""
+    text = check_task(suite, task).bddl.read_text(encoding="utf-8")
+    found = re.search(rf"\(:{part}(.*?)\)", text, re.DOTALL)
+    return found[1] if found else ""
+
+
+def _once(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))

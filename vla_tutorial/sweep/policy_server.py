@@ -1,63 +1,73 @@
-"""The served policy of a sweep: loaded once, with what its records say of it, and ready before the first question."""
+"""The served policy of a sweep: loaded once, warmed up, and asked in batches."""
 
 from __future__ import annotations
 
+import sys
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_tutorial import prompt
 from vla_tutorial.loop import statistics_for
-from vla_tutorial.policies import Policy, PolicyInput, load_policy
+from vla_tutorial.policies import Policy, PolicyInput
 from vla_tutorial.prompt import Prompt
+from vla_tutorial.provenance import weights_hash
 from vla_tutorial.sim import check_task
-from vla_tutorial.sweep.plan import Sweep
+from vla_tutorial.sweep.messages import PolicyInfo
+from vla_tutorial.sweep.plan import SweepPlan
+from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, PolicyError
+
+MAX_BATCH = 32
+"""The largest batch: the largest CUDA graph of the policy's engine."""
+
+REPEATS = 3
+"""Timed answers of each batch size. The shortest counts, since simulators start meanwhile."""
 
 
-def load(sweep: Sweep) -> tuple[Policy, str]:
+def load_policy_for(plan: SweepPlan) -> tuple[Policy, str]:
     """The policy, and the hash of its weights.
 
     Raises:
-        TutorialError: it cannot be loaded, or lacks the action statistics that an episode of the sweep asks for.
+        TutorialError: it cannot be loaded, or lacks action statistics that an episode needs.
     """
-    from vla_tutorial.provenance import weights_hash
-
-    given = {
-        key: value
-        for key, value in (("revision", sweep.revision), ("device", sweep.device))
-        if value is not None
-    }
-    policy = load_policy(sweep.policy, sweep.checkpoint, **given)
-    for job in sweep.jobs():
-        statistics_for(policy, sweep.settings(job)[0])
+    policy = plan.spec.load_policy()
+    check_statistics(plan, policy)
     return policy, weights_hash(policy)
 
 
-def prompts(sweep: Sweep) -> list[Prompt]:
+def check_statistics(plan: SweepPlan, policy: Policy) -> None:
+    """Raise a TutorialError if the policy lacks action statistics that an episode needs."""
+    for spec in plan.specs():
+        wiring, _ = spec.settings()
+        statistics_for(policy, wiring)
+
+
+def prompts_of(plan: SweepPlan) -> list[Prompt]:
     """Every prompt that an episode of the sweep asks about, once."""
-    one_each = {(job.condition, job.task): job for job in sweep.jobs()}.values()
-    settings = ((job, *sweep.settings(job)) for job in one_each)
-    built = (
-        prompt.build(wiring, scene.instruction_for(check_task(sweep.suite, job.task).instruction))
-        for job, wiring, scene in settings
-    )
-    return list(dict.fromkeys(built))
+    one_each = {(spec.condition, spec.task, spec.target): spec for spec in plan.specs()}
+    found: dict[Prompt, None] = {}
+    for spec in one_each.values():
+        wiring, scene = spec.settings()
+        own = check_task(spec.suite, spec.task).instruction
+        found[prompt.build(wiring, scene.instruction_for(own))] = None
+    return list(found)
 
 
-REPEATS = 3
-"""Timed answers of each batch size; the shortest counts, since simulators are starting meanwhile."""
-
-
-def warm_up(policy: Policy, asked: Iterable[Prompt], most: int) -> dict[int, float]:
-    """Capture every CUDA graph that these prompts will need: each batch size with each length. Without graphs there is nothing to do.
+def warm_up(policy: Policy, prompts: Iterable[Prompt], askers: int) -> dict[int, float]:
+    """Capture every CUDA graph that these prompts need: each batch size with each length.
 
     Args:
-        most: how many can ask at once; a larger batch would only take memory, which a small GPU does not have.
+        askers: how many can ask at once. A larger batch would only take memory, which a small GPU
+            does not have.
 
     Returns:
-        Batch size → seconds of an answer, for `best_batch_size`; empty where batches have no fixed sizes.
+        Batch size → seconds of an answer, for `best_batch_size`; empty where there are no graphs,
+        so that batches have no fixed sizes.
     """
     from vla_tutorial.policies.model import ModelPolicy
 
@@ -66,15 +76,15 @@ def warm_up(policy: Policy, asked: Iterable[Prompt], most: int) -> dict[int, flo
     from vla_tutorial.openvla.engine import ROWS, TEXT_STEP
     from vla_tutorial.pixels import SIZE
 
-    lengths = {-(-len(policy.ids(text)) // TEXT_STEP): text for text in asked}
+    # One prompt of each length: a graph serves all lengths up to the next multiple of TEXT_STEP.
+    lengths = {(len(policy.ids(text)) - 1) // TEXT_STEP: text for text in prompts}
     seconds: dict[int, float] = {}
     for text in lengths.values():
-        for rows in ROWS[: bisect_left(ROWS, most) + 1]:
+        for rows in ROWS[: bisect_left(ROWS, askers) + 1]:
             batch = [PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows
             policy.predict(batch)
-            seconds[rows] = max(
-                seconds.get(rows, 0.0), min(_timed(policy, batch) for _ in range(REPEATS))
-            )
+            fastest = min(_timed(policy, batch) for _ in range(REPEATS))
+            seconds[rows] = max(seconds.get(rows, 0.0), fastest)
     return seconds
 
 
@@ -85,17 +95,107 @@ def _timed(policy: Policy, batch: list[PolicyInput]) -> float:
 
 
 def best_batch_size(arrived: int, seconds: Mapping[int, float], most: int) -> int:
-    """How many of those who have asked to answer at once: as many as makes most answers a second.
+    """How many of the questions that have arrived to answer together, for most answers a second.
 
-    A CUDA graph takes its time however full it is. Of 20 who have asked, 16 in a graph of 16 get more answers a second than all in one of 32, and the other
-    four are the first of the next batch.
+    A CUDA graph takes its time however full it is. Of 20 questions, 16 in a graph of 16 get more
+    answers a second than all in one of 32; the other four are the first of the next batch.
 
     Args:
         arrived: at least 1.
-        seconds: batch size → time of an answer, from `warm_up`; empty where batches have no fixed sizes.
+        seconds: batch size → time of an answer, from `warm_up`.
         most: the largest batch.
     """
     if not seconds:
         return min(arrived, most)
     rows = max(seconds, key=lambda size: (min(arrived, size) / seconds[size], size))
     return min(arrived, rows, most)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a worker asks.
+
+    Attributes:
+        answer: gets the tokens (N, D) of N inputs, or the policy's error.
+        since: when it arrived, by `time.perf_counter`.
+    """
+
+    inputs: Sequence[PolicyInput]
+    answer: Future[NDArray[np.int64]] = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
+
+
+class PolicyServer:
+    """Answers questions in batches, first come, first served.
+
+    On a CPU a batch gains little, and products depend on its size (the engine chooses by rows). So
+    pictures are answered one at a time there: a result then cannot depend on which simulators
+    happened to ask together.
+
+    Attributes:
+        policy_info: what workers and records have to know of the policy.
+        serving: how the policy is asked, for `sweep.json`.
+        questions: that wait for an answer.
+        batch_seconds: batch size → time of an answer, from `warm_up`.
+        waited: seconds that workers have waited, all together.
+    """
+
+    def __init__(self, policy: Policy, threads: int | None = None) -> None:
+        """Choose how to ask.
+
+        Args:
+            threads: PyTorch's on a CPU; None leaves what it has.
+        """
+        self.policy_info = PolicyInfo.of(policy)
+        self.questions: list[Question] = []
+        self.batch_seconds: dict[int, float] = {}
+        self.waited = 0.0
+        self._policy = ErrorTaggingPolicy(policy)
+        on_cpu = policy.provenance.get("device") == "cpu"
+        self._together = policy.privileged or not on_cpu
+        how = f"what has arrived, at most {MAX_BATCH}"
+        if policy.privileged:
+            how = "none: the policy runs beside each simulator"
+        elif on_cpu:
+            how = "one at a time: on a CPU results are the same bits whoever asks beside"
+        self.serving = {"batches": how}
+        # A policy without PyTorch has not imported it, and nothing here should.
+        if not self._together and "torch" in sys.modules:
+            import torch
+
+            if threads:
+                torch.set_num_threads(threads)
+            self.serving["torch_threads"] = str(torch.get_num_threads())
+
+    def answer_next_batch(self) -> None:
+        """Answer as many questions as makes most answers a second.
+
+        Raises:
+            PolicyError: the policy raised something; the batch's questions get it, too.
+        """
+        count = best_batch_size(len(self.questions), self.batch_seconds, MAX_BATCH)
+        batch = self.questions[:count]
+        del self.questions[:count]
+        try:
+            self._answer(batch)
+        except PolicyError as e:
+            for question in batch:
+                if not question.answer.done():
+                    question.answer.set_exception(e)
+            raise
+        now = time.perf_counter()
+        self.waited += sum(now - question.since for question in batch)
+
+    def _answer(self, batch: Sequence[Question]) -> None:
+        if not self._together:
+            for question in batch:
+                answers = [self._policy.predict([item]) for item in question.inputs]
+                question.answer.set_result(np.concatenate(answers))
+            return
+        inputs: list[PolicyInput] = []
+        for question in batch:
+            inputs += question.inputs
+        ends = np.cumsum([len(question.inputs) for question in batch])
+        answers = np.split(self._policy.predict(inputs), ends[:-1])
+        for question, tokens in zip(batch, answers, strict=True):
+            question.answer.set_result(tokens)

@@ -1,7 +1,8 @@
-"""The engine `ray`: the same workers as actors on a cluster, one policy a GPU (or one on a CPU); the driver keeps the journal.
+"""The engine `ray`: the same workers as actors on a cluster; the journal stays in this process.
 
-Every machine of the cluster needs this package (and a local checkpoint, if one is named, at the same path). Records travel back as bytes, so the machines
-need no common disk.
+There is one policy for each GPU, or one on a CPU. Every machine of the cluster needs this package
+(and a local checkpoint, if one is named, at the same path). Records travel back as bytes, so the
+machines need no common disk.
 """
 # Ray is an extra, and its decorators have no types:
 # mypy: disable-error-code="misc, untyped-decorator, no-any-return, no-untyped-call, unused-ignore"
@@ -18,109 +19,116 @@ import ray
 from ray.exceptions import RayError
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.sweep.local_engine import ONE_THREAD
+from vla_tutorial.sim import ONE_THREAD
 from vla_tutorial.sweep.messages import Alive, EpisodeRequest, Lost, Message
-from vla_tutorial.sweep.plan import Sweep
-from vla_tutorial.sweep.ray_actors import PolicyServer, RayWorker
+from vla_tutorial.sweep.plan import SweepPlan
+from vla_tutorial.sweep.ray_actors import RayPolicyServer, RayWorker
 
-BEAT = 2.0
-"""Seconds between two questions whether a worker goes on."""
+HEARTBEAT_SECONDS = 2.0
+"""Time between two questions whether a worker is alive."""
 
 
 class RayEngine:
-    """Workers on a Ray cluster; `drive.Engine` says what the methods are for, `LocalEngine` what they do.
+    """Workers on a Ray cluster; `engine.Engine` says what the methods are for.
 
     Attributes:
         weights: hash of the policy's weights.
     """
 
-    def __init__(self, sweep: Sweep, workers: int) -> None:
+    def __init__(self, plan: SweepPlan, workers: int) -> None:
         """Connect and load the policies.
 
         Raises:
-            TutorialError: no cluster answers, it has too few CPUs, or the policy cannot be loaded there.
+            TutorialError: no cluster answers, it has too few CPUs, or the policy cannot be loaded
+                there.
         """
         self._connected = _connect()
-        self._served: list[Any] = []
+        self._servers: list[Any] = []
         try:
-            self._serve(sweep, workers)
+            self._start_servers(plan, workers)
         except BaseException:
             self._disconnect()
             raise
-        self._actors = dict[int, Any]()
-        self._running, self._lives = dict[Any, int](), dict[Any, int]()
-        self._ready, self._signs = set[int](), dict[int, int]()
-        self._count, self._asked = 0, time.monotonic()
+        self._actors: dict[int, Any] = {}
+        # What actors have been asked: reference of the answer → worker.
+        self._running: dict[Any, int] = {}
+        self._heartbeats: dict[Any, int] = {}
+        self._last_count: dict[int, int] = {}
+        self._count = 0
+        self._asked = time.monotonic()
 
-    def _serve(self, sweep: Sweep, workers: int) -> None:
+    def _start_servers(self, plan: SweepPlan, workers: int) -> None:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         _check_room(workers, 0 if gpus else 1)
-        place = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
-        served = ray.remote(max_restarts=-1, max_task_retries=-1, **place)(PolicyServer)
+        needs = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
+        server = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(RayPolicyServer)
         replicas = min(gpus, workers) or 1
-        self._served = [served.remote(sweep, -(-workers // replicas)) for _ in range(replicas)]
+        # Rounded up: how many workers ask the same policy.
+        askers = (workers + replicas - 1) // replicas
+        self._servers = [server.remote(plan, askers) for _ in range(replicas)]
         try:
-            self.policy_info, self.weights, self.serving = ray.get(
-                [served.describe.remote() for served in self._served]
-            )[0]
+            found = ray.get([server.describe.remote() for server in self._servers])
         except RayError as e:
             cause = getattr(e, "cause", None)
-            raise TutorialError(
-                str(cause)
-                if isinstance(cause, TutorialError)
-                else f"The policy could not be loaded on the cluster: {e}"
-            ) from e
+            if isinstance(cause, TutorialError):
+                raise TutorialError(str(cause)) from e
+            raise TutorialError(f"The policy could not be loaded on the cluster: {e}") from e
+        self.policy_info, self.weights, self.serving = found[0]
 
     def start_worker(self) -> int:
         """Start an actor wherever the cluster has a CPU."""
         number = self._count
         self._count += 1
-        given = {
-            key: os.environ[key]
-            for key in ("VLA_TUTORIAL_SIMULATOR", "MUJOCO_GL")
-            if key in os.environ
-        }
+        passed = [key for key in ("VLA_TUTORIAL_SIMULATOR", "MUJOCO_GL") if key in os.environ]
+        variables = ONE_THREAD | {key: os.environ[key] for key in passed}
         worker = ray.remote(
-            num_cpus=1, concurrency_groups={"life": 1}, runtime_env={"env_vars": ONE_THREAD | given}
+            num_cpus=1, concurrency_groups={"life": 1}, runtime_env={"env_vars": variables}
         )(RayWorker)
-        actor = worker.remote(self.policy_info, self._served[number % len(self._served)])
+        actor = worker.remote(self.policy_info, self._servers[number % len(self._servers)])
         self._actors[number] = actor
         self._running[actor.ready.remote()] = number
         return number
 
-    def send(self, worker: int, order: EpisodeRequest | None) -> None:
-        """Give an order; None ends the actor."""
-        if order is None:
+    def send(self, worker: int, request: EpisodeRequest | None) -> None:
+        """Send an actor its next episode; None ends it."""
+        if request is None:
             self.kill(worker)
         else:
-            self._running[self._actors[worker].run.remote(order)] = worker
+            self._running[self._actors[worker].run.remote(request)] = worker
 
     def poll(self, seconds: float) -> list[tuple[int, Message]]:
-        """What actors have answered, after at most so many seconds."""
-        self._ask_for_life()
-        told: list[tuple[int, Message]] = []
-        done, _ = ray.wait([*self._running, *self._lives], timeout=seconds)
+        """What actors have answered, after at most `seconds`."""
+        self._ask_for_heartbeats()
+        messages: list[tuple[int, Message]] = []
+        done, _ = ray.wait([*self._running, *self._heartbeats], timeout=seconds)
         for ref in done:
-            asked, number = ref in self._lives, self._lives.pop(ref, None)
-            number = self._running.pop(ref) if number is None else number
-            try:
-                message = ray.get(ref)
-            except RayError as e:
-                if not asked:  # its own answer says so too
-                    told.append((number, Lost(f"The actor ended: {e}")))
-                continue
-            told += self._living(number, *message) if asked else [(number, message)]
-        return told
+            if ref in self._heartbeats:
+                messages += self._heartbeat(ref, self._heartbeats.pop(ref))
+            else:
+                messages.append(self._answer(ref, self._running.pop(ref)))
+        return messages
 
-    def _ask_for_life(self) -> None:
-        if time.monotonic() - self._asked > BEAT:
+    def _answer(self, ref: Any, number: int) -> tuple[int, Message]:
+        try:
+            return number, ray.get(ref)
+        except RayError as e:
+            return number, Lost(f"The actor ended: {e}")
+
+    def _heartbeat(self, ref: Any, number: int) -> list[tuple[int, Message]]:
+        try:
+            count, building = ray.get(ref)
+        except RayError:
+            # The actor's own answer says that it ended.
+            return []
+        before = self._last_count.get(number)
+        self._last_count[number] = count
+        return [] if before == count else [(number, Alive(building=building))]
+
+    def _ask_for_heartbeats(self) -> None:
+        if time.monotonic() - self._asked > HEARTBEAT_SECONDS:
             self._asked = time.monotonic()
-            busy = set(self._running.values()) - set(self._lives.values())
-            self._lives |= {self._actors[number].life.remote(): number for number in busy}
-
-    def _living(self, number: int, signs: int, building: bool) -> list[tuple[int, Message]]:
-        before, self._signs[number] = self._signs.get(number), signs
-        return [] if before == signs else [(number, Alive(building=building))]
+            for number in set(self._running.values()) - set(self._heartbeats.values()):
+                self._heartbeats[self._actors[number].life.remote()] = number
 
     def kill(self, worker: int) -> None:
         """End an actor at once."""
@@ -128,10 +136,10 @@ class RayEngine:
 
     def close(self) -> None:
         """End every actor and leave the cluster."""
-        for actor in [*self._actors.values(), *self._served]:
+        for actor in [*self._actors.values(), *self._servers]:
             ray.kill(actor)
         self._actors.clear()
-        self._served.clear()
+        self._servers.clear()
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -141,21 +149,27 @@ class RayEngine:
 
 
 def _connect() -> bool:
-    """Whether this call has connected; a program that uses Ray already keeps its connection."""
+    """Connect to a cluster.
+
+    Returns:
+        Whether this call has connected; a program that uses Ray already keeps its connection.
+    """
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS", "auto")
     try:
-        _knock(address)
+        _check_address(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as e:  # OSError, ValueError or RuntimeError, by what is wrong
+    except Exception as e:
+        # An OSError, ValueError or RuntimeError, by what is wrong.
         raise TutorialError(
-            f"No Ray cluster answers at {address!r} ({e}). Start one with `ray start --head`, or set RAY_ADDRESS to host:port of its head."
+            f"No Ray cluster answers at {address!r} ({e}). Start one with `ray start --head`, "
+            "or set RAY_ADDRESS to host:port of its head."
         ) from e
     return True
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raise an OSError if nobody listens at host:port: `ray.init` would end this process."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "://" not in address:
@@ -166,6 +180,8 @@ def _check_room(workers: int, policies: int) -> None:
     cpus = int(ray.cluster_resources().get("CPU", 0))
     if cpus < workers + policies:
         beside = " beside the policy" if policies else ""
+        room = max(0, cpus - policies)
         raise TutorialError(
-            f"The cluster has {cpus} CPUs: room for {max(0, cpus - policies)} workers{beside}, not {workers}. Lower --workers or add nodes."
+            f"The cluster has {cpus} CPUs: room for {room} workers{beside}, not {workers}. "
+            "Lower --workers or add nodes."
         )

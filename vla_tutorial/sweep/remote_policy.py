@@ -1,19 +1,22 @@
-"""One policy for many simulators: each runs the ordinary loop in its own process and asks over a pipe; the server answers whoever has asked."""
+"""A policy that lives in another process, and a worker's questions to it through a pipe."""
 
 from __future__ import annotations
 
-import contextlib
 import traceback
-from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.policies.base import Policy, PolicyInput
+from vla_tutorial.sweep.messages import PolicyInfo
 from vla_tutorial.sweep.shared_picture import SharedPicture
+
+Ask = Callable[[Sequence[PolicyInput]], NDArray[np.int64]]
+"""Sends N inputs to the policy and waits for its tokens (N, D)."""
 
 
 class RemotePolicy:
@@ -21,56 +24,58 @@ class RemotePolicy:
 
     privileged = False
 
-    def __init__(
-        self,
-        connection: Connection,
-        name: str,
-        statistics: Mapping[str, ActionStatistics],
-        provenance: Mapping[str, Any],
-        slot: SharedPicture | None = None,
-    ) -> None:
-        """Remember where to ask; the rest is the served policy's own.
-
-        Args:
-            slot: where a single picture is put instead of being sent; the other side knows it too.
-        """
-        self.connection, self.name, self.statistics, self.provenance = (
-            connection,
-            name,
-            statistics,
-            provenance,
-        )
-        self._slot = slot
-
-    def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
-        """Send the batch, wait for its tokens (N, D)."""
-        if self._slot and len(batch) == 1 and batch[0].pixels.shape == self._slot.picture.shape:
-            self._slot.picture[:] = batch[0].pixels
-            self.connection.send([(None, batch[0].prompt)])
-        else:
-            self.connection.send([(item.pixels, item.prompt) for item in batch])
-        tokens: NDArray[np.int64] = self.connection.recv()
-        return tokens
+    def __init__(self, policy_info: PolicyInfo, ask: Ask) -> None:
+        self.name = policy_info.name
+        self.statistics = policy_info.statistics
+        self.provenance = policy_info.provenance
+        self.predict = ask
 
     def close(self) -> None:
-        """Hang up."""
-        self.connection.close()
+        """Nothing to release: the policy is another process's."""
 
 
-def received(message: Sequence[Any], slot: SharedPicture | None) -> list[PolicyInput]:
-    """What `RemotePolicy.predict` sent. A picture in the slot stays there: whoever put it there waits for the answer."""
-    return [
-        PolicyInput(slot.picture if pixels is None and slot else pixels, prompt)
-        for pixels, prompt in message
-    ]
+def ask_through(connection: Connection, shared: SharedPicture | None) -> Ask:
+    """Questions and answers through a pipe.
+
+    Args:
+        shared: where a single picture is put instead of being sent; both ends have it.
+    """
+    return partial(_ask, connection, shared)
+
+
+def _ask(
+    connection: Connection, shared: SharedPicture | None, batch: Sequence[PolicyInput]
+) -> NDArray[np.int64]:
+    if shared and len(batch) == 1 and batch[0].pixels.shape == shared.picture.shape:
+        shared.picture[:] = batch[0].pixels
+        connection.send([(None, batch[0].prompt)])
+    else:
+        connection.send([(item.pixels, item.prompt) for item in batch])
+    tokens: NDArray[np.int64] = connection.recv()
+    return tokens
+
+
+def read_question(message: Sequence[Any], shared: SharedPicture | None) -> list[PolicyInput]:
+    """What `ask_through` sent.
+
+    A shared picture is not copied: the worker waits for its answer before it draws the next one.
+    """
+    inputs = []
+    for sent, prompt in message:
+        pixels = shared.picture if sent is None and shared else sent
+        inputs.append(PolicyInput(pixels, prompt))
+    return inputs
 
 
 class PolicyError(Exception):
-    """The policy's own error, told apart from the simulator's: it would come again with every episode."""
+    """The policy's own error, told apart from the simulator's: every episode would raise it."""
 
 
 class ErrorTaggingPolicy:
-    """A policy whose errors say that they are its own; whatever carries it may lose its connection, which is nobody's."""
+    """Wraps a policy so that its exceptions arrive as `PolicyError`, which stops the sweep.
+
+    Connection errors pass through.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -90,51 +95,3 @@ class ErrorTaggingPolicy:
             raise
         except Exception as e:
             raise PolicyError(traceback.format_exc(limit=-3)) from e
-
-
-def serve(policy: Policy, connections: Sequence[Connection], most: int = 32) -> None:
-    """Answer requests until every connection is closed. A batch is whatever has arrived; nobody waits for the slowest simulator.
-
-    Args:
-        most: the largest batch.
-    """
-    open_connections = list(connections)
-    while open_connections:
-        asked: list[tuple[Connection, list[PolicyInput]]] = []
-        for connection in wait(open_connections):
-            assert isinstance(connection, Connection)
-            try:
-                asked.append((connection, [PolicyInput(*item) for item in connection.recv()]))
-            except (EOFError, OSError):  # hung up, or its process died in the middle of a message
-                open_connections.remove(connection)
-            if sum(len(items) for _, items in asked) >= most:
-                break
-        answer(policy, asked)
-
-
-def answer(
-    policy: Policy, asked: Sequence[tuple[Connection, list[PolicyInput]]], together: bool = True
-) -> None:
-    """Predict what was asked and send everyone the own tokens.
-
-    Args:
-        together: in one batch; otherwise one picture at a time, so that no answer depends on who asked beside, and each goes out at once.
-    """
-    if not asked:
-        return
-    if not together:
-        for connection, items in asked:
-            _send(connection, np.concatenate([policy.predict([item]) for item in items]))
-        return
-    tokens = policy.predict([item for _, items in asked for item in items])
-    start = 0
-    for connection, items in asked:
-        _send(connection, tokens[start : start + len(items)])
-        start += len(items)
-
-
-def _send(connection: Connection, tokens: NDArray[np.int64]) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # it died while it waited, which whoever reads from it learns too
-        connection.send(tokens)

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from vla_tutorial.provenance import versions
+from vla_tutorial.sweep.config import sweep_config
 from vla_tutorial.sweep.engine import DEFAULT_TIMEOUTS, Engine, SweepProgress, Timeouts
 from vla_tutorial.sweep.journal import Journal
-from vla_tutorial.sweep.plan import Sweep
+from vla_tutorial.sweep.plan import SweepPlan
 from vla_tutorial.sweep.scheduler import Scheduler
 
 
-def configuration(sweep: Sweep, engine: Engine, weights: str, command: str) -> dict[str, Any]:
-    """What `sweep.json` says. Everything but command, date, machine and serving must be the same when a sweep goes on.
-
-    Args:
-        weights: hash of the policy's checkpoint (`studio.weights_hash`).
-    """
-    from vla_tutorial.provenance import machine
-
-    device = engine.policy_info.provenance.get("device", "cpu")
-    return {
-        **sweep.entry(),
-        "policy": {
-            "name": engine.policy_info.name,
-            **engine.policy_info.provenance,
-            "weights": weights,
-        },
-        "serving": engine.serving,
-        "command": command,
-        "versions": versions(),
-        "machine": machine([] if device == "cpu" else [device]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def run(
-    sweep: Sweep,
+def run_sweep(
+    plan: SweepPlan,
     out: Path,
     engine: Engine,
     workers: int,
@@ -49,30 +23,32 @@ def run(
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[SweepProgress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda words: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> SweepProgress:
     """Run what is left of a sweep in `out`, and close the engine.
 
     Args:
         workers: simulators at a time.
-        stopping: once it is true, what is in flight ends and nothing more is begun.
+        weights: hash of the policy's checkpoint (`provenance.weights_hash`).
+        command: the command that runs the sweep, for `sweep.json`.
+        timeouts: after which silent workers are replaced.
+        stopping: once it is true, what is in flight ends and nothing more begins.
         watch: called at least twice a second.
-        say: called with what the user should know: a line that was mended, episodes that are there already.
+        say: called with what the user should know, for example that a line was removed.
 
     Raises:
-        TutorialError: `journal.Journal` and `drive.Scheduler.run` say when. What has ended is kept; the same call goes on.
+        TutorialError: `Journal` and `Scheduler.run` say when. What has ended is kept; the same call
+            resumes.
     """
     try:
-        config: Mapping[str, Any] = configuration(sweep, engine, weights, command)
-        with Journal(out, config) as journal:
+        with Journal(out, sweep_config(plan, engine, weights, command)) as journal:
             if journal.repaired:
                 say(journal.repaired)
-            if journal.entries:
-                say(
-                    f"{out} holds {len(journal.entries)} of {len(sweep.jobs())} episodes already; going on with the rest."
-                )
-            drive = Scheduler(sweep, journal, engine, workers, timeouts)
-            drive.run(stopping, watch)
-            return drive.progress
+            if journal.episodes:
+                total = len(list(plan.specs()))
+                say(f"{out} holds {len(journal.episodes)} of {total} episodes; resuming.")
+            scheduler = Scheduler(plan, journal, engine, workers, timeouts)
+            scheduler.run(stopping, watch)
+            return scheduler.progress
     finally:
         engine.close()

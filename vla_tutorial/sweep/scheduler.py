@@ -1,4 +1,4 @@
-"""Drives a sweep, whatever the engine: hands out episodes, keeps what comes back, replaces workers that die or hang."""
+"""Runs a sweep on any engine: sends episodes out, keeps the results, replaces lost workers."""
 
 from __future__ import annotations
 
@@ -9,44 +9,63 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vla_tutorial.episodes import OUTCOMES, Episode
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.spec import EpisodeSpec
 from vla_tutorial.sweep.engine import DEFAULT_TIMEOUTS, Engine, SweepProgress, Timeouts
-from vla_tutorial.sweep.journal import DiskFull, Entry, Journal, explained
-from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Lost, Message, Ready
-from vla_tutorial.sweep.plan import Job, Sweep
+from vla_tutorial.sweep.journal import DiskFull, Journal, explain_full_disk
+from vla_tutorial.sweep.messages import (
+    Alive,
+    Ended,
+    EpisodeRequest,
+    Failed,
+    Lost,
+    Message,
+    Ready,
+    SimulatorKey,
+)
+from vla_tutorial.sweep.plan import SweepPlan, Video, key_of
 from vla_tutorial.sweep.remote_policy import PolicyError
 
 ATTEMPTS = 2
-"""An episode whose worker dies, hangs or fails is given out once more, then recorded as an error."""
+"""An episode whose worker dies, hangs or fails is retried once, then recorded as an error."""
 
-BAD_STARTS, BAD_EPISODES = 3, 10
-"""So many workers in a row that end before they are ready, or episodes in a row that end as errors, and the sweep stops: the machine is at fault."""
+BAD_STARTS = 3
+"""Workers in a row that end before they are ready; then the sweep stops, for the machine is bad."""
+
+BAD_EPISODES = 10
+"""Episodes in a row that end as errors; then the sweep stops as well."""
 
 TICK = 0.5
-"""Seconds after which `drive` looks around even if nobody has said anything."""
+"""Seconds after which the scheduler looks around even if no message has arrived."""
 
 
 @dataclass
 class _WorkerState:
-    """A worker as the driver sees it.
+    """A worker as the scheduler sees it.
 
-    `silent` counts seconds without a sign of life, at most one a look: while this process itself was stopped (Ctrl-Z), workers were not at fault.
+    Attributes:
+        silent: seconds without a heartbeat, at most 2 × TICK a look. While this process itself was
+            stopped (Ctrl-Z), workers were not at fault.
+        request: what it runs, or None.
+        simulator_key: of the simulator that it has.
+        killed: why the scheduler killed it, or None.
     """
 
     ready: bool = False
     building: bool = True
     silent: float = 0.0
-    order: EpisodeRequest | None = None
-    place: tuple[str, int, int] | None = None
-    why: str | None = None
+    request: EpisodeRequest | None = None
+    simulator_key: SimulatorKey | None = None
+    killed: str | None = None
 
 
 class Scheduler:
-    """One run of a sweep from where its journal stands to the end of the plan."""
+    """One run of a sweep, from where its journal stands to the end of the plan."""
 
     def __init__(
         self,
-        sweep: Sweep,
+        plan: SweepPlan,
         journal: Journal,
         engine: Engine,
         workers: int,
@@ -57,203 +76,242 @@ class Scheduler:
         Args:
             workers: how many to have at a time.
         """
-        self._sweep, self._journal, self._engine, self._workers, self._timeouts = (
-            sweep,
-            journal,
-            engine,
-            workers,
-            timeouts,
-        )
-        jobs = sweep.jobs()
-        self._parts = journal.folder / ".parts"
-        shutil.rmtree(self._parts, ignore_errors=True)  # of a run that was killed
+        self._journal = journal
+        self._engine = engine
+        self._most_workers = workers
+        self._timeouts = timeouts
+        self._staging = journal.folder / ".parts"
+        # What is there now is of a run that was killed.
+        shutil.rmtree(self._staging, ignore_errors=True)
+        specs = list(plan.specs())
         self._waiting = [
-            self._order(k, job) for k, job in enumerate(jobs) if job not in journal.entries
+            self._request(number, spec, plan.video)
+            for number, spec in enumerate(specs)
+            if key_of(spec) not in journal.episodes
         ]
-        self._attempts, self._states = Counter[Job](), dict[int, _WorkerState]()
-        self._bad_starts = self._bad_episodes = 0
-        self._progress = SweepProgress(
-            len(jobs), Counter(entry["outcome"] for entry in journal.entries.values())
-        )
-        self._started = self._looked = time.monotonic()
+        self._attempts: Counter[EpisodeRequest] = Counter()
+        self._workers: dict[int, _WorkerState] = {}
+        self._bad_starts = 0
+        self._bad_episodes = 0
+        outcomes: Counter[str] = Counter(e.outcome for e in journal.episodes.values())
+        self._progress = SweepProgress(len(specs), outcomes)
+        self._started = time.monotonic()
+        self._looked = self._started
 
-    def _order(self, number: int, job: Job) -> EpisodeRequest:
-        return EpisodeRequest(
-            job,
-            *self._sweep.settings(job),
-            self._sweep.video,
-            self._parts / f"{os.getpid()}-{number}",
-        )
+    def _request(self, number: int, spec: EpisodeSpec, video: Video) -> EpisodeRequest:
+        wiring, scene = spec.settings()
+        simulator_key = (scene.suite, scene.task, wiring.camera_size)
+        staging_dir = self._staging / f"{os.getpid()}-{number}"
+        return EpisodeRequest(spec, video, staging_dir, simulator_key)
 
     @property
     def progress(self) -> SweepProgress:
-        """How it stands now."""
+        """How the sweep stands now."""
         return replace(self._progress, seconds=time.monotonic() - self._started)
 
     def run(self, stopping: Callable[[], bool], watch: Callable[[SweepProgress], None]) -> None:
         """Run everything that is left.
 
         Args:
-            stopping: asked often; once it is true, what is in flight ends and nothing more is begun.
+            stopping: asked often. Once it is true, what is in flight ends and nothing more begins.
             watch: called at least twice a second.
 
         Raises:
-            TutorialError: the policy raised an error, the disk is full, or workers cannot live here. What has ended is kept.
+            TutorialError: the policy raised an error, the disk is full, or workers cannot live
+                here. What has ended is kept.
         """
         try:
-            with explained(self._journal.folder):
-                self._parts.mkdir(exist_ok=True)
-            while self._busy or (self._waiting and not stopping()):
-                self._staff(stopping())
+            with explain_full_disk(self._journal.folder):
+                self._staging.mkdir(exist_ok=True)
+            while self._busy() or (self._waiting and not stopping()):
+                self._assign(stopping())
                 for worker, message in self._engine.poll(TICK):
                     self._hear(worker, message)
-                self._look_for_silence()
+                self._kill_silent_workers()
                 watch(self.progress)
         except PolicyError as e:
-            raise TutorialError(
-                f"The policy raised an error, so the sweep stopped. Mend it and give the same command again: it goes on from here.\n{e}"
-            ) from e
+            raise _policy_failed(str(e)) from e
         finally:
             self._engine.close()
-            shutil.rmtree(self._parts, ignore_errors=True)
+            shutil.rmtree(self._staging, ignore_errors=True)
 
-    @property
-    def _busy(self) -> int:
-        return sum(seat.order is not None for seat in self._states.values())
+    def _busy(self) -> bool:
+        return any(state.request is not None for state in self._workers.values())
 
-    def _staff(self, stopping: bool) -> None:
-        """Give those who wait something to do or send them home; start as many as can be busy."""
-        for worker, seat in list(self._states.items()):
-            if seat.ready and seat.order is None:
-                self._employ(worker, seat, None if stopping else self._next(seat.place))
-        coming = sum(not seat.ready for seat in self._states.values())
-        for _ in range(
-            0 if stopping else min(self._workers - len(self._states), len(self._waiting) - coming)
-        ):
-            self._states[self._engine.start_worker()] = _WorkerState()
+    def _assign(self, stopping: bool) -> None:
+        """Send free workers their next episode or end them; start as many as can be busy."""
+        for worker, state in list(self._workers.items()):
+            if state.ready and state.request is None:
+                self._send(worker, state, None if stopping else self._next(state.simulator_key))
+        if stopping:
+            return
+        starting = sum(not state.ready for state in self._workers.values())
+        room = self._most_workers - len(self._workers)
+        for _ in range(min(room, len(self._waiting) - starting)):
+            self._workers[self._engine.start_worker()] = _WorkerState()
 
-    def _employ(self, worker: int, seat: _WorkerState, order: EpisodeRequest | None) -> None:
-        self._engine.send(worker, order)
-        if order is None:
-            del self._states[worker]
-        else:
-            seat.order, seat.place, seat.silent = order, order.place, 0.0
-            self._attempts[order.job] += 1
+    def _send(self, worker: int, state: _WorkerState, request: EpisodeRequest | None) -> None:
+        self._engine.send(worker, request)
+        if request is None:
+            del self._workers[worker]
+            return
+        state.request = request
+        state.simulator_key = request.simulator_key
+        state.silent = 0.0
+        self._attempts[request] += 1
 
-    def _next(self, place: tuple[str, int, int] | None) -> EpisodeRequest | None:
-        """The next episode of the worker's own simulator; if none is left, of the one where most wait for a worker."""
-        waiting = Counter(order.place for order in self._waiting)
+    def _next(self, mine: SimulatorKey | None) -> EpisodeRequest | None:
+        """The next episode for a worker: of its own simulator while one is left.
+
+        Then it takes the simulator for which most episodes wait per worker.
+        """
+        waiting = Counter(request.simulator_key for request in self._waiting)
         if not waiting:
             return None
-        if place not in waiting:
-            staffed = Counter(
-                seat.place for seat in self._states.values() if seat.order is not None
-            )
-            place = max(waiting, key=lambda p: waiting[p] / (1 + staffed[p]))
-        return self._waiting.pop(
-            next(k for k, order in enumerate(self._waiting) if order.place == place)
-        )
+        chosen = mine
+        if chosen is None or chosen not in waiting:
+            states = self._workers.values()
+            busy = Counter(state.simulator_key for state in states if state.request is not None)
+            chosen = max(waiting, key=lambda key: waiting[key] / (1 + busy[key]))
+        for place, request in enumerate(self._waiting):
+            if request.simulator_key == chosen:
+                return self._waiting.pop(place)
+        return None
 
     def _hear(self, worker: int, message: Message) -> None:
-        if (seat := self._states.get(worker)) is None:
-            return  # it was sent home
-        seat.silent, seat.building = 0.0, False
+        state = self._workers.get(worker)
+        if state is None:
+            # It has been told to end.
+            return
+        state.silent = 0.0
+        state.building = False
         match message:
             case Ready():
-                seat.ready, self._bad_starts = True, 0
+                state.ready = True
+                self._bad_starts = 0
             case Alive(steps, building):
-                seat.building = building
+                state.building = building
                 self._progress = replace(self._progress, steps=self._progress.steps + steps)
             case Ended():
-                self._finish(seat, message)
+                self._finish(state, message)
             case Failed(blame, text):
-                self._fail(seat, blame, text)
+                self._fail(state, blame, text)
             case Lost(why):
-                del self._states[worker]
-                self._lose(seat, seat.why or why)
+                del self._workers[worker]
+                self._lose(state, state.killed or why)
 
-    def _finish(self, seat: _WorkerState, ended: Ended) -> None:
-        order, seat.order = seat.order, None
-        assert order is not None, "an episode ended that nobody had begun"
-        with explained(self._journal.folder):
+    def _finish(self, state: _WorkerState, ended: Ended) -> None:
+        request = state.request
+        state.request = None
+        assert request is not None, "an episode ended that no worker had begun"
+        with explain_full_disk(self._journal.folder):
             for name, content in ended.files.items():
-                order.part.mkdir(exist_ok=True)
-                (order.part / name).write_bytes(content)
+                request.staging_dir.mkdir(exist_ok=True)
+                (request.staging_dir / name).write_bytes(content)
         self._progress = replace(self._progress, steps=self._progress.steps + ended.steps)
-        self._keep(order, {**ended.outcome, "error": None})
+        self._keep(request, self._episode(request, ended))
         self._bad_episodes = 0
 
-    def _fail(self, seat: _WorkerState, blame: str, text: str) -> None:
+    def _fail(self, state: _WorkerState, blame: str, text: str) -> None:
         if blame == "policy":
-            raise TutorialError(
-                f"The policy raised an error, so the sweep stopped. Mend it and give the same command again: it goes on.\n{text}"
-            )
+            raise _policy_failed(text)
         if blame == "disk":
             raise DiskFull(self._journal.folder, text)
-        order, seat.order = seat.order, None
-        self._again(order, text)
+        request = state.request
+        state.request = None
+        self._retry(request, text)
 
-    def _lose(self, seat: _WorkerState, why: str) -> None:
-        if seat.ready:
-            self._again(seat.order, why)
+    def _lose(self, state: _WorkerState, why: str) -> None:
+        if state.ready:
+            self._retry(state.request, why)
             return
         self._bad_starts += 1
         if self._bad_starts == BAD_STARTS:
             raise TutorialError(
-                f"{BAD_STARTS} workers in a row ended before they were ready; see what they printed. The last: {why}"
+                f"{BAD_STARTS} workers in a row ended before they were ready; see what they "
+                f"printed. The last: {why}"
             )
 
-    def _again(self, order: EpisodeRequest | None, why: str) -> None:
-        """Give an episode out once more, or record it as an error."""
-        if order is None:
+    def _retry(self, request: EpisodeRequest | None, why: str) -> None:
+        """Put an episode first in the queue again, or record it as an error."""
+        if request is None:
             return
-        if self._attempts[order.job] < ATTEMPTS:
-            shutil.rmtree(order.part, ignore_errors=True)
-            self._waiting.insert(0, order)
+        if self._attempts[request] < ATTEMPTS:
+            shutil.rmtree(request.staging_dir, ignore_errors=True)
+            self._waiting.insert(0, request)
             return
-        self._keep(order, {"error": why})
+        self._keep(request, self._error(request, why))
         self._bad_episodes += 1
         if self._bad_episodes == BAD_EPISODES:
+            path = self._journal.folder / "episodes.jsonl"
             raise TutorialError(
-                f"{BAD_EPISODES} episodes in a row could not be run, so the sweep stopped. To run them again, delete their lines (outcome "
-                f'"error") from {self._journal.folder / "episodes.jsonl"} and give the same command. The last said:\n{why}'
+                f"{BAD_EPISODES} episodes in a row could not be run, so the sweep stopped. To run "
+                f'them again, delete their lines (outcome "error") from {path} and give the same '
+                f"command. The last said:\n{why}"
             )
 
-    def _keep(self, order: EpisodeRequest, outcome: Entry) -> None:
-        """Move the record to its place, then write the line: a record without a line is replaced when its episode runs again."""
-        job, folder = order.job, self._journal.folder / order.job.folder
-        kinds = {True: "success", False: "failure", None: "error"}
-        entry = {
-            "suite": self._sweep.suite,
-            "task": job.task,
-            "init": job.init,
-            "condition": job.condition,
-            "success": outcome.get("success"),
-            "outcome": kinds[outcome.get("success")],
-            **{key: outcome.get(key) for key in ("steps", "first_close", "closes", "seconds")},
-            "attempt": self._attempts[job],
-            "folder": job.folder,
-            "error": outcome["error"],
-        }
-        shutil.rmtree(folder, ignore_errors=True)
-        if order.part.exists():  # a worker that died may have left none
-            with explained(self._journal.folder):
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                order.part.rename(folder)
-        self._journal.append(job, entry)
-        self._progress = replace(
-            self._progress,
-            here=self._progress.here + 1,
-            outcomes=self._progress.outcomes + Counter([entry["outcome"]]),
+    def _error(self, request: EpisodeRequest, why: str | None) -> Episode:
+        spec = request.spec
+        return Episode(
+            suite=spec.suite,
+            task=spec.task,
+            init=spec.init,
+            condition=spec.condition,
+            success=None,
+            outcome="error",
+            attempt=self._attempts[request],
+            folder=key_of(spec).folder,
+            error=why,
+            target=spec.target,
         )
 
-    def _look_for_silence(self) -> None:
+    def _episode(self, request: EpisodeRequest, ended: Ended) -> Episode:
+        result = ended.result
+        return replace(
+            self._error(request, None),
+            success=result.success,
+            outcome=OUTCOMES[result.success],
+            steps=result.steps,
+            first_close=result.first_close,
+            closes=result.closes,
+            seconds=result.seconds,
+            own_target=ended.own_target,
+            travel=ended.travel,
+        )
+
+    def _keep(self, request: EpisodeRequest, episode: Episode) -> None:
+        """Move the record to its place, then write the line.
+
+        In this order, because a record without a line is replaced when its episode runs again.
+        """
+        folder = self._journal.folder / key_of(request.spec).folder
+        shutil.rmtree(folder, ignore_errors=True)
+        # A worker that died may have left no record.
+        if request.staging_dir.exists():
+            with explain_full_disk(self._journal.folder):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                request.staging_dir.rename(folder)
+        self._journal.append(episode)
+        outcomes = self._progress.outcomes + Counter([episode.outcome])
+        here = self._progress.here + 1
+        self._progress = replace(self._progress, here=here, outcomes=outcomes)
+
+    def _kill_silent_workers(self) -> None:
         now = time.monotonic()
-        passed, self._looked = min(now - self._looked, 2 * TICK), now
-        for worker, seat in self._states.items():
-            seat.silent += passed
-            limit = self._timeouts.build if seat.building else self._timeouts.step
-            if seat.silent > limit and (seat.order or not seat.ready):
-                seat.why = f"The simulator hung: no sign of life for {limit:.0f} s{' while it was being built' if seat.building else ''}."
-                seat.silent = 0.0
+        passed = min(now - self._looked, 2 * TICK)
+        self._looked = now
+        for worker, state in self._workers.items():
+            state.silent += passed
+            limit = self._timeouts.build if state.building else self._timeouts.step
+            if state.silent > limit and (state.request or not state.ready):
+                during = " while it was being built" if state.building else ""
+                state.killed = f"The simulator hung: no sign of life for {limit:.0f} s{during}."
+                state.silent = 0.0
                 self._engine.kill(worker)
+
+
+def _policy_failed(text: str) -> TutorialError:
+    return TutorialError(
+        "The policy raised an exception, so the sweep stopped. "
+        f"Fix it and give the same command again to resume.\n{text}"
+    )

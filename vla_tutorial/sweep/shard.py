@@ -1,4 +1,4 @@
-"""One share of a sweep that ran apart: its folder read whole and checked, while no sweep writes to it."""
+"""One shard of a sweep that ran apart: its folder, read and checked while no sweep writes to it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_tutorial.episodes import is_whole, parse_episode, read_config
-from vla_tutorial.errors import TutorialError
-from vla_tutorial.sweep.plan import Job, Sweep
+import msgspec
 
-PLAN = {"tasks": int, "inits": int, "conditions": str}
-"""Keys of `sweep.json` that shares may differ in, each a list of this; the joined sweep has the values of all."""
+from vla_tutorial.episodes import EpisodeKey, EpisodesFile, read_config, read_episodes
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.spec import EpisodeSpec
+from vla_tutorial.sweep.plan import SweepPlan, key_of
+
+
+class EpisodeLists(msgspec.Struct):
+    """The keys of `sweep.json` that shards may differ in.
+
+    The joined sweep has the values of all; `targets` are by task.
+    """
+
+    tasks: list[int]
+    inits: list[int]
+    conditions: list[str]
+    targets: dict[int, list[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -23,66 +35,73 @@ class Shard:
 
     Attributes:
         config: its `sweep.json`.
-        lines: those of its `episodes.jsonl`, as they stand there.
+        lines: of its `episodes.jsonl`, as they stand there.
+        notes: what is to be known about them.
     """
 
     folder: Path
     config: Mapping[str, Any]
-    lines: Mapping[Job, bytes]
+    lists: EpisodeLists
+    lines: Mapping[EpisodeKey, bytes]
+    notes: tuple[str, ...]
 
 
-def plan_of(configs: Sequence[Mapping[str, Any]]) -> Sweep:
-    """The episodes that any of them plans; what else a `Sweep` says is left at its default."""
-    tasks, inits, conditions = (
-        tuple(value for config in configs for value in config[key]) for key in PLAN
+def plan_of(suite: str, shards: Sequence[EpisodeLists]) -> SweepPlan:
+    """The episodes that any of them plans; what else a plan says is left at its default."""
+    joined = EpisodeLists([], [], [], {})
+    for lists in shards:
+        joined.tasks += lists.tasks
+        joined.inits += lists.inits
+        joined.conditions += lists.conditions
+        for task, names in lists.targets.items():
+            joined.targets.setdefault(task, []).extend(names)
+    return SweepPlan(
+        EpisodeSpec(suite),
+        tuple(joined.tasks),
+        tuple(joined.inits),
+        tuple(joined.conditions),
+        targets={task: tuple(dict.fromkeys(names)) for task, names in joined.targets.items()},
     )
-    return Sweep(configs[0]["suite"], tasks, inits, conditions)
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[Shard]:
-    """A share that stays as it is until the end of the block.
+def read_shard(folder: Path) -> Iterator[Shard]:
+    """A shard that stays as it is until the end of the block.
 
     Raises:
-        TutorialError: the folder is no sweep's, a sweep writes to it, or a line is damaged, is there twice, or is of an episode not planned.
+        TutorialError: the folder is no sweep's, a sweep writes to it, a line is damaged
+            (`episodes.read_episodes`), or an episode is not planned.
     """
-    config, path = read_config(folder), folder / "episodes.jsonl"
-    for key, kind in PLAN.items():
-        if not isinstance(found := config.get(key), list) or not all(
-            isinstance(value, kind) for value in found
-        ):
-            raise TutorialError(
-                f"{folder / 'sweep.json'} has no list of {key}. Copy the share's folder again."
-            )
+    config = read_config(folder)
+    try:
+        lists = msgspec.convert(config, EpisodeLists, str_keys=True)
+    except msgspec.ValidationError as e:
+        raise TutorialError(f"{folder / 'sweep.json'}: {e}. Copy the shard's folder again.") from e
+    path = folder / "episodes.jsonl"
     if not path.is_file():
-        raise TutorialError(f"{folder} holds no episodes.jsonl. Copy the share's folder again.")
+        raise TutorialError(f"{folder} holds no episodes.jsonl. Copy the shard's folder again.")
     with path.open("rb") as file:
-        try:  # a shared lock: on a network's disk an exclusive one needs the right to write
+        try:
+            # A shared lock: on a network's disk an exclusive one needs the right to write.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as e:
             raise TutorialError(
-                f"A sweep is still writing to {folder}. Wait for its end, then give the same command again."
+                f"A sweep is still writing to {folder}. "
+                "Wait for its end, then give the same command again."
             ) from e
-        yield Shard(folder, config, _lines(file.readlines(), path, config))
+        found = read_episodes(path, config["suite"])
+        lines = _planned_lines(found, plan_of(config["suite"], [lists]))
+        yield Shard(folder, config, lists, lines, found.notes(config))
 
 
-def _lines(texts: Sequence[bytes], path: Path, config: Mapping[str, Any]) -> dict[Job, bytes]:
-    planned, found = set(plan_of([config]).jobs()), dict[Job, bytes]()
-    for number, text in enumerate(texts, 1):
-        where = f"{path}, line {number}"
-        if number == len(texts) and not is_whole(text):
+def _planned_lines(file: EpisodesFile, plan: SweepPlan) -> dict[EpisodeKey, bytes]:
+    planned = set(map(key_of, plan.specs()))
+    found: dict[EpisodeKey, bytes] = {}
+    for episode, line in zip(file.episodes, file.lines, strict=True):
+        if episode.key not in planned:
             raise TutorialError(
-                f"{where} is cut off. Run that share's command again: it mends the file and runs that episode again."
+                f"{file.path}, line {len(found) + 1} is of {episode.key}, which sweep.json does "
+                "not plan: a file was edited. Copy both again."
             )
-        episode = parse_episode(text, config["suite"], path, number)
-        job = Job(episode.condition, episode.task, episode.init)
-        if job in found:
-            raise TutorialError(
-                f"{where} tells of {job.folder} a second time. Delete one of the two lines."
-            )
-        if job not in planned:
-            raise TutorialError(
-                f"{where} tells of {job.folder}, which sweep.json does not plan: a file was edited. Copy both again."
-            )
-        found[job] = text
+        found[episode.key] = line
     return found

@@ -1,4 +1,4 @@
-"""A picture's place in memory that two processes share: through a pipe its 150 KB would be copied five times."""
+"""Memory for one picture that two processes share; a pipe would copy its 150 KB five times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ SHAPE = (SIZE, SIZE, 3)
 
 
 class SharedPicture:
-    """Room for one picture, given to a process as an argument when it is started. It has no name, so nothing is left however both end.
+    """Shared memory for one picture, passed to the worker when it starts.
+
+    The file has no name, so the system frees it even after a crash.
 
     Attributes:
         picture: (224, 224, 3) uint8.
@@ -30,25 +32,25 @@ class SharedPicture:
             OSError: there is no room.
         """
         if descriptor is None:
-            self._file: Any = tempfile.TemporaryFile(dir=shared_memory_folder())  # noqa: SIM115  it lives as long as the slot
-            self._file.write(
-                bytes(int(np.prod(SHAPE)))
-            )  # now, for a lack of room would kill whoever writes later
+            # It stays open for as long as this object lives.
+            self._file: Any = tempfile.TemporaryFile(dir=shared_memory_folder())  # noqa: SIM115
+            # Written now: if there is no room, a later write would kill the process.
+            self._file.write(bytes(int(np.prod(SHAPE))))
             self._file.flush()
         else:
             self._file = os.fdopen(descriptor, "r+b")
         self.picture: NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r+", shape=SHAPE)
 
     def __reduce__(self) -> Any:
-        return _opened, (reduction.DupFd(self._file.fileno()),)
+        return _open, (reduction.DupFd(self._file.fileno()),)
 
 
-def _opened(duplicate: Any) -> SharedPicture:
+def _open(duplicate: Any) -> SharedPicture:
     return SharedPicture(duplicate.detach())
 
 
-def reserve() -> SharedPicture | None:
-    """A slot; None where there is no room for one, and pictures go through the pipe."""
+def reserve_picture() -> SharedPicture | None:
+    """A shared picture; None where there is no room, and pictures go through the pipe."""
     try:
         return SharedPicture()
     except OSError:

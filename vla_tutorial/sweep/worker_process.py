@@ -1,4 +1,4 @@
-"""The first moments of a simulator's process, before anything heavy is imported: it must never outlive its parent."""
+"""The start of a simulator's process, before heavy imports: it must never outlive its parent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vla_tutorial.sweep.messages import PolicyInfo
+    from vla_tutorial.sweep.remote_policy import RemotePolicy
     from vla_tutorial.sweep.shared_picture import SharedPicture
 
 PR_SET_PDEATHSIG = 1
@@ -18,34 +20,37 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends (Linux); elsewhere the end of the pipe has to do."""
+    """Let the kernel kill this process when its parent ends (Linux).
+
+    Elsewhere the process ends when its pipe does.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that call
+    if os.getppid() != parent:
+        # The parent ended before that call.
         os._exit(1)
 
 
-def main(connection: Connection, slot: SharedPicture | None, parent: int, niceness: int) -> None:
-    """A worker's life at the end of a pipe: hear who acts, then take orders until None or the end of the pipe.
+def main(connection: Connection, picture: SharedPicture | None, parent: int, niceness: int) -> None:
+    """Run a worker: receive who acts, then run requests until None or the end of the pipe.
 
     Args:
-        slot: for the pictures that the policy is asked about.
-        parent: the main process's number.
+        picture: shared memory for the pictures that the policy is asked about.
+        parent: number of the main process.
     """
     die_with(parent)
     os.nice(niceness)
-    from vla_tutorial.sweep.messages import PolicyInfo, Ready
-    from vla_tutorial.sweep.remote_policy import RemotePolicy
+    from vla_tutorial.sweep.messages import Ready
+    from vla_tutorial.sweep.remote_policy import RemotePolicy, ask_through
     from vla_tutorial.sweep.worker import Worker
 
-    def asking(policy_info: PolicyInfo) -> RemotePolicy:
-        return RemotePolicy(
-            connection, policy_info.name, policy_info.statistics, policy_info.provenance, slot
-        )
+    def connect(policy_info: PolicyInfo) -> RemotePolicy:
+        return RemotePolicy(policy_info, ask_through(connection, picture))
 
-    with contextlib.suppress(EOFError, ConnectionError):  # the main process has gone
-        worker = Worker(connection.recv(), asking, connection.send)
+    # Both errors mean that the main process has gone.
+    with contextlib.suppress(EOFError, ConnectionError):
+        worker = Worker(connection.recv(), connect, connection.send)
         connection.send(Ready())
-        while (order := connection.recv()) is not None:
-            connection.send(worker.run(order))
+        while (request := connection.recv()) is not None:
+            connection.send(worker.run(request))
         worker.close()
