@@ -750,7 +750,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_state(
         raise error
 
     pool: Any = SimpleNamespace(episodes=0, recent=deque([PRACTISED]))
-    run = dagger._Run(settings(tmp_path, None), Trainer(initialise(OpenVLA(SMALL)), TRAIN, "cpu"))
+    run = dagger._Run(settings(tmp_path, None))
     run.save(pool)
     assert json.loads((tmp_path / "recent.json").read_text()) == [asdict(PRACTISED)]
     before = (tmp_path / run_files.STATE).read_bytes()

@@ -44,11 +44,9 @@ class RunConfig:
     """A training run.
 
     Attributes:
-        out: folder for everything that comes out: mini/ (the checkpoint), curves.jsonl, driven/
-            (episodes of practice), state.pt, recent.json.
+        out: folder for the checkpoint (mini/), curves.jsonl, episodes of practice (driven/) …
         demos: folder of demonstrations to begin with; None for none.
-        start: a checkpoint whose weights to begin with, which practises alone at once; None for
-            fresh ones.
+        start: a grown checkpoint whose weights to begin with; None for fresh ones.
         train: how to fit; `steps` counts without `practise` only.
         seconds: of fitting, with `practise`.
         practise: whether the policy practises (DAgger).
@@ -81,43 +79,22 @@ class RunConfig:
     seed: int = 0
     model: OpenVLAConfig = CONFIG
 
-    @property
-    def curves(self) -> Path:
-        """The file of the curves."""
-        return self.out / "curves.jsonl"
-
 
 def beta(progress: float, young: float = 0.08, grown: float = 0.3) -> float:
-    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way.
-
-    While young, it acts in short stretches; once grown, mostly and often alone.
-    """
+    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp."""
     return min(1.0, max(0.0, (progress - young) / (grown - young)))
 
 
 def train(config: RunConfig, resume: bool = False) -> Trainer:
-    """The whole run.
-
-    Args:
-        config: what to do.
-        resume: resume the run in `config.out` (without `practise` only).
+    """The whole run. `resume` continues the one in `config.out` (without `practise` only).
 
     Raises:
         TutorialError: nothing to learn from, a start that is no checkpoint, no room on the disk,
             or every simulator died.
     """
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    # The weights have a generator of their own; this one is for the auxiliary heads.
-    torch.manual_seed(config.seed)
-    trainer = Trainer(initialise(OpenVLA(config.model), config.seed), config.train, config.device)
-    if config.start:
-        begin_with(trainer, config.start)
-    if resume:
-        resume_from(trainer, config.out, config.curves)
-    run = _Run(config, trainer)
+    run = _Run(config, resume)
     with _open_pool(config, run.samples, run.answers) as pool:
-        trainer.warm_up(run.samples)
+        run.trainer.warm_up(run.samples)
         run.say(f"ready to fit; {run.samples.count} pictures so far")
         if run.answers:
             _wait(pool, lambda: run.samples.count >= min(config.enough, config.capacity))
@@ -127,24 +104,34 @@ def train(config: RunConfig, resume: bool = False) -> Trainer:
     if not run.answers:
         run.fit_by_steps(pool)
     run.save(pool)
-    done = f"{trainer.step} steps on {run.samples.count} pictures"
+    done = f"{run.trainer.step} steps on {run.samples.count} pictures"
     run.say(f"{done}; {pool.episodes} episodes of practice")
-    return trainer
+    return run.trainer
 
 
 class _Run:
     """What a run holds beside its simulators."""
 
-    def __init__(self, config: RunConfig, trainer: Trainer) -> None:
+    def __init__(self, config: RunConfig, resume: bool = False) -> None:
         self.started = time.perf_counter()
         self.config = config
-        self.trainer = trainer
+        self.curves = config.out / "curves.jsonl"
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        # The weights have a generator of their own; this one is for the auxiliary heads.
+        torch.manual_seed(config.seed)
+        model = initialise(OpenVLA(config.model), config.seed)
+        self.trainer = Trainer(model, config.train, config.device)
+        if config.start:
+            begin_with(self.trainer, config.start)
+        if resume:
+            resume_from(self.trainer, config.out, self.curves)
         self.tokenizer = train_tokenizer(INSTRUCTIONS)
         self.samples = Samples(config.capacity, self.tokenizer, config.device)
         self.answers: InferenceCopy | None = None
         if config.practise:
             device = config.answer_device or config.device
-            self.answers = InferenceCopy(trainer.mean.model, self.samples, device)
+            self.answers = InferenceCopy(self.trainer.mean.model, self.samples, device)
 
     def say(self, text: str) -> None:
         """Log a line with the seconds since the start."""
@@ -154,13 +141,8 @@ class _Run:
         """Fit to the demonstrations, all of which are rendered."""
         self.samples.settle()
         self.say(f"{self.samples.count} pictures")
-        fit(
-            self.trainer,
-            self.samples,
-            self.config.curves,
-            seed=self.config.seed,
-            save=lambda: self.save(pool),
-        )
+        seed = self.config.seed
+        fit(self.trainer, self.samples, self.curves, seed=seed, save=lambda: self.save(pool))
 
     def fit_by_the_clock(self, pool: SimulatorPool, answers: InferenceCopy) -> None:
         """Fit while simulators add what they see."""
@@ -185,7 +167,7 @@ class _Run:
                     "success": pool.success(),
                     "workers": pool.alive,
                 }
-                write_curves(config.curves, trainer.step, seconds, {**logged, **about})
+                write_curves(self.curves, trainer.step, seconds, {**logged, **about})
             if time.perf_counter() - saved > SAVE_SECONDS:
                 saved = time.perf_counter()
                 self.save(pool)

@@ -37,18 +37,10 @@ def fit(
     seed: int = 0,
     save: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train to the config's last step.
+    """Train to the config's last step, or `until`, appending to the JSONL file `curves`.
 
-    Samples and their augmentation depend on the seed and the step alone, so a resumed run sees
-    what an undisturbed one would have.
-
-    Args:
-        trainer: what to train, from its present step on.
-        samples: what to learn from.
-        curves: a JSONL file to append to.
-        until: an earlier last step.
-        seed: for the choice of samples and their augmentation.
-        save: called each `SAVE_STEPS` steps.
+    The choice of samples and their augmentation depends on the seed and the step alone, so that a
+    resumed run sees what an undisturbed one would have. `save` is called each `SAVE_STEPS` steps.
     """
     started = time.perf_counter()
     config = trainer.config
@@ -83,10 +75,7 @@ def write_curves(
 def estimate_hours(
     model: OpenVLAConfig, config: TrainConfig, tries: int = 2, batch: int = 4
 ) -> float:
-    """How long `config.steps` would take on this machine's CPU.
-
-    So many small steps are timed now, after one that is not.
-    """
+    """How long `config.steps` would take on this machine's CPU, from a few small steps now."""
     samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
     samples.count = batch
     trainer = Trainer(initialise(OpenVLA(model)), config, "cpu")

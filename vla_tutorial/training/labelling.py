@@ -30,11 +30,7 @@ _FINGER_PARTS = ("gripper0_finger{}_collision", "gripper0_finger{}_pad_collision
 class LabellingPolicy(ABC):
     """Acts as a subclass's `act` says, in one episode: the one that begins at `scene`.
 
-    Attributes:
-        layout: the start and the target.
-        scene: the same for `loop.rollout`.
-        disturb: the noise of this episode.
-        steps: what was seen, labelled and done, as episodes of one step.
+    What is seen, labelled and done is in `steps`, as episodes of one step.
     """
 
     name = "labelling"
@@ -58,12 +54,9 @@ class LabellingPolicy(ABC):
     def act(
         self, seen: PolicyInput, step: LabelledEpisode, label: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The tokens (7,) to be executed.
+        """The tokens (7,) to be executed where the expert says `label` (7,).
 
-        Args:
-            seen: what a policy sees.
-            step: the state as an episode of one step; what is done in it is not known yet (zeros).
-            label: (7,) int64, the expert's tokens.
+        `step` is the state as an episode of one step; `executed` is not known yet (zeros).
         """
 
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:

@@ -33,13 +33,12 @@ class ModelWithAuxHeads(nn.Module):
 
         Args:
             pixels: (N, 6, 224, 224).
-            ids: (N, T + 7) int64, each prompt followed by its first six action ids, then padding.
+            ids: (N, T + 7) int64, as `teacher_ids` gives them.
             lengths: (N,) int64, of the prompts.
 
         Returns:
-            Logits over the vocabulary for the seven tokens (N, 7, V); the positions (N, A), read
-            where the prompt ends; and for each patch how much of each keypoint it holds, as logits
-            (N, patches, K).
+            Logits of the seven tokens (N, 7, V); the positions (N, A), read where the prompt ends;
+            logits of how much of each keypoint each patch holds (N, patches, K).
         """
         m = self.model
         image = m.embed_image(pixels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,22 +36,11 @@ PADDING = 64
 SHARD = 14 * 10**6
 """Bytes a shard at most: files in the repository stay under 15 MB."""
 
+_DINO = ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1)
+_SIGLIP = replace(_DINO, layer_scale=False, class_token=False, registers=0)
+
 CONFIG = OpenVLAConfig(
-    vision=VisionConfig(
-        image_size=224,
-        patch_size=16,
-        dino=ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1),
-        siglip=ViTConfig(
-            dim=192,
-            depth=6,
-            heads=3,
-            mlp_hidden=768,
-            layer_scale=False,
-            class_token=False,
-            registers=0,
-            output_block=-1,
-        ),
-    ),
+    vision=VisionConfig(image_size=224, patch_size=16, dino=_DINO, siglip=_SIGLIP),
     llama=LlamaConfig(
         hidden_size=256,
         intermediate_size=704,
@@ -93,10 +82,9 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
 
 
 def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
-    """Draw fresh weights in place.
+    """Draw fresh weights in place: normal with standard deviation 0.02 (GPT-2's and Llama's).
 
-    They are normal with standard deviation 0.02 (GPT-2's and Llama's). Output layers of residual
-    branches are smaller by depth.
+    Output layers of residual branches are smaller by depth.
     """
     import torch
 
@@ -118,13 +106,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint in the published layout.
 
-    That is: config, shards with an index, tokenizer, action statistics.
-
-    Args:
-        model: whose weights.
-        tokenizer: its tokenizer.
-        folder: made when missing.
-        training: what config.json says of where the weights come from.
+    That is: config, shards with an index, tokenizer, action statistics. `training` is what
+    config.json says of where the weights come from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weight_map: dict[str, str] = {}

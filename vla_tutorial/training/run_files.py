@@ -22,22 +22,14 @@ STATE = "state.pt"
 
 
 def begin_with(trainer: Trainer, checkpoint: Path) -> None:
-    """Take the weights of a checkpoint; heads and optimiser start anew.
-
-    Raises:
-        TutorialError: the folder holds no checkpoint of this model.
-    """
+    """Take the weights of a checkpoint; heads and optimiser start anew."""
     model = load_weights(checkpoint, trainer.learner.model.config, "cpu", torch.float32)
     for part in (trainer.learner, trainer.mean):
         part.model.load_state_dict(model.state_dict())
 
 
 def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
-    """Take over the state in `out`; lines of the curves that come after it are deleted.
-
-    Raises:
-        TutorialError: no state, or a damaged one, or another model's.
-    """
+    """Take over the state in `out`; lines of the curves that come after it are deleted."""
     path = out / STATE
     try:
         trainer.load(read_state(path))
@@ -51,11 +43,7 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A saved state, as `Trainer.load` takes it.
-
-    Raises:
-        TutorialError: missing or damaged.
-    """
+    """A saved state, as `Trainer.load` takes it."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as e:
@@ -73,15 +61,7 @@ def save_run(
 ) -> None:
     """Write the running mean's weights as a checkpoint, and what resuming needs.
 
-    Args:
-        trainer: the run.
-        tokenizer: the checkpoint's.
-        out: the run's folder.
-        about: what the checkpoint's config.json says of where the weights come from.
-        recent: the content of recent.json: how the last free episodes went.
-
-    Raises:
-        TutorialError: no room on the disk; the last saved state is whole.
+    Its config.json says `about` where the weights come from; recent.json gets `recent`.
     """
     model = trainer.mean.model
     assert isinstance(model, OpenVLA)

@@ -112,11 +112,8 @@ class SimulatorPool(threading.Thread):
     def _start_process(self, spec: WorkerSpec) -> None:
         context = mp.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(
-            target=run_worker,
-            args=(spec, self._slot_file, self._slots.shape, there),
-            daemon=True,
-        )
+        arguments = (spec, self._slot_file, self._slots.shape, there)
+        process = context.Process(target=run_worker, args=arguments, daemon=True)
         process.start()
         there.close()
         self._number[here] = spec.number
@@ -167,7 +164,9 @@ class SimulatorPool(threading.Thread):
 
     def _note(self, connection: Connection, message: Rendered | RenderingDone | Practised) -> None:
         if isinstance(message, Rendered):
-            self._keep_rendered(connection, message)
+            if not self.samples.full:
+                images = torch.from_numpy(self._pictures(connection, len(message.labels)))
+                self.samples.append(images, message.labels, message.origin)
             _reply(connection, True)
         elif isinstance(message, RenderingDone):
             self.rendering -= 1
@@ -175,11 +174,6 @@ class SimulatorPool(threading.Thread):
             self.episodes += 1
             if message.free:
                 self.recent.append(message)
-
-    def _keep_rendered(self, connection: Connection, message: Rendered) -> None:
-        if not self.samples.full:
-            images = torch.from_numpy(self._pictures(connection, len(message.labels)))
-            self.samples.append(images, message.labels, message.origin)
 
     def _pictures(self, connection: Connection, count: int) -> NDArray[np.uint8]:
         return self._slots[self._number[connection], :count]

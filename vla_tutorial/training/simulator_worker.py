@@ -32,15 +32,9 @@ _PRACTICE_CHUNKS = 10**6
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What one worker process does.
+    """What one worker process does: it renders the task's `files`, then may practise.
 
-    Attributes:
-        task: whose scene.
-        number: the worker's, for seeds and file names.
-        files: demonstrations of this task to render first.
-        out: folder for the episodes that it practises; None keeps none.
-        practise: whether to practise after rendering.
-        seed: for the layouts.
+    `out` is a folder for its episodes of practice; None keeps none.
     """
 
     task: int
@@ -53,7 +47,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class Rendered:
-    """The worker's slot holds the pictures of these labels; it waits for True, or None to stop.
+    """The slot holds the pictures of these labels; the answer is True, or None to stop.
 
     `origin` is a number for the first of them, the same in every run.
     """
@@ -64,7 +58,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Question:
-    """What to do? The picture is in the slot; it waits for (bins (7,), beta), or None to stop."""
+    """What to do? The slot holds the picture; the answer is (bins (7,), beta), or None to stop."""
 
     labels: Labels
 
@@ -78,8 +72,7 @@ class RenderingDone:
 class Practised:
     """How an episode of practice went.
 
-    `free`: the policy acted alone. `own`: the target was the task's own. `wide`: the hand started
-    somewhere else than at home.
+    `free`: the policy acted alone. `own`: the target was the task's. `wide`: as in `Layout`.
     """
 
     task: int
@@ -126,40 +119,34 @@ class _Stopped(Exception):
 def run_worker(
     spec: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
 ) -> None:
-    """The worker process, until it is answered None.
+    """The worker process: it sends the messages above until it is answered None.
 
     Args:
         spec: what it does.
-        slot_file: a file of (workers, block, 224, 224, 3) uint8 in shared memory; this worker
-            writes to its number's block.
+        slot_file: a file in shared memory of this shape (workers, block, 224, 224, 3), uint8; this
+            worker writes to the slot of its number.
         shape: the file's.
-        connection: to the trainer; it sends the messages above.
+        connection: to the trainer.
     """
     slots: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)
-    # Without a trainer there is nothing more to do.
-    with connection, contextlib.suppress(_Stopped, EOFError, BrokenPipeError):
-        with Simulator(SUITE, spec.task) as simulator:
-            worker = _Worker(spec, simulator, slots[spec.number], connection)
-            worker.render()
-            if spec.practise:
-                worker.practise()
+    # The end of the pipe is the end of the trainer.
+    the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
+    with connection, the_end, Simulator(SUITE, spec.task) as simulator:
+        worker = _Worker(spec, simulator, slots[spec.number], connection)
+        worker.render()
+        if spec.practise:
+            worker.practise()
 
 
+@dataclass
 class _Worker:
     """A worker at its end of the pipe; `beta` is what the trainer last said."""
 
-    def __init__(
-        self,
-        spec: WorkerSpec,
-        simulator: Simulator,
-        slot: NDArray[np.uint8],
-        connection: Connection,
-    ) -> None:
-        self.spec = spec
-        self.simulator = simulator
-        self.slot = slot
-        self.connection = connection
-        self.beta = 0.0
+    spec: WorkerSpec
+    simulator: Simulator
+    slot: NDArray[np.uint8]
+    connection: Connection
+    beta: float = 0.0
 
     def render(self) -> None:
         for path in self.spec.files:

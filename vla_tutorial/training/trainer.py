@@ -34,8 +34,7 @@ class TrainConfig:
         warmup: optimiser steps over which the rate grows.
         decay_from: share of the way after which the rate falls straight to a hundredth.
         weight_decay: AdamW's, of matrices.
-        spread: standard deviation in bins of the soft target around the expert's bin; neighbours
-            of the right bin are nearly right.
+        spread: standard deviation, in bins, of the soft target around the expert's bin.
         auxiliary: weight of the positions' loss.
         keypoints: weight of the loss on where things are among the patches.
         fine: share of a batch that is drawn from fine work around the target.
@@ -65,16 +64,7 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 
 class Trainer:
-    """A run that can be stopped and resumed.
-
-    Attributes:
-        config: how to fit.
-        device: where.
-        step: optimiser steps so far.
-        learner: the model in training.
-        mean: the running mean of its weights, which is what ships.
-        optimiser: AdamW.
-    """
+    """A run that can be stopped and resumed; what ships is `mean`, the weights' running mean."""
 
     def __init__(self, model: OpenVLA, config: TrainConfig, device: torch.device | str) -> None:
         """Begin with the model's weights, moved to `device`."""
