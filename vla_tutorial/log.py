@@ -1,7 +1,8 @@
-"""`steps.jsonl`: one line a control step. `step_line` writes it, `read_log` reads it back as columns."""
+"""`steps.jsonl`: one line a control step. `step_line` writes it, `read_log` reads it as columns."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ Array = NDArray[np.float64]
 
 
 def step_line(step: Step) -> dict[str, Any]:
-    """One line of `steps.jsonl`.
+    """One line of `steps.jsonl`; `json.dumps` of it is the line's text.
 
-    Keys: step · img_mean (0–255, of the picture that the policy saw) · img_quarters (means of its
-    top-left, top-right, bottom-left and bottom-right quarter) · img_channels (means of red, green and
-    blue: they show exchanged colours and a missing JPEG round trip) · img_sharpness (see `sharpness`) ·
-    action (7, as LIBERO got it) · reward (after the action) · tokens (7) · eef_pos (m, world frame) and
-    gripper_qpos (m), both before the action. Actions are rounded to 1e-6, positions to 10 µm.
+    Of the picture that the policy saw, in grey levels (0–255): img_mean; img_quarters, the means
+    of its top-left, top-right, bottom-left and bottom-right quarter; img_channels, the means of
+    red, green and blue, which show exchanged colours and a missing JPEG round trip; img_sharpness.
+    After the action: reward. Before it, in metres rounded to 10 µm: eef_pos (3, world frame) and
+    gripper_qpos (2). The action itself: tokens (7) as the policy answered, and action (7) as
+    LIBERO got it, rounded to 1e-6.
     """
     return {
         "step": step.step,
@@ -39,7 +41,8 @@ def step_line(step: Step) -> dict[str, Any]:
 
 def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
     """The fields of a line that describe the picture (H, W, 3), in grey levels."""
-    rows, columns = (n // 2 for n in image.shape[:2])
+    rows = image.shape[0] // 2
+    columns = image.shape[1] // 2
     # Sums are whole numbers, so the order of adding changes nothing.
     halves = np.add.reduceat(image, [0, rows], axis=0, dtype=np.uint32)
     parts = np.add.reduceat(halves, [0, columns], axis=1, dtype=np.float64)
@@ -59,40 +62,40 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     """
     total = 0.0
     for a, b in ((image[1:], image[:-1]), (image[:, 1:], image[:, :-1])):
-        total += (np.maximum(a, b) - np.minimum(a, b)).mean()
-    return float(total)
+        # Not a - b: uint8 wraps around below 0.
+        total += float((np.maximum(a, b) - np.minimum(a, b)).mean())
+    return total
 
 
 def closing_steps(commands: ArrayLike) -> NDArray[np.int64]:
     """Steps at which the gripper command changes to close.
 
     Args:
-        commands: (T,) as LIBERO got them. Above 0 closes; 0 does not. The gripper is open before step 0.
+        commands: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
     """
     closing = np.asarray(commands, np.float64) > 0
     return np.flatnonzero(np.diff(closing.astype(np.int8), prepend=0) > 0)
 
 
-Vector2 = Annotated[tuple[float, ...], msgspec.Meta(min_length=2, max_length=2)]
-Vector3 = Annotated[tuple[float, ...], msgspec.Meta(min_length=3, max_length=3)]
-Vector4 = Annotated[tuple[float, ...], msgspec.Meta(min_length=4, max_length=4)]
-Vector7 = Annotated[tuple[float, ...], msgspec.Meta(min_length=7, max_length=7)]
-Tokens = Annotated[tuple[int, ...], msgspec.Meta(min_length=7, max_length=7)]
+# Bounds that no step reaches. NaN and infinity fail them.
+Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class _Line(msgspec.Struct, gc=False):
-    """What a line must hold. Folders of format 1 lack the last two."""
+    """What a line must hold."""
 
     step: int
-    img_mean: float
-    img_quarters: Vector4
-    action: Vector7
-    reward: float
-    tokens: Tokens
-    eef_pos: Vector3
-    gripper_qpos: Vector2
-    img_channels: Vector3 | None = None
-    img_sharpness: float | None = None
+    img_mean: Number
+    img_quarters: tuple[Number, Number, Number, Number]
+    action: tuple[Number, Number, Number, Number, Number, Number, Number]
+    reward: Number
+    tokens: tuple[Token, Token, Token, Token, Token, Token, Token]
+    eef_pos: tuple[Number, Number, Number]
+    gripper_qpos: tuple[Number, Number]
+    # Folders of format 1 lack these two.
+    img_channels: tuple[Number, Number, Number] | None = None
+    img_sharpness: Number | None = None
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -156,7 +159,7 @@ class Log:
 
     @property
     def motion(self) -> Array:
-        """(T,) length of the commanded translation, a share of full speed.
+        """(T,) length of the commanded translation as a share of full speed.
 
         1 is 0.05 m of goal displacement a step.
         """
@@ -172,8 +175,7 @@ def read_log(folder: Path | str) -> Log:
     """The log of the episode in `folder`. Only `steps.jsonl` is read.
 
     Raises:
-        TutorialError: there is no log, it is empty, or a line is cut, edited or lacks a field. The error
-            names the line.
+        TutorialError: there is no log, it is empty, or a line is cut, edited or missing; names it.
     """
     path = Path(folder) / "steps.jsonl"
     if not path.is_file():
@@ -181,35 +183,53 @@ def read_log(folder: Path | str) -> Log:
             f"{folder} holds no steps.jsonl. "
             "Expected an episode folder as `vla-tutorial rollout` writes it."
         )
-    texts = path.read_bytes().splitlines()
-    if not texts:
-        raise TutorialError(
-            f"{path} holds no step: the episode was stopped before its first action. Run it again."
-        )
-    return _columns(_decode(texts, path), str(path))
+    return _log(path.read_bytes().splitlines(), str(path))
 
 
 def log_of(lines: Sequence[Mapping[str, Any]], where: str = "the log") -> Log:
-    """Lines as `step_line` makes them → columns.
-
-    Args:
-        where: what errors call the log.
-
-    Raises:
-        TutorialError: no line, or a line that lacks a field or holds a wrong value.
-    """
-    if not lines:
-        raise TutorialError(f"{where} holds no step. Run the episode again.")
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(msgspec.convert(line, _Line))
-        except msgspec.ValidationError as e:
-            raise _malformed(f"{where}, line {number}", e) from e
-    return _columns(found, where)
+    """Lines as `step_line` makes them → columns. Errors are `read_log`'s, and name `where`."""
+    return _log([json.dumps(line).encode() for line in lines], where)
 
 
-def _decode(texts: Sequence[bytes], path: Path) -> list[_Line]:
+def _log(texts: Sequence[bytes], where: str) -> Log:
+    if not texts:
+        raise TutorialError(
+            f"{where} holds no step: the episode was stopped before its first action. "
+            "Run the episode again."
+        )
+    lines = _decode(texts, where)
+    for k, line in enumerate(lines):
+        if line.step != k:
+            raise _malformed(where, k + 1, f"is step {line.step}, expected {k}")
+    left, right = _column(lines, "gripper_qpos").T
+    return Log(
+        reward=_column(lines, "reward"),
+        image_mean=_column(lines, "img_mean"),
+        quarters=_column(lines, "img_quarters"),
+        channels=_column_since_format_2(lines, "img_channels", where),
+        sharpness=_column_since_format_2(lines, "img_sharpness", where),
+        actions=_column(lines, "action"),
+        tokens=_column(lines, "tokens"),
+        eef_pos=_column(lines, "eef_pos"),
+        fingers=1000 * (left - right),
+    )
+
+
+def _column(lines: Sequence[_Line], name: str) -> NDArray[Any]:
+    return np.array([getattr(line, name) for line in lines])
+
+
+def _column_since_format_2(lines: Sequence[_Line], name: str, where: str) -> Array | None:
+    """A column that folders of format 1 lack. A log has it in every line or in none."""
+    lacking = [k for k, line in enumerate(lines, 1) if getattr(line, name) is None]
+    if not lacking:
+        return _column(lines, name)
+    if len(lacking) < len(lines):
+        raise _malformed(where, lacking[0], f"lacks {name}, other lines hold it")
+    return None
+
+
+def _decode(texts: Sequence[bytes], where: str) -> list[_Line]:
     try:
         # All lines in one call, because a sweep has hundreds of logs.
         found = _LINES.decode(b"[" + b",".join(texts) + b"]")
@@ -218,45 +238,39 @@ def _decode(texts: Sequence[bytes], path: Path) -> list[_Line]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     # Some line is invalid. Decoding one by one finds it.
-    found = []
-    for number, text in enumerate(texts, 1):
+    return [_decode_line(text, where, number) for number, text in enumerate(texts, 1)]
+
+
+def _decode_line(text: bytes, where: str, number: int) -> _Line:
+    try:
+        return _LINE.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise _malformed(where, number, _what_is_wrong(text, e)) from e
+
+
+def _what_is_wrong(text: bytes, error: Exception) -> str:
+    """Why `text` is no control step: the missing fields, or the first wrong value."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return f"is not JSON ({error})"
+    fields = msgspec.structs.fields(_Line)
+    required = [field.name for field in fields if field.required]
+    if not isinstance(line, dict):
+        return f"is {type(line).__name__}, expected an object with {', '.join(required)}"
+    missing = [name for name in required if name not in line]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    for field in fields:
+        value = line.get(field.name)
         try:
-            found.append(_LINE.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            raise _malformed(f"{path}, line {number}", e) from e
-    return found
+            msgspec.convert(value, field.type)
+        except msgspec.ValidationError as e:
+            return f"holds {field.name} {value!r} ({e})"
+    return f"is no control step ({error})"
 
 
-def _malformed(where: str, error: Exception) -> TutorialError:
+def _malformed(where: str, number: int, what: str) -> TutorialError:
     return TutorialError(
-        f"{where} is not a control step: {error}. "
-        "The file was cut or edited. Run the episode again."
+        f"{where}, line {number} {what}. The file was cut or edited. Run the episode again."
     )
-
-
-def _columns(lines: Sequence[_Line], where: str) -> Log:
-    for k, line in enumerate(lines):
-        if line.step != k:
-            raise TutorialError(
-                f"{where}, line {k + 1} is step {line.step}, expected {k}: lines were removed or moved. "
-                "Run the episode again."
-            )
-    qpos = np.array([line.gripper_qpos for line in lines], np.float64)
-    return Log(
-        reward=np.array([line.reward for line in lines], np.float64),
-        image_mean=np.array([line.img_mean for line in lines], np.float64),
-        quarters=np.array([line.img_quarters for line in lines], np.float64),
-        channels=_optional([line.img_channels for line in lines]),
-        sharpness=_optional([line.img_sharpness for line in lines]),
-        actions=np.array([line.action for line in lines], np.float64),
-        tokens=np.array([line.tokens for line in lines], np.int64),
-        eef_pos=np.array([line.eef_pos for line in lines], np.float64),
-        fingers=1000 * (qpos[:, 0] - qpos[:, 1]),
-    )
-
-
-def _optional(values: Sequence[Any]) -> Array | None:
-    """A column that folders of format 1 lack; None where any line lacks it."""
-    if any(value is None for value in values):
-        return None
-    return np.array(values, np.float64)
