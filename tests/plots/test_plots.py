@@ -1,16 +1,22 @@
+import re
+from xml.etree import ElementTree
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from vla_tutorial import plots
+from vla_tutorial.log import log_of
+from vla_tutorial.stats import rate
 
 
-def test_first_close(lines):
-    assert plots.first_close(lines) == 4
-    assert plots.first_close(lines[:4]) is None
+@pytest.fixture
+def log(lines):
+    return log_of(lines)
 
 
-def test_episode_figure_shows_each_signal(lines):
-    figure = plots.episode_figure(lines, title="one")
+def test_episode_figure_shows_each_signal(log):
+    figure = plots.episode_figure(log, title="one")
     labels = [axis.get_ylabel().replace("\n", " ") for axis in figure.axes]
     assert labels == [
         "gripper command",
@@ -19,29 +25,35 @@ def test_episode_figure_shows_each_signal(lines):
         "reward",
     ]
     assert any("first close: 4" in text.get_text() for text in figure.axes[0].texts)
+    assert any("success: 9" in text.get_text() for text in figure.axes[3].texts)
 
 
-def test_overlay_has_a_legend(lines):
-    figure = plots.episode_figure(lines, lines[:6], labels=("a", "b"))
+def test_a_gripper_that_never_closes_is_not_marked(lines):
+    figure = plots.episode_figure(log_of(lines[:4]))
+    assert not figure.axes[0].texts
+
+
+def test_overlay_has_a_legend(log, lines):
+    figure = plots.episode_figure(log, log_of(lines[:6]), labels=("a", "b"))
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
 
 
-def test_equal_figures_are_equal_files(lines, tmp_path):
+def test_equal_figures_are_equal_files(log, tmp_path):
     for name in ("a.png", "b.png"):
-        plots.save(plots.episode_figure(lines), tmp_path / name)
+        plots.save(plots.episode_figure(log), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert np.asarray(Image.open(tmp_path / "a.png")).std() > 5
 
 
-def test_style_does_not_leak(lines):
+def test_style_does_not_leak(log):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    plots.episode_figure(lines)
+    plots.episode_figure(log)
     assert dict(mpl.rcParams) == before
 
 
-def test_training_curves_show_what_there_is(tmp_path):
+def test_training_curves_show_what_there_is():
     lines = [
         {"step": s, "cross_entropy": 4.0 / s, "success": None if s < 3 else 0.1 * s}
         for s in range(1, 6)
@@ -51,3 +63,66 @@ def test_training_curves_show_what_there_is(tmp_path):
     assert len(loss.lines[0].get_xdata()) == 5
     assert len(success.lines[0].get_xdata()) == 3
     assert success.get_ylim() == (0, 1)
+
+
+def test_histogram_stacks_failures_on_successes_with_never_apart():
+    figure = plots.histogram_figure([plots.Values("x", [10, 12, None], [12, 30])], "steps")
+    bars = figure.axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == 5
+    assert max(bar.get_y() + bar.get_height() for bar in bars) == 2
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels[-1] == "never"
+    without = plots.histogram_figure([plots.Values("x", [1, 2], [3])], "steps")
+    assert "never" not in [label.get_text() for label in without.axes[0].get_xticklabels()]
+
+
+FIGURES = {
+    "forest": lambda: plots.forest_figure(
+        [
+            plots.Row("published", rate(45, 50), rate(40, 50).interval),
+            plots.Row("a & <b>", None),
+            plots.Row("a label that is too long to stand beside", rate(3, 50)),
+        ]
+    ),
+    "beside": lambda: plots.forest_figure([plots.Row("no_flip", rate(0, 20))], beside=True),
+    "confusion": lambda: plots.confusion_figure(
+        {"pixels": {"pixels": 3, "policy": 1}, "chance": {}}, ["pixels", "policy", "nothing wrong"]
+    ),
+    "histogram": lambda: plots.histogram_figure([plots.Values("x", [1, None], [4, 5.0])], "steps"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_inline_svg_fits_into_a_page(name):
+    description = 'what "it" is & <so>'
+    text = plots.inline_svg(FIGURES[name](), name, description)
+    svg = ElementTree.fromstring(text)
+    assert svg.tag == "svg"
+    assert svg.attrib.keys() == {"class", "role", "aria-label", "viewBox"}
+    assert svg.get("aria-label") == description
+    elements = list(svg.iter())
+    assert not {"metadata", "style", "title"} & {element.tag for element in elements}
+    for nothing in ("http", "xmlns", "<!--", "font-family", "#0072b2", "#d55e00", "#999999"):
+        assert nothing not in text.lower()
+
+    ids = [element.get("id") for element in elements if element.get("id")]
+    assert len(ids) == len(set(ids))
+    assert all(found.startswith(f"{name}-") for found in ids)
+    # Markers and clip paths are found under their new names.
+    used = re.findall(r'href="#([^"]+)|url\(#([^)]+)', text)
+    assert used
+    assert {a or b for a, b in used} <= set(ids)
+
+
+def test_inline_svg_keeps_what_was_drawn():
+    """Its shapes and texts are those of the file that Matplotlib writes, in the page's colours."""
+    text = plots.inline_svg(FIGURES["forest"](), "f", "")
+    for words in ("published", "a &amp; &lt;b&gt;", "no episode ended", "95 % intervals"):
+        assert words in text
+    assert text.count("var(--success)") >= 4
+    assert "var(--soft)" in text
+    assert "var(--line)" in text
+    assert "currentColor" in text
+    assert text == plots.inline_svg(FIGURES["forest"](), "f", "")
+    other = plots.inline_svg(FIGURES["forest"](), "g", "")
+    assert len(other) == len(text)

@@ -1,6 +1,7 @@
 """Figures of episodes and of sweeps, in one style."""
 
 from vla_tutorial.plots.episode import episode_figure, training_figure
+from vla_tutorial.plots.inline import inline_svg
 from vla_tutorial.plots.style import save, style, use_style
 from vla_tutorial.plots.sweeps import (
     Row,
@@ -8,7 +9,6 @@ from vla_tutorial.plots.sweeps import (
     confusion_figure,
     forest_figure,
     histogram_figure,
-    inline_svg,
 )
 
 __all__ = [

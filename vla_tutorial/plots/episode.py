@@ -11,22 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vla_tutorial.log import Log
-from vla_tutorial.plots.style import style
+from vla_tutorial.plots.style import style, write_text
 
 
 def episode_figure(
-    log: Log,
-    other: Log | None = None,
-    *,
-    title: str = "",
-    labels: tuple[str, str] = ("", ""),
+    log: Log, other: Log | None = None, *, title: str = "", labels: tuple[str, str] = ("", "")
 ) -> Figure:
     """Gripper command, end-effector height, commanded motion and reward over control steps.
 
     Args:
-        log: the episode.
         other: a second episode, laid over the first.
-        title: what the figure shows.
         labels: names of the two episodes, for the legend.
     """
     with style():
@@ -51,22 +45,19 @@ def _draw(axes: Sequence[Axes], log: Log, colour: str, label: str) -> None:
     speed.plot(steps, log.motion, color=colour)
     reward.step(steps, log.reward, where="post", color=colour)
     if log.success:
-        _mark_success(reward, int(steps[-1]), float(log.reward[-1]), colour)
+        end = len(log) - 1
+        reward.plot(end, log.reward[-1], "o", color=colour)
+        offset = {"xytext": (6, -3), "textcoords": "offset points"}
+        write_text(reward, f"success: {end}", (end, 1), color=colour, **offset)
     if log.first_close is not None:
         _mark_close(axes, log.first_close, colour)
-
-
-def _mark_success(axis: Axes, step: int, reward: float, colour: str) -> None:
-    axis.plot(step, reward, "o", color=colour)
-    place: dict[str, Any] = {"xytext": (6, -3), "textcoords": "offset points"}
-    axis.annotate(f"success: {step}", (step, 1), color=colour, fontsize=8, **place)
 
 
 def _mark_close(axes: Sequence[Axes], step: int, colour: str) -> None:
     for axis in axes:
         axis.axvline(step, color=colour, linestyle=":", linewidth=1)
-    place: dict[str, Any] = {"ha": "left", "va": "bottom", "annotation_clip": False}
-    axes[0].annotate(f"first close: {step}", (step, 1.15), color=colour, fontsize=8, **place)
+    look = {"color": colour, "ha": "left", "va": "bottom", "annotation_clip": False}
+    write_text(axes[0], f"first close: {step}", (step, 1.15), **look)
 
 
 def _label(axes: Sequence[Axes]) -> None:
@@ -83,6 +74,8 @@ def _label(axes: Sequence[Axes]) -> None:
 CURVES = {
     "cross_entropy": "cross-entropy of the action tokens (nat)",
     "xyz_error_bins": "error of the translation (bins of 256)",
+    "keypoints": "cross-entropy of the keypoints (nat)",
+    # What older runs called it.
     "places": "cross-entropy of the keypoints (nat)",
     "success": "closed-loop success of the policy alone (last 200 episodes, random layouts)",
 }
@@ -93,15 +86,17 @@ def training_figure(lines: Sequence[Mapping[str, Any]], *, title: str = "") -> F
     """The curves of a training run over optimiser steps.
 
     Args:
-        lines: those of `curves.jsonl` (training/fit.py). Only the curves that some line has are drawn.
-        title: what the figure shows.
+        lines: those of `curves.jsonl` (`training`). A curve that no line has is not drawn.
     """
-    shown = [key for key in CURVES if any(line.get(key) is not None for line in lines)]
+    curves = {}
+    for key in CURVES:
+        known = [line for line in lines if line.get(key) is not None]
+        if known:
+            curves[key] = known
     with style():
-        figure = Figure(figsize=(6.4, 1.7 * len(shown) + 0.6), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(len(shown), sharex=True))
-        for axis, key in zip(axes, shown, strict=True):
-            known = [line for line in lines if line.get(key) is not None]
+        figure = Figure(figsize=(6.4, 1.7 * len(curves) + 0.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(len(curves), sharex=True))
+        for axis, (key, known) in zip(axes, curves.items(), strict=True):
             axis.plot([line["step"] for line in known], [line[key] for line in known])
             axis.set_title(CURVES[key], loc="left", fontsize=9)
             axis.set_ylim(0, 1 if key == "success" else None)

@@ -8,7 +8,13 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+# Blue and vermilion of Okabe and Ito, as in data/vla.mplstyle, and grey.
+SUCCESS = "#0072B2"
+FAILURE = "#D55E00"
+SOFT = "#999999"
 
 _STYLE = resources.files("vla_tutorial").joinpath("data/vla.mplstyle")
 
@@ -23,6 +29,11 @@ def use_style() -> None:
     """Draw all later figures of this process in the project's style; for notebooks."""
     with resources.as_file(_STYLE) as path:
         mpl.style.use(path)
+
+
+def write_text(axes: Axes, text: str, point: tuple[float, float], **look: Any) -> None:
+    """Small text at a point of the axes' data; `look` is Matplotlib's."""
+    axes.annotate(text, point, fontsize=8, **look)
 
 
 def save(figure: Figure, path: Path) -> None:
