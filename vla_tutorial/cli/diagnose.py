@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from vla_tutorial.cli.terminal import err, out, tell
 from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
-    from vla_tutorial.diagnose import Diagnosis, SweepDiagnosis
-    from vla_tutorial.diagnose.reference import Reference
-
-out = Console()
-err = Console(stderr=True)
+    from vla_tutorial.diagnose import Diagnosis, Reference, SweepDiagnosis
 
 
 def diagnose(
@@ -27,17 +24,16 @@ def diagnose(
         typer.Argument(help="Folder of an episode (steps.jsonl) or of a sweep (episodes.jsonl)."),
     ],
     suite: Annotated[
-        str,
-        typer.Option(
-            help="Suite that the policy was trained for: whose pictures and statistics to expect."
-        ),
+        str, typer.Option(help="Suite of the policy's training: its pictures and statistics.")
     ] = "libero_object",
     policy: Annotated[
         str, typer.Option(help="Policy whose known-good first answers to compare with.")
     ] = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Name the suspected boundary from the log alone: pixels, prompt, motion, simulator, the policy itself, or nothing wrong.
+    """Name the suspected boundary from the log alone.
+
+    It is pixels, prompt, motion, simulator, the policy itself, or nothing wrong.
 
     Example: `vla-tutorial diagnose out/no_flip`
     """
@@ -46,84 +42,75 @@ def diagnose(
     reference = load_reference(suite, policy)
     if (path / "episodes.jsonl").is_file():
         sweep = diagnose_sweep(path, reference)
-        _print_json(_sweep_json(sweep)) if as_json else _print_sweep(sweep)
+        _tell_json(_sweep_json(sweep)) if as_json else _tell_sweep(sweep)
         return
     if not (path / "steps.jsonl").is_file():
         raise TutorialError(
-            f"{path} holds neither steps.jsonl nor episodes.jsonl; expected the folder of an episode (vla-tutorial rollout) or of a sweep."
+            f"{path} holds neither steps.jsonl nor episodes.jsonl. Expected the folder of an "
+            "episode (vla-tutorial rollout) or of a sweep (vla-tutorial sweep)."
         )
     found = diagnose_folder(path, reference)
-    _print_json(asdict(found)) if as_json else _print_episode(found, reference)
+    _tell_json(asdict(found)) if as_json else _tell_episode(found, reference)
 
 
-def _print_json(value: Any) -> None:
+def _tell_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _print_episode(found: Diagnosis, reference: Reference) -> None:
-    from vla_tutorial.diagnose.show import table
+def _tell_episode(found: Diagnosis, reference: Reference) -> None:
+    from vla_tutorial.diagnose import table
 
-    for name, value, published in [
-        ("signature", "here", "published"),
-        *table(found.signatures, reference),
-    ]:
-        out.print(
-            escape(f"{name:<38} {value:<26} {published}".rstrip()), highlight=False, soft_wrap=True
-        )
+    rows = [("signature", "here", "published"), *table(found.signatures, reference)]
+    for name, value, published in rows:
+        tell(out, escape(f"{name:<38} {value:<26} {published}".rstrip()))
     colour = {"nothing wrong": "green", "policy": "yellow"}.get(found.verdict, "red")
-    out.print(f"\nSuspected: [bold {colour}]{found.verdict}[/]", highlight=False)
+    tell(out, f"\nSuspected: [bold {colour}]{found.verdict}[/]")
     for sentence in found.evidence:
-        out.print(f"  {escape(sentence)}", highlight=False, soft_wrap=True)
-    out.print(f"Next: {escape(found.next_step)}", highlight=False, soft_wrap=True)
+        tell(out, f"  {escape(sentence)}")
+    tell(out, f"Next: {escape(found.next_step)}")
     for note in found.notes:
-        out.print(f"[dim]Not checked: {escape(note)}[/]", highlight=False, soft_wrap=True)
+        tell(out, f"[dim]Not checked: {escape(note)}[/]")
 
 
-def _print_sweep(sweep: SweepDiagnosis) -> None:
-    from vla_tutorial.diagnose.show import VERDICTS
+def _tell_sweep(sweep: SweepDiagnosis) -> None:
+    from vla_tutorial.diagnose import VERDICTS
 
+    counts = sweep.counts()
     failed = sweep.counts(failed_only=True)
     columns = ("episodes", "failed", *VERDICTS)
-    wide = max(map(len, ("condition", *sweep.counts())))
-    out.print("  ".join([f"{'condition':<{wide}}", *columns]), soft_wrap=True)
-    for condition, counts in sweep.counts().items():
-        numbers = (
-            counts.total(),
-            failed[condition].total() if condition in failed else 0,
-            *(counts[v] for v in VERDICTS),
-        )
+    wide = max(map(len, ("condition", *counts)))
+    tell(out, "  ".join([f"{'condition':<{wide}}", *columns]))
+    for condition, found in counts.items():
+        failures = failed.get(condition, Counter())
+        numbers = [found.total(), failures.total(), *(found[v] for v in VERDICTS)]
         cells = [f"{n or '·':>{len(column)}}" for n, column in zip(numbers, columns, strict=True)]
-        out.print(
-            "  ".join([f"{escape(condition):<{wide}}", *cells]), highlight=False, soft_wrap=True
-        )
+        tell(out, "  ".join([escape(f"{condition:<{wide}}"), *cells]))
     if sweep.errors:
-        out.print(f"{sweep.errors} episodes could not be run and are not counted.", highlight=False)
-    for entry, why in sweep.unreadable:
-        err.print(
-            f"[yellow]Not judged:[/] {escape(entry.folder)}: {escape(why)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(out, f"{sweep.errors} episodes could not be run and are not counted.")
+    for episode, why in sweep.unreadable:
+        tell(err, f"[yellow]Not judged:[/] {escape(str(episode.folder))}: {escape(why)}")
+    for note in sweep.notes:
+        tell(err, f"[yellow]Note:[/] {escape(note)}")
 
 
 def _sweep_json(sweep: SweepDiagnosis) -> dict[str, Any]:
     episodes = [
         {
-            "condition": e.condition,
-            "suite": e.suite,
-            "task": e.task,
-            "init": e.init,
-            "success": e.success,
-            "verdict": d.verdict,
-            "evidence": d.evidence,
+            "condition": episode.condition,
+            "suite": episode.suite,
+            "task": episode.task,
+            "init": episode.init,
+            "success": episode.success,
+            "verdict": diagnosis.verdict,
+            "evidence": diagnosis.evidence,
         }
-        for e, d in sweep.judged
+        for episode, diagnosis in sweep.judged
     ]
-    unreadable = [{"folder": e.folder, "why": why} for e, why in sweep.unreadable]
     return {
         "counts": sweep.counts(),
         "failed": sweep.counts(failed_only=True),
         "errors": sweep.errors,
-        "unreadable": unreadable,
+        "unreadable": [{"folder": e.folder, "why": why} for e, why in sweep.unreadable],
         "episodes": episodes,
+        "notes": sweep.notes,
     }

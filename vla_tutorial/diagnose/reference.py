@@ -1,4 +1,7 @@
-"""What published episodes look like: ranges over saved initial states 0–24, made by `python benchmarks/diagnosis.py reference`."""
+"""What published episodes look like: ranges over saved initial states 0–24.
+
+`python benchmarks/diagnosis.py reference` makes them (data/published_signatures.json).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.log import Array
 
-Array = NDArray[np.float64]
+Range = tuple[float, float]
+"""Lowest and highest value."""
 
 
 @dataclass(frozen=True)
@@ -22,62 +26,57 @@ class Reference:
 
     Attributes:
         key: the statistics that policies of this suite are trained with.
-        quarters: (tasks, 4) grey levels: means of the first picture's quarters, as in `record.line`.
-        brightness, red_minus_blue, chroma, sharpness: lowest and highest value of the first picture (`signatures.Picture`).
-        fingers: lowest and highest distance between the fingers at the first step, millimetres.
-        first_bins: (tasks, 2, 6) lowest and highest bin (0–254) of the six motion tokens of the first answer; None where no known-good
-            episodes of the policy were kept.
+        quarters: (tasks, 4) grey levels: means of the first picture's quarters, as in `log.Log`.
+        brightness, red_minus_blue, chroma, sharpness: of the first picture (`signatures.Picture`).
+        fingers: distance between the fingers at the first step, millimetres.
+        first_bins: (tasks, 2, 6) lowest and highest bin (0–254) of the first motion tokens;
+            None where no known-good episodes of the policy were kept.
         policy: whose answers those are.
     """
 
     key: str
     quarters: Array
-    brightness: tuple[float, float]
-    red_minus_blue: tuple[float, float]
-    chroma: tuple[float, float]
-    sharpness: tuple[float, float]
-    fingers: tuple[float, float]
+    brightness: Range
+    red_minus_blue: Range
+    chroma: Range
+    sharpness: Range
+    fingers: Range
     first_bins: Array | None
     policy: str
 
 
+RANGES = ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")
+
+
 @cache
-def _data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        resources.files("vla_tutorial").joinpath("data/published_signatures.json").read_text()
-    )
-    return found
+def _suites() -> dict[str, Any]:
+    file = resources.files("vla_tutorial").joinpath("data/published_signatures.json")
+    return dict(json.loads(file.read_text())["suites"])
 
 
 @cache
 def load_reference(suite: str = "libero_object", policy: str = "mini") -> Reference:
-    """The reference of a suite. For a policy without known-good first answers, `first_bins` is None and that check is left out.
+    """The reference of a suite, with the first answers of `policy` where known-good ones were kept.
 
     Raises:
         TutorialError: the suite has none; says which do.
     """
-    suites = _data()["suites"]
+    suites = _suites()
     if suite not in suites:
-        raise unknown(
-            "suite",
-            suite,
-            suites,
-            "Ranges of another suite are made with benchmarks/diagnosis.py reference --suite.",
-        )
+        remedy = "Make the ranges of another suite: benchmarks/diagnosis.py reference --suite."
+        raise unknown("suite", suite, suites, remedy)
     entry = suites[suite]
-    ranges = {
-        k: (float(entry[k][0]), float(entry[k][1]))
-        for k in ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")
-    }
-    bins = entry["first_bins"].get(policy)
-    if not np.isfinite(entry["quarters"]).all():
+    quarters = np.array(entry["quarters"], np.float64)
+    if not np.isfinite(quarters).all():
         raise TutorialError(
-            "data/published_signatures.json holds numbers that are not finite; make it again."
+            f"data/published_signatures.json holds quarters of {suite} that are not finite. "
+            "Make it again: benchmarks/diagnosis.py reference."
         )
+    bins = entry["first_bins"].get(policy)
     return Reference(
-        suite,
-        np.array(entry["quarters"], np.float64),
-        **ranges,
-        first_bins=None if bins is None else np.array(bins),
+        key=suite,
+        quarters=quarters,
+        first_bins=np.array(bins) if bins else None,
         policy=policy,
+        **{name: (float(entry[name][0]), float(entry[name][1])) for name in RANGES},
     )

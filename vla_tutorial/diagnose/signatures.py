@@ -12,7 +12,8 @@ TURNS = {
     "turned by 180°": (3, 2, 1, 0),
     "upside down": (2, 3, 0, 1),
 }
-"""Where each quarter of the published picture is found in one that was turned: name → order of top left, top right, bottom left, bottom right."""
+"""Name → where a turned picture has the published top left, top right, bottom left, bottom right
+quarter."""
 
 EXACT = 1e-5
 """Actions are logged to 1e-6; what tokens mean is known exactly."""
@@ -21,17 +22,32 @@ NEAR_BINS = 4
 """Bins to each side that count as "at" a bin."""
 
 GRIPPER_BINS = (127, 254)
-"""The only two bins that LIBERO's demonstrations hold for the gripper: 0 close and 1 open, in [−1, 1]."""
+"""The only bins that LIBERO's demonstrations hold for the gripper: 0 close, 1 open in [−1, 1]."""
 
 CENTRE_BIN = 127
 """The bin at the middle of every range."""
 
 MOVED_MM = 1.0
-"""Millimetres of the hand that must show in a picture: in recorded episodes, 1 mm changed a quarter's mean by 0.04 grey levels and more,
-0.35 mm by 0.02; means are logged to 0.01. Published episodes move 4 mm in the first step."""
+"""Millimetres of the hand that must show in a picture: 1 mm changed a quarter's mean by at least
+0.04 grey levels, 0.35 mm by 0.02; means are logged to 0.01. Published first steps move 4 mm."""
 
 STILL = 0.05
-"""Share of full speed below which a commanded translation counts as near zero (under 1 mm a step)."""
+"""Share of full speed below which a commanded translation is near zero (under 1 mm a step)."""
+
+EARLY = 10
+"""Steps in which nothing can have happened to the scene: half a second, at most 13 cm of way."""
+
+REACH_M = 0.13
+"""Height (m) below which the hand is among the objects. The tallest, milk, is grasped at 0.11."""
+
+LIFT_M = 0.05
+"""Rise (m) above the height of grasping that counts as lifted."""
+
+HELD_MM = (4.0, 70.0)
+"""Fingers hold something between these distances: below they are closed on nothing, above open."""
+
+REST_MM = 0.5
+"""Fingers that move less in a step are at rest. They close by 4 mm a step and more."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,12 @@ class Picture:
 
     Attributes:
         brightness: mean.
-        turned: how it must have been turned for its quarters to look like a published first picture (`TURNS`).
-        misfit: largest difference of a quarter from the nearest task's after turning, both scaled to the same brightness.
+        turned: how the picture was turned (`TURNS`), judged by its quarters.
+        misfit: largest difference of a quarter from the nearest task's, turned and equally bright.
         red_minus_blue: mean red minus mean blue; None in a log of format 1, as are the next two.
-        chroma: red + blue − 2 green. The published JPEG round trip takes about one grey level each from red and blue.
+        chroma: red + blue − 2 green. The JPEG round trip takes about a level off red and blue.
         sharpness: mean difference of neighbouring pixels. Enlarging the crop blurs.
-        repeats: whether the second picture is the first one again, though the hand had moved more than `MOVED_MM`.
+        repeats: whether the second picture is the first one, though the hand moved `MOVED_MM`.
     """
 
     brightness: float
@@ -62,10 +78,10 @@ class Mapping:
     """How the logged actions follow from the logged tokens.
 
     Attributes:
-        key: the embedded statistics under which the tokens give the logged motion; None when none does.
-        scale: least-squares factor from what the tokens mean under the expected statistics to the logged translation.
+        key: the embedded statistics under which the tokens give the logged motion, or None.
+        scale: logged translation over what the tokens mean under the expected statistics.
         beyond: share of translation commands outside [−1, 1], which the controller clips.
-        gripper: the mapping that gives the logged gripper command at every step; None when none does.
+        gripper: the mapping that gives the logged gripper command at every step, or None.
     """
 
     key: str | None
@@ -82,7 +98,7 @@ class Gripper:
         first_close: step of the first closing command, or None.
         closes: changes from open to close.
         chatter: changes of the command per 100 steps.
-        undecided: share of tokens that are neither of the two bins in the training data (`GRIPPER_BINS`).
+        undecided: share of tokens that are neither of `GRIPPER_BINS`.
         early_undecided: the same over the first `EARLY` steps.
         fingers: millimetres between the fingers at the first step.
     """
@@ -97,13 +113,13 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the episode came, from proprioception: the step at which each was first true, or None.
+    """How far the episode came: the step at which each was first true, or None.
 
     Attributes:
         reached: the hand is as low as an object's top (`REACH_M`).
-        grasped: told to close, and something holds the fingers apart.
+        grasped: commanded to close, and something holds the fingers apart.
         lifted: `LIFT_M` above where it grasped, fingers still held apart.
-        released: told to open again after that.
+        released: commanded to open again after that.
     """
 
     reached: int | None
@@ -120,12 +136,12 @@ class Signatures:
         steps: control steps logged (20 a second).
         success: whether the last reward is positive.
         jaggedness: mean |Δa| over mean |a| of the commanded translation.
-        response: millimetres that the hand moves in a step for each unit of commanded translation (least squares; full speed is 1).
-        travel: metres that the hand got at most from where it began.
+        response: millimetres a step of the hand for each unit of commanded translation.
+        travel: largest distance of the hand from where it began, in metres.
         still: share of steps whose commanded translation is near zero.
         centred: share of motion tokens at the middle bin.
         saturated: share of motion tokens in the lowest or highest bin.
-        first_off: mean distance (bins) of the first answer's six motion tokens from the nearest task's known-good range; None without one.
+        first_off: distance of the first answer from the known-good ones (`compute.first_off`).
         picture, mapping, gripper, progress: see there.
     """
 
@@ -142,16 +158,3 @@ class Signatures:
     mapping: Mapping
     gripper: Gripper
     progress: Progress
-
-
-EARLY = 10
-"""Steps within which nothing can have happened to the scene: half a second, at most 13 cm of the way."""
-
-REACH_M = 0.13
-"""Height of the hand (m above the floor) below which it is among the objects: the tallest, the milk, is grasped at 0.11 m."""
-
-LIFT_M = 0.05
-"""Rise (m) above the height of grasping that counts as lifted."""
-
-OPEN_MM, EMPTY_MM, REST_MM = 70.0, 4.0, 0.5
-"""Fingers: open above the first, closed on nothing below the second, at rest when they move less than the third in a step (they close by 4 mm and more)."""

@@ -1,80 +1,69 @@
-"""Sweep folders, as far as diagnosis needs them: which episodes there are, and whose names they go under."""
+"""Verdicts on the episodes of a sweep."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from vla_tutorial.conditions import CATALOGUE
-from vla_tutorial.diagnose.rules import Boundary
+from vla_tutorial.diagnose.judge import Diagnosis, diagnose_folder
+from vla_tutorial.diagnose.reference import Reference
+from vla_tutorial.diagnose.rules import FaultBoundary
+from vla_tutorial.episodes import Episode, read_sweep
 from vla_tutorial.errors import TutorialError
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of `episodes.jsonl`; a later attempt at the same episode replaces an earlier one.
+class SweepDiagnosis:
+    """Verdicts on a sweep.
 
     Attributes:
-        folder: the episode's, below the sweep's.
-        outcome: "success", "failure" or "error".
-        first_close: step of the first closing command, or None.
+        judged: episode and verdict.
+        unreadable: episode and why its log could not be read.
+        errors: how many episodes the sweep itself could not run.
+        notes: on the folder, as `episodes.Sweep` has them.
     """
 
-    suite: str
-    task: int
-    init: int
-    condition: str
-    outcome: str
-    folder: str
-    first_close: int | None = None
+    judged: tuple[tuple[Episode, Diagnosis], ...]
+    unreadable: tuple[tuple[Episode, str], ...]
+    errors: int
+    notes: tuple[str, ...]
 
-    @property
-    def success(self) -> bool:
-        """Whether the task was done."""
-        return self.outcome == "success"
-
-
-def read_entries(sweep: Path) -> list[Entry]:
-    """The episodes of a sweep.
-
-    Raises:
-        TutorialError: there is no `episodes.jsonl`, it is empty, or a line is broken (its number is named).
-    """
-    path = sweep / "episodes.jsonl"
-    if not path.is_file():
-        raise TutorialError(
-            f"{sweep} holds no episodes.jsonl; expected a sweep's folder as `vla-tutorial sweep` writes it."
-        )
-    found = {(e.suite, e.task, e.init, e.condition): e for e in _lines(path)}
-    if not found:
-        raise TutorialError(
-            f"{path} is empty: the sweep was stopped before its first episode ended. Go on with it."
-        )
-    return list(found.values())
+    def counts(self, failed_only: bool = False) -> dict[str, Counter[str]]:
+        """Condition → verdict → number of episodes, conditions in the order of the sweep."""
+        table: dict[str, Counter[str]] = {}
+        for episode, diagnosis in self.judged:
+            if not (failed_only and episode.success):
+                table.setdefault(episode.condition, Counter())[diagnosis.verdict] += 1
+        return table
 
 
-def _lines(path: Path) -> Iterator[Entry]:
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+def diagnose_sweep(folder: Path, reference: Reference | None = None) -> SweepDiagnosis:
+    """Judge every finished episode of a sweep. Raises TutorialError as `read_sweep` does."""
+    sweep = read_sweep(folder)
+    judged = []
+    unreadable = []
+    errors = 0
+    for episode in sweep.episodes:
+        if episode.outcome == "error":
+            errors += 1
+            continue
         try:
-            line = json.loads(text)
-            kept = {
-                key: line[key]
-                for key in ("suite", "task", "init", "condition", "outcome", "folder")
-            }
-            yield Entry(**kept, first_close=line.get("first_close"))
-        except (json.JSONDecodeError, KeyError, TypeError) as e:
-            raise TutorialError(
-                f"{path}, line {number} is not an episode's line ({type(e).__name__}: {e}). It was cut or edited; remove it."
-            ) from e
+            found = diagnose_folder(folder / str(episode.folder), reference)
+        except TutorialError as e:
+            unreadable.append((episode, str(e)))
+        else:
+            judged.append((episode, found))
+    return SweepDiagnosis(tuple(judged), tuple(unreadable), errors, sweep.notes)
 
 
 def boundaries(condition: str) -> set[str]:
-    """The boundaries that a condition breaks ("a+b" breaks those of both); empty for "published", for names not in the catalogue, and for
-    conditions that are no fault of the code."""
-    touched: set[str] = {
-        CATALOGUE[name].boundary for name in condition.split("+") if name in CATALOGUE
-    }
-    return touched & set(get_args(Boundary))
+    """The boundaries that a condition breaks; those of "a+b" are put together.
+
+    "published", unknown names and conditions that are no fault of the code break none.
+    """
+    names = [name for name in condition.split("+") if name in CATALOGUE]
+    broken: set[str] = {CATALOGUE[name].boundary for name in names}
+    return broken & set(get_args(FaultBoundary))
