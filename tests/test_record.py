@@ -1,6 +1,5 @@
 """The loop and its records on real LIBERO."""
 
-import json
 import os
 from dataclasses import replace
 
@@ -12,8 +11,9 @@ from PIL import Image
 from vla_tutorial import pixels, record
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.log import read_log
 from vla_tutorial.loop import rollout, statistics_for
-from vla_tutorial.record import Recorder, record_episode
+from vla_tutorial.record import Recorder, Result, record_episode
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
@@ -44,34 +44,12 @@ def test_folder_holds_everything(episode, read_json):
     assert entry["policy"]["name"] == "expert"
     assert entry["warnings"] == []
     assert result.success is False
-    lines = record.read_steps(folder)
-    assert [line["step"] for line in lines] == list(range(12))
-    assert {
-        "img_mean",
-        "action",
-        "reward",
-        "tokens",
-        "eef_pos",
-        "gripper_qpos",
-        "img_quarters",
-        "img_channels",
-        "img_sharpness",
-    } <= set(lines[0])
-
-
-def test_picture_fields():
-    image = np.zeros((4, 4, 3), np.uint8)
-    image[:2, 2:, 0] = 240  # red, top right
-    fields = record.picture_fields(image)
-    assert (
-        fields["img_quarters"] == [0, 80, 0, 0]
-        and fields["img_channels"] == [60, 0, 0]
-        and fields["img_mean"] == 20
-    )
-    assert fields["img_sharpness"] == pytest.approx(
-        2 * 2 * 240 / 36, abs=0.01
-    )  # two edges of two pixels, in one channel, of 12 pairs each way
-    assert record.sharpness(image[:2, 2:]) == 0
+    log = read_log(folder)
+    assert len(log) == 12
+    assert log.channels is not None
+    assert log.sharpness is not None
+    assert (entry["first_close"], entry["closes"]) == (log.first_close, log.closes)
+    assert (result.first_close, result.closes) == (log.first_close, log.closes)
 
 
 def test_video_and_pictures_open(episode):
@@ -81,7 +59,7 @@ def test_video_and_pictures_open(episode):
     assert frames[0].shape == (256, 256, 3)
     seen = np.asarray(Image.open(folder / "agentview.png"))
     assert seen.shape == (224, 224, 3)
-    assert abs(seen.mean() - record.read_steps(folder)[0]["img_mean"]) < 0.01
+    assert abs(seen.mean() - read_log(folder).image_mean[0]) < 0.01
 
 
 def test_same_rollout_gives_the_same_bytes(simulator, expert, episode, tmp_path):
@@ -126,7 +104,7 @@ def test_never_overwrites_without_being_told(simulator, expert, episode):
         record_episode(expert, simulator, WIRING, SCENE, folder)
     assert (folder / "steps.jsonl").read_bytes() == before
     record_episode(expert, simulator, replace(WIRING, max_steps=2), SCENE, folder, overwrite=True)
-    assert len(record.read_steps(folder)) == 2
+    assert len(read_log(folder)) == 2
 
 
 def test_stopped_episode_is_kept_and_says_so(simulator, expert, tmp_path, read_json):
@@ -137,7 +115,7 @@ def test_stopped_episode_is_kept_and_says_so(simulator, expert, tmp_path, read_j
     with pytest.raises(KeyboardInterrupt):
         record_episode(expert, simulator, WIRING, SCENE, tmp_path, on_step=stop)
     assert read_json(tmp_path / "episode.json")["success"] is None
-    assert len(record.read_steps(tmp_path)) == 4
+    assert len(read_log(tmp_path)) == 4
     assert len(imageio.mimread(tmp_path / "episode.mp4")) == 4
     assert (tmp_path / "gripper.png").exists()
 
@@ -151,6 +129,21 @@ def test_killed_run_leaves_valid_files(simulator, expert, tmp_path, read_json):
         assert read_json(tmp_path / "episode.json")["success"] is None
         assert not (tmp_path / "episode.mp4").exists()
     recorder.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("success", "first_close", "words"),
+    [
+        (True, 59, ("Success", "126", "59")),
+        (False, None, ("Failure", "126", "never closed")),
+        (None, 3, ("Incomplete", "126", "3")),
+    ],
+)
+def test_a_result_says_how_it_ended(success, first_close, words):
+    result = Result(success, 126, 25.0, first_close, 1)
+    assert result.outcome == words[0].lower()
+    for word in words:
+        assert word in result.sentence()
 
 
 def test_policy_error_is_not_a_failure(simulator, expert, tmp_path, read_json):
@@ -176,23 +169,6 @@ def test_folder_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TutorialError, match="Cannot write"):
         record.check_folder(tmp_path / "file" / "x")
-
-
-def test_damaged_log_names_the_line(tmp_path):
-    (tmp_path / "steps.jsonl").write_text(json.dumps({"step": 0}) + '\n{"step": 1, "act')
-    with pytest.raises(TutorialError, match="line 2"):
-        record.read_steps(tmp_path)
-
-
-def test_two_entries_on_one_line_are_named(tmp_path):
-    (tmp_path / "steps.jsonl").write_text('{"step": 0}\n{"step": 1}, {"step": 2}\n')
-    with pytest.raises(TutorialError, match="line 2"):
-        record.read_steps(tmp_path)
-
-
-def test_missing_log(tmp_path):
-    with pytest.raises(TutorialError, match=r"no steps\.jsonl"):
-        record.read_steps(tmp_path)
 
 
 class _WithOwnKeys:

@@ -1,4 +1,7 @@
-"""One folder an episode, written as it happens, so that whatever stops a run leaves valid files that say "incomplete"."""
+"""One folder an episode, written as it happens.
+
+Whatever stops a run leaves valid files that say "incomplete".
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import imageio.v2 as imageio
@@ -25,10 +27,12 @@ from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 
 FORMAT = 2
-"""Version of the episode folder's format. 2 adds `img_channels` and `img_sharpness` to each step; what format 1 had is unchanged."""
+"""Version of the episode folder. 2 adds `img_channels` and `img_sharpness` to each step of 1."""
 
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
+
+FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png")
 
 
 @dataclass(frozen=True)
@@ -55,29 +59,26 @@ class Result:
         words = {True: "success", False: "failure", None: "incomplete"}
         return words[self.success]
 
-    @property
-    def gripper_story(self) -> str:
-        """When the gripper first closed."""
-        if self.first_close is None:
-            return "the gripper never closed"
-        return f"the gripper first closed at step {self.first_close}"
-
     def sentence(self) -> str:
-        """How the episode ended, for example "Success after 126 steps; the gripper never closed."."""
-        return f"{self.outcome.capitalize()} after {self.steps} steps; {self.gripper_story}."
+        """For example "Success after 126 steps; the gripper first closed at step 59."."""
+        closed = "never closed"
+        if self.first_close is not None:
+            closed = f"first closed at step {self.first_close}"
+        return f"{self.outcome.capitalize()} after {self.steps} steps; the gripper {closed}."
 
 
 def check_folder(folder: Path, overwrite: bool = False) -> None:
     """Raise a TutorialError if an episode cannot be written to `folder`; writes nothing."""
     if (folder / "episode.json").exists() and not overwrite:
         raise TutorialError(
-            f"{folder} already holds an episode. Choose another folder, or pass --overwrite to replace it."
+            f"{folder} already holds an episode. "
+            "Choose another folder, or pass --overwrite to replace it."
         )
     check_writable(folder)
 
 
 class Recorder:
-    """Writes one episode's folder: steps.jsonl, episode.json, agentview.png, episode.mp4, gripper.png."""
+    """Writes one episode's folder: `FILES`. Set `success` when the episode comes to its end."""
 
     def __init__(
         self,
@@ -88,21 +89,20 @@ class Recorder:
         *,
         pictures: bool = True,
     ) -> None:
-        """Create the folder and a valid, incomplete `episode.json`.
+        """Create the folder and a valid, incomplete `episode.json`. Raises as `check_folder` does.
 
         Args:
             header: what `episode.json` says beside the outcome.
             video: write episode.mp4 as well.
             pictures: write agentview.png and gripper.png as well.
-
-        Raises:
-            TutorialError: the folder holds an episode already, or cannot be written.
         """
         check_folder(folder, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png"):
+        for name in FILES:
             (folder / name).unlink(missing_ok=True)
-        self.folder, self.header, self.video, self.pictures = folder, header, video, pictures
+        self.folder = folder
+        self.header = header
+        self.pictures = pictures
         self.lines: list[dict[str, Any]] = []
         self.success: bool | None = None
         self._started = time.perf_counter()
@@ -112,42 +112,32 @@ class Recorder:
 
     def write(self, step: Step) -> None:
         """Append one step; it is on its way to the disk when this returns."""
-        entry = step_line(step)
-        self._steps.write(json.dumps(entry) + "\n")
+        line = step_line(step)
+        self._steps.write(json.dumps(line) + "\n")
         self._steps.flush()
-        self.lines.append(entry)
+        self.lines.append(line)
         if step.step == 0 and self.pictures:
             Image.fromarray(step.pixels).save(self.folder / "agentview.png")
         if self._mp4:
             self._mp4.append_data(orient(step.observation.image, "rotate_180"))
 
-    def finish(self, success: bool) -> None:
-        """Say that the episode came to its end."""
-        self.success = success
-
     def result(self) -> Result:
         """The outcome so far."""
         seconds = round(time.perf_counter() - self._started, 3)
-        closes = closing_steps([line["action"][6] for line in self.lines])
-        first = int(closes[0]) if len(closes) else None
-        return Result(self.success, len(self.lines), seconds, first, len(closes))
+        closes = closing_steps([line["action"][6] for line in self.lines]).tolist()
+        first_close = closes[0] if closes else None
+        return Result(self.success, len(self.lines), seconds, first_close, len(closes))
 
     def _write_episode(self) -> None:
         entry = {"format": FORMAT, **asdict(self.result()), **self.header}
-        write_atomically(
-            self.folder / "episode.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
-        )
+        text = json.dumps(entry, indent=1, ensure_ascii=False)
+        write_atomically(self.folder / "episode.json", text + "\n")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close everything, whatever happened: a stopped episode keeps what it has and stays marked incomplete."""
+    def __exit__(self, *error: object) -> None:
+        """Close everything. A stopped episode keeps what it has and stays marked incomplete."""
         self._steps.close()
         if self._mp4:
             self._mp4.close()
@@ -156,44 +146,27 @@ class Recorder:
                 part.replace(self.folder / "episode.mp4")
         self._write_episode()
         if self.lines and self.pictures:
-            # Not above: importing Matplotlib is most of the time that a simulator's process takes to start.
-            from vla_tutorial import plots
+            self._draw()
 
-            title = _title(self.header, self.result().outcome)
-            figure = plots.episode_figure(log_of(self.lines), title=title)
-            plots.save(figure, self.folder / "gripper.png")
+    def _draw(self) -> None:
+        # Importing Matplotlib is most of the time that a simulator's process takes to start.
+        from vla_tutorial import plots
 
-
-def _title(header: dict[str, Any], outcome: str) -> str:
-    return f"{header['policy']['name']} · {', '.join(header['conditions']) or 'published protocol'} · {outcome}"
+        conditions = ", ".join(self.header["conditions"]) or "published protocol"
+        title = f"{self.header['policy']['name']} · {conditions} · {self.result().outcome}"
+        plots.save(
+            plots.episode_figure(log_of(self.lines), title=title), self.folder / "gripper.png"
+        )
 
 
 def _open_video(path: Path) -> Any:
-    """H.264 whose bytes depend on the frames alone (no dates, one thread), small, and seekable in browsers."""
-    options = [
-        "-crf",
-        "23",
-        "-g",
-        "20",
-        "-movflags",
-        "+faststart",
-        "-threads",
-        "1",
-        "-fflags",
-        "+bitexact",
-        "-flags:v",
-        "+bitexact",
-    ]
-    return imageio.get_writer(
-        path,
-        format="FFMPEG",
-        fps=CONTROL_HZ,
-        codec="libx264",
-        pixelformat="yuv420p",
-        quality=None,
-        macro_block_size=2,
-        output_params=[*options, "-map_metadata", "-1"],
-    )
+    """Small H.264 that browsers can seek in."""
+    settings: dict[str, Any] = {"codec": "libx264", "pixelformat": "yuv420p"}
+    options = "-crf 23 -g 20 -movflags +faststart"
+    # Without dates and in one thread, so that the bytes depend on the frames alone.
+    options += " -threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
+    settings |= {"quality": None, "macro_block_size": 2, "output_params": options.split()}
+    return imageio.get_writer(path, format="FFMPEG", fps=CONTROL_HZ, **settings)
 
 
 def header(
@@ -201,6 +174,7 @@ def header(
 ) -> dict[str, Any]:
     """Everything about an episode that is known before it starts."""
     found = versions()
+    warning = f"MuJoCo {found['mujoco']} is not the pinned {PINNED_MUJOCO}"
     return {
         "suite": scene.suite,
         "task": scene.task,
@@ -211,9 +185,7 @@ def header(
         "wiring": asdict(wiring),
         "perturbation": asdict(scene.perturbation),
         "versions": found,
-        "warnings": []
-        if found["mujoco"] == PINNED_MUJOCO
-        else [f"MuJoCo {found['mujoco']} is not the pinned {PINNED_MUJOCO}"],
+        "warnings": [warning] if found["mujoco"] != PINNED_MUJOCO else [],
     }
 
 
@@ -233,24 +205,20 @@ def record_episode(
     """Run one episode and record it in `folder`.
 
     Args:
-        conditions: names of the conditions that made `wiring` and `scene`; they are recorded, not applied.
+        conditions: names of the conditions that made `wiring` and `scene`; recorded, not applied.
         video, pictures: as `Recorder` takes them.
         on_step: called after each step is recorded, for progress and live views.
 
     Raises:
-        TutorialError: the folder cannot take an episode. KeyboardInterrupt passes after the partial episode is kept.
+        TutorialError: the folder cannot take an episode.
+        KeyboardInterrupt: passes after the partial episode is kept.
     """
-    with Recorder(
-        folder,
-        header(policy, wiring, scene, conditions, simulator.task.instruction),
-        video,
-        overwrite,
-        pictures=pictures,
-    ) as recorder:
+    about = header(policy, wiring, scene, conditions, simulator.task.instruction)
+    with Recorder(folder, about, video, overwrite, pictures=pictures) as recorder:
         done = False
         for step in rollout(policy, simulator, wiring, scene):
             recorder.write(step)
             done = step.done
             on_step(step)
-        recorder.finish(done)
+        recorder.success = done
     return recorder.result()
