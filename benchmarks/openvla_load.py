@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from vla_tutorial.openvla.checkpoint import load_model
-from vla_tutorial.openvla.config import VISION_KEY
+from vla_tutorial.openvla.checkpoint import load_weights
+from vla_tutorial.openvla.config import VISION_KEY, read_config
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.openvla.shards import CHUNK, THREADS
 
@@ -130,7 +130,8 @@ def child(folder: Path, device: torch.device) -> None:
     torch.zeros(1, device=device)
     before = peak_rss()
     start = time.perf_counter()
-    model = load_model(folder, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model = load_weights(folder, read_config(folder / "config.json"), device, dtype)
     seconds = time.perf_counter() - start
     after = peak_rss()
     finite = all(bool(p.isfinite().all()) for p in model.parameters())

@@ -27,6 +27,7 @@ from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model, pad
+from vla_tutorial.openvla.rounding import round_up
 
 ACTIONS = 7
 """Tokens an action."""
@@ -256,7 +257,7 @@ def engine_logits(
 ) -> torch.Tensor:
     """The same through the engine's runner, all rows at once."""
     model = engine.model
-    ids, lengths = pad(prompts, -(-max(map(len, prompts)) // 16) * 16, model.device)
+    ids, lengths = pad(prompts, round_up(max(map(len, prompts)), 16), model.device)
     x = model.embed(model.embed_image(pixels), ids)
     cache = Cache.empty(model.config.llama, len(x), x.shape[1] + ACTIONS, x)
     first = model.config.vision.patches + lengths

@@ -29,7 +29,7 @@ from vla_tutorial.openvla.config import (
     read_config,
 )
 from vla_tutorial.openvla.llama import causal, rope_table, stacked
-from vla_tutorial.openvla.model import OpenVLA, finish
+from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.openvla.preflight import check_image_matters, check_prompt
 from vla_tutorial.openvla.shards import read_headers
 from vla_tutorial.pixels import pixel_values
@@ -169,7 +169,7 @@ def test_missing_extra_and_misshaped_tensors_are_named(folder: Path) -> None:
 def test_a_tensor_in_two_shards(folder: Path) -> None:
     name = "vision_backbone.featurizer.cls_token"
     edit_tensors(folder, lambda t: t.update({name: torch.zeros(1)}))
-    with pytest.raises(TutorialError, match=rf"{name!r} is in both model-00001.* and model-00002"):
+    with pytest.raises(TutorialError, match=rf"{name!r}.*model-00001.*model-00002"):
         load(folder)
 
 
@@ -177,10 +177,7 @@ def test_a_tensor_in_two_shards(folder: Path) -> None:
 def test_truncated_shard(folder: Path, keep: int) -> None:
     path = folder / "model-00002-of-00002.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        TutorialError,
-        match=r"model-00002-of-00002.safetensors is not a whole safetensors file.*download it again",
-    ):
+    with pytest.raises(TutorialError, match=r"model-00002-of-00002.safetensors.* bytes"):
         load(folder)
 
 
@@ -188,37 +185,35 @@ def test_corrupt_header_and_missing_shard(folder: Path) -> None:
     path = folder / "model-00002-of-00002.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:8] + b"x" * 50 + data[58:])
-    with pytest.raises(TutorialError, match=r"its header does not parse"):
+    with pytest.raises(TutorialError, match=r"model-00002.* header"):
         load(folder)
     path.unlink()
-    with pytest.raises(TutorialError, match=r"Shard .*model-00002.* cannot be read"):
+    with pytest.raises(TutorialError, match=r"model-00002.*No such file"):
         load(folder)
 
 
 def test_unknown_dtype_is_refused(folder: Path) -> None:
     edit_tensors(folder, lambda t: t.update({FIRST: torch.zeros(400, 32, dtype=torch.int8)}))
-    with pytest.raises(TutorialError, match=r"dtype I8; known: BF16"):
+    with pytest.raises(TutorialError, match=r"I8.*BF16"):
         load(folder)
 
 
 def test_pickles_are_refused(folder: Path) -> None:
     for path in [*folder.glob("*.safetensors"), folder / "model.safetensors.index.json"]:
         path.unlink()
-    with pytest.raises(TutorialError, match=r"No \*.safetensors in .*Download the weights"):
+    with pytest.raises(TutorialError, match=r"\*.safetensors"):
         load(folder)
     (folder / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(
-        TutorialError, match=r"only \['pytorch_model.bin'\]. Pickle files .* can run any code"
-    ):
+    with pytest.raises(TutorialError, match=r"pytorch_model.bin.*\*.safetensors"):
         load(folder)
-    with pytest.raises(TutorialError, match=r"Pickle files"):
+    with pytest.raises(TutorialError, match=r"pytorch_model.bin.*\*.safetensors"):
         load(folder / "pytorch_model.bin")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 def test_a_folder_that_lacks_a_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(TutorialError, match=rf"has no {name}.*download what is missing"):
+    with pytest.raises(TutorialError, match=rf"no {name}"):
         load(folder)
 
 
@@ -230,20 +225,20 @@ def test_statistics_replace_those_in_the_config_and_must_exist(folder: Path) -> 
     (folder / "config.json").write_text(
         json.dumps({k: v for k, v in config.items() if k != "norm_stats"})
     )
-    with pytest.raises(TutorialError, match=r"has no action statistics"):
+    with pytest.raises(TutorialError, match=r"dataset_statistics.json.*norm_stats"):
         load(folder)
 
 
 def test_unnorm_key_that_the_checkpoint_lacks(whole: Path) -> None:
-    policy = SimpleNamespace(statistics=checkpoint.load_statistics(whole))
+    policy = SimpleNamespace(statistics=checkpoint.open_checkpoint(whole).statistics)
     assert (
         statistics_for(policy, Wiring(unnorm_key="libero_object"))
         is policy.statistics["libero_object_no_noops"]
     )
-    with pytest.raises(TutorialError, match=r"Known: libero_object_no_noops"):
+    with pytest.raises(TutorialError, match=r"nonsense.*libero_object_no_noops"):
         statistics_for(policy, Wiring(unnorm_key="nonsense"))
     with pytest.raises(
-        TutorialError, match=r"Known: libero_object_no_noops.*on purpose.*embedded_statistics=True"
+        TutorialError, match=r"bridge_orig.*libero_object_no_noops.*embedded_statistics=True"
     ):
         statistics_for(policy, Wiring(unnorm_key="bridge_orig"))
 
@@ -268,9 +263,11 @@ def test_damaged_settings(folder: Path, name: str, text: str) -> None:
     [
         ({"text_config": {"rope_scaling": {"type": "linear"}}}, "rope_scaling"),
         ({"text_config": {"num_attention_heads": 5}}, "hidden_size by num_attention_heads"),
-        ({"model_type": "llama"}, "expected 'openvla'"),
-        ({VISION_KEY: {"depth": 3}}, "unknown keys"),
-        ({VISION_KEY: {"dino": {"depht": 3}}}, "unknown keys"),
+        ({"model_type": "llama"}, "'llama'.*'openvla'"),
+        ({VISION_KEY: None}, "vision_backbone_id is None.*'dinosiglip-vit-so-224px'"),
+        ({"arch_specifier": "mlp"}, "'mlp'.*'no-align\\+fused-gelu-mlp'"),
+        ({VISION_KEY: {"depth": 3}}, f"{VISION_KEY}.*'depth'"),
+        ({VISION_KEY: {"dino": {"depht": 3}}}, f"{VISION_KEY}.dino.*'depht'"),
     ],
 )
 def test_configurations_that_this_model_cannot_run(
@@ -291,12 +288,12 @@ def response_error(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (hub.GatedRepoError, "No access to"),
-        (hub.RepositoryNotFoundError, "No repository"),
-        (hub.RevisionNotFoundError, "no revision 'v9'"),
-        (hub.LocalEntryNotFoundError, "hub cannot be reached.*hf download"),
-        (hub.HfHubHTTPError, "hub cannot be reached"),
-        (ConnectionError, "hub cannot be reached"),
+        (hub.GatedRepoError, "somebody/something.*owner.*hf auth login"),
+        (hub.RepositoryNotFoundError, "'somebody/something'.*spelling.*hf auth login"),
+        (hub.RevisionNotFoundError, "'v9'"),
+        (hub.LocalEntryNotFoundError, "'v9'.*LocalEntryNotFoundError.*hf download"),
+        (hub.HfHubHTTPError, "'v9'.*HfHubHTTPError.*hf download"),
+        (ConnectionError, "'v9'.*ConnectionError.*hf download"),
     ],
 )
 def test_the_hub_says_no(
@@ -321,8 +318,8 @@ def test_the_hub_gives_a_pinned_revision_without_code_or_pickles(
         return str(snapshot)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    source = checkpoint.locate("somebody/something", "main")
-    assert (source.folder, source.revision) == (snapshot, "a" * 40)
+    found = checkpoint.locate_folder("somebody/something", "main")
+    assert found == (snapshot, "a" * 40)
     assert not any(
         Path(bad).match(pattern)
         for bad in ("modeling.py", "pytorch_model.bin", "x.pt")
@@ -332,19 +329,19 @@ def test_the_hub_gives_a_pinned_revision_without_code_or_pickles(
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "a/b/c", "plain"])
 def test_neither_folder_nor_hub_id(name: str) -> None:
-    with pytest.raises(TutorialError, match=r"No folder .*hub id such as openvla/openvla-7b"):
-        checkpoint.locate(name)
+    with pytest.raises(TutorialError, match=rf"{name!r}.*openvla/openvla-7b"):
+        checkpoint.locate_folder(name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_a_missing_gpu_is_said(
     whole: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TutorialError, match=r"'cuda:0' was asked for.*no CUDA GPU"):
+    with pytest.raises(TutorialError, match=r"'cuda:0'.*CUDA"):
         load_model_policy("test", whole, device="cuda:0")
     policy = load_model_policy("test", whole)
     assert not caplog.text  # a small model belongs on a CPU
-    monkeypatch.setattr("vla_tutorial.policies.model.LARGE", 0)
+    monkeypatch.setattr("vla_tutorial.openvla.model.SMALL", 0)
     load_model_policy("test", whole)
     assert "No CUDA GPU is used" in caplog.text
     assert policy.provenance["engine"]["graphs"] == "none: cpu is no CUDA device"
@@ -376,7 +373,7 @@ def test_ids_of_a_smaller_vocabulary(whole: Path) -> None:
     ids = policy.ids(item("soup").prompt)
     assert (ids[0], ids[-1]) == (1, 3)
     own = policy.model.generate(torch.from_numpy(pixel_values(item("soup").pixels))[None], [ids], 5)
-    tokens = finish(ids, own[0].tolist(), 2)
+    tokens = tokens_after_eos(ids, own[0].tolist(), 2)
     np.testing.assert_array_equal(policy.predict([item("soup")])[0], np.array(tokens) + 32000 - 336)
 
 
@@ -395,14 +392,12 @@ def test_bad_pictures(whole: Path) -> None:
 def test_a_tokenizer_of_another_model(whole: Path) -> None:
     policy = load(whole)
     policy.tokenizer = lambda text: {"input_ids": [1, 999, 3]}
-    with pytest.raises(TutorialError, match=r"gives id 999, the model knows 0 … 399"):
+    with pytest.raises(TutorialError, match=r"999.*399"):
         policy.predict([item("soup", empty_token=False)])
 
 
 def test_a_prompt_too_long(whole: Path) -> None:
-    with pytest.raises(
-        TutorialError, match=r"ids; beside the image and 5 actions there is room for"
-    ):
+    with pytest.raises(TutorialError, match=r"21\d\d ids.*5 actions.*2027"):
         load(whole).predict([item("soup " * 2100)])
 
 
@@ -416,7 +411,7 @@ def test_out_of_memory_says_what_the_batch_needs(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(policy.engine.runner, "prefill", exhausted)
-    with pytest.raises(TutorialError, match=r"a batch of 2 needs about .* GiB beside the weights'"):
+    with pytest.raises(TutorialError, match=r"batch of 2 .* GiB"):
         policy.predict([item("soup"), item("a")])
 
 
@@ -428,7 +423,7 @@ def test_preflight_sees_an_ignored_image(whole: Path) -> None:
     assert check_image_matters(policy.model, ids) > 0
     for parameter in policy.model.projector.fc3.parameters():
         parameter.zero_()
-    with pytest.raises(TutorialError, match="ignores its image"):
+    with pytest.raises(TutorialError, match=r"difference 0\.0"):
         policy.preflight()
 
 
@@ -437,9 +432,9 @@ def test_preflight_sees_a_wrong_prompt(whole: Path) -> None:
     assert check_prompt(item("soup").prompt, tokenizer)[-1] == 29871
     with pytest.raises(TutorialError, match="29871"):
         check_prompt(item("soup", empty_token=False).prompt, tokenizer)
-    with pytest.raises(TutorialError, match="trained with"):
+    with pytest.raises(TutorialError, match="'pick up the soup'"):
         check_prompt(Prompt("pick up the soup"), tokenizer)
-    with pytest.raises(TutorialError, match=r"first id is 5, expected 1 \(BOS\)"):
+    with pytest.raises(TutorialError, match=r"5, expected 1 "):
         check_prompt(item("soup").prompt, lambda text: {"input_ids": [5, 6]})
 
 
@@ -457,7 +452,7 @@ def test_training_reaches_every_parameter_that_runs(whole: Path) -> None:
 
 
 def test_stacked_weights_share_memory(whole: Path) -> None:
-    model = checkpoint.load_model(whole, "cpu", torch.float32)
+    model = checkpoint.load_model(checkpoint.open_checkpoint(whole), "cpu", torch.float32)
     stacks = model.language_model.stacks()
     assert all(
         stacked(s).data_ptr() == s[0].weight.data_ptr() for s in stacks
@@ -478,7 +473,7 @@ def test_grouped_heads_equal_repeated_ones() -> None:
 
 
 def test_headers_give_places_of_bytes(whole: Path) -> None:
-    entries = read_headers(checkpoint.shard_paths(whole))
+    entries = read_headers(checkpoint.find_shards(whole))
     assert entries[FIRST].shape == (400, 32)
     assert entries[FIRST].nbytes == 400 * 32 * 4
     assert rope_table(CONFIG.llama, 10, "cpu")[0].shape == (10, 4)

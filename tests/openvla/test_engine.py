@@ -1,4 +1,4 @@
-"""The engine's bookkeeping for CUDA graphs, with a stand-in for the graph; the kernels are in test_openvla_kernels.py."""
+"""The engine's bookkeeping for CUDA graphs, with a stand-in for the graph; the kernels are in test_kernels.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from golden_folder import golden, model
+from golden_folder import FOLDER, golden, model
 
+from vla_tutorial.openvla.checkpoint import load_weights
+from vla_tutorial.openvla.cpu import pack_weight
 from vla_tutorial.openvla.engine import ROWS, TEXT_STEP, Captured, Engine, working_bytes
 from vla_tutorial.openvla.model import normalise
-from vla_tutorial.openvla.packed import packed
+from vla_tutorial.openvla.rounding import round_up
 from vla_tutorial.pixels import pixel_values
 
 
@@ -58,7 +60,7 @@ def test_buckets_do_not_change_tokens() -> None:
             engine.generate(pixels, prompts, 7), model().generate(pixels, prompts, 7)
         )
         longest = max(map(len, prompts))
-        assert engine.asked[-1] == (bucket, -(-longest // TEXT_STEP) * TEXT_STEP)
+        assert engine.asked[-1] == (bucket, round_up(longest, TEXT_STEP))
 
 
 def test_a_batch_beyond_the_largest_bucket_runs_in_parts() -> None:
@@ -90,12 +92,12 @@ def test_packed_products_equal_plain_ones() -> None:
     for rows in (1, 4, 5, 50):
         x = torch.randn(2, rows, 16)
         torch.testing.assert_close(
-            packed(weight, bias)(x), torch.nn.functional.linear(x, weight, bias)
+            pack_weight(weight, bias)(x), torch.nn.functional.linear(x, weight, bias)
         )
 
 
 def test_switched_off_means_plain_layers_that_follow_their_weights() -> None:
-    plain = model()
+    plain = load_weights(FOLDER, golden().config, "cpu", torch.float32)
     engine = Engine(plain, kernels=False)
     assert "oneDNN" not in engine.provenance["kernels"]
     pixels, prompts = batch(2)

@@ -1,6 +1,6 @@
 """The model against vectors of the official code: features, logits, tokens and actions.
 
-`VLA_GOLDEN=<folder> pytest tests/test_openvla_golden.py` checks another folder of the same form.
+`VLA_GOLDEN=<folder> pytest tests/openvla/test_golden.py` checks another folder of the same form.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vla_tutorial.actions import (
 )
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.engine import Engine
-from vla_tutorial.openvla.model import finish, meta_model
+from vla_tutorial.openvla.model import meta_model, tokens_after_eos
 from vla_tutorial.openvla.vision import VisionBackbone
 from vla_tutorial.pixels import pixel_values
 
@@ -117,7 +117,7 @@ def test_tokens_and_actions(case: str, path: str) -> None:
     prompt, count = golden().prompt(case), dimensions(case)
     run = model().generate if path == "eager" else engine().generate
     generated = run(pixels(CASES[case]["image"]), [prompt], count)[0].tolist()
-    tokens = finish(prompt, generated, golden().config.llama.eos_token_id)
+    tokens = tokens_after_eos(prompt, generated, golden().config.llama.eos_token_id)
     np.testing.assert_array_equal(tokens, expected(case))
     for key, action in CASES[case]["actions"].items():
         np.testing.assert_array_equal(decode(tokens, statistics(key)), action)
@@ -143,7 +143,9 @@ def test_a_batch_of_mixed_lengths_gives_the_tokens_of_one_by_one(path: str) -> N
         prompts, run(images, prompts, dimensions(names[0])).tolist(), names, strict=True
     ):
         np.testing.assert_array_equal(
-            finish(prompt, row, golden().config.llama.eos_token_id), expected(case), err_msg=case
+            tokens_after_eos(prompt, row, golden().config.llama.eos_token_id),
+            expected(case),
+            err_msg=case,
         )
 
 

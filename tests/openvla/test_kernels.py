@@ -1,4 +1,4 @@
-"""The Triton runner against the plain one. Needs Triton: on a CPU run it in Triton's interpreter, `TRITON_INTERPRET=1 pytest tests/test_openvla_kernels.py`."""
+"""The Triton runner against the plain one. Needs Triton: on a CPU run it in Triton's interpreter, `TRITON_INTERPRET=1 pytest tests/openvla/test_kernels.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vla_tutorial.openvla.config import LlamaConfig
+from vla_tutorial.openvla.cpu import PlainRunner
 from vla_tutorial.openvla.llama import Cache, Llama
-from vla_tutorial.openvla.runner import PlainRunner
 
 pytestmark = pytest.mark.skipif(
     not find_spec("triton")
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(
 def test_prefill_and_decode_equal_the_plain_runner(
     kv_heads: int, rows: int, tile: tuple[int, int, int, int] | None
 ) -> None:
-    from vla_tutorial.openvla.fast import FastRunner
-    from vla_tutorial.openvla.products import Tile
+    from vla_tutorial.openvla.cuda import CudaRunner
+    from vla_tutorial.openvla.product_kernels import Tile
 
     torch.manual_seed(0)
     sizes = {
@@ -45,7 +45,7 @@ def test_prefill_and_decode_equal_the_plain_runner(
     for name, p in llama.named_parameters():
         if "norm" in name:
             p.copy_(torch.rand_like(p) + 0.5)
-    plain, fast = PlainRunner(llama), FastRunner(llama)
+    plain, fast = PlainRunner(llama), CudaRunner(llama)
     for product in ("qkv", "o", "gate_up", "down", "head"):
         fast.plans[product, rows] = Tile(*tile) if tile else None
     x, last = (

@@ -15,11 +15,11 @@ from vla_tutorial import pixels, prompt
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import rollout
-from vla_tutorial.openvla.runner import PlainRunner
+from vla_tutorial.openvla.cpu import PlainRunner
 from vla_tutorial.policies import Policy, PolicyInput, load_policy
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.fit import ModelWithAuxHeads
+from vla_tutorial.training.losses import ModelWithAuxHeads
 from vla_tutorial.wiring import Wiring
 
 WIRING, SCENE = Wiring(unnorm_key="libero_object"), Scene("libero_object", 0, 0)
@@ -82,7 +82,7 @@ def test_the_auxiliary_heads_stay_behind(mini) -> None:
         for name, _ in ModelWithAuxHeads(mini.model).named_parameters()
         if not name.startswith("model.")
     }
-    assert heads == {"positions.weight", "positions.bias", "places.weight", "places.bias"}
+    assert heads == {"positions.weight", "positions.bias", "keypoints.weight", "keypoints.bias"}
     index = json.loads((FOLDER / "model.safetensors.index.json").read_text())
     assert set(index["weight_map"]) == set(mini.model.state_dict())
 

@@ -1,1 +1,3 @@
-"""OpenVLA itself: configuration, model, checkpoints, and the engine that runs it fast."""
+"""OpenVLA itself. These four modules are its face; importing `config` brings no PyTorch."""
+
+__all__ = ["checkpoint", "config", "engine", "model"]

@@ -1,8 +1,9 @@
-"""The fast path: batches of any size, a cache of keys and values, and on a GPU one CUDA graph for the whole action.
+"""The fast path: batches of any size, a cache of keys and values, and CUDA graphs on a GPU.
 
-A graph replays a fixed list of kernels, so the host launches once instead of some 1,800 times. Fixed also means fixed shapes: rows and prompt
-lengths are rounded up to buckets, and each pair of buckets is captured at its first use. Right padding is exact under causal attention: no real
-token ever sees a padded one.
+One graph holds a whole action. It replays a fixed list of kernels, so the host launches once
+instead of some 1,800 times. Fixed also means fixed shapes: rows and prompt lengths are rounded up
+to buckets, and each pair of buckets is captured at its first use. Right padding is exact under
+causal attention: no real token ever sees a padded one.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.compact import CompactRunner
+from vla_tutorial.openvla.cpu import CompactRunner, PlainRunner, can_pack, pack_linears
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, pad
-from vla_tutorial.openvla.packed import available, pack_linears
-from vla_tutorial.openvla.runner import PlainRunner, Runner
+from vla_tutorial.openvla.rounding import round_up
 
 ROWS = (1, 4, 8, 16, 32)
 """Batch sizes that are captured; larger batches run in parts of the last."""
@@ -30,6 +30,28 @@ TEXT_STEP = 16
 """Prompt lengths are rounded up to a multiple of this; LIBERO's lie between 25 and 45 ids."""
 
 log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """Llama with a cache, as the engine drives it: one prefill, then one token a row at a time."""
+
+    def tune(self, rows: int) -> None:
+        """Choose how to run this many rows; called once a batch size, before capturing."""
+        ...
+
+    def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
+        """Embeddings (N, T, d) and each row's last index (N,) → logits there (N, vocab_size).
+
+        x is right-padded and may be overwritten. The cache is filled.
+        """
+        ...
+
+    def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """Each row's newest token and its position, (N,) int64 → logits of the next one.
+
+        They are (N, vocab_size). The cache is extended.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,61 +81,67 @@ class Engine:
         self, model: OpenVLA, *, kernels: bool | None = None, graphs: bool | None = None
     ) -> None:
         self.model = model
-        obstacle = "switched off" if kernels is False else _obstacle(model)
-        self.graphs = model.device.type == "cuda" if graphs is None else graphs
-        packs = kernels is not False and available(model)
-        self.runner = _runner(model, obstacle, packs)
         self.captured: dict[tuple[int, ...], Captured] = {}
         self.pool: Any = None
+        self.graphs = self._on_gpu if graphs is None else graphs
+        obstacle = "switched off" if kernels is False else _obstacle(model)
+        packs = kernels is not False and can_pack(model)
+        self.runner = _make_runner(model, obstacle, packs)
         self.provenance = {
-            "kernels": "triton"
-            if obstacle is None
-            else f"plain PyTorch{', products through oneDNN' if packs else ''}: {obstacle}",
-            "graphs": "CUDA graphs"
-            if self.graphs
-            else f"none: {'switched off' if graphs is False else f'{model.device} is no CUDA device'}",
-            "torch_compile": "not used: Llama's steps are fused by this package's own kernels, and vision is a tenth of the arithmetic",
+            "kernels": _describe_kernels(obstacle, packs),
+            "graphs": self._describe_graphs(graphs),
+            "torch_compile": "not used: Llama's steps are fused by this package's own kernels, "
+            "and vision is a tenth of the arithmetic",
         }
         if obstacle is not None and model.device.type != "cpu":
             log.warning("OpenVLA runs without its Triton kernels: %s", obstacle)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.model.device.type == "cuda"
+
+    def _describe_graphs(self, asked: bool | None) -> str:
+        if self.graphs:
+            return "CUDA graphs"
+        if asked is False:
+            return "none: switched off"
+        return f"none: {self.model.device} is no CUDA device"
 
     @torch.inference_mode()
     def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         """The same tokens as `OpenVLA.generate`, faster.
 
         Args:
-            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32, on any device; uint8 sends an eighth of the bytes to a GPU.
+            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32, on any device; uint8 sends an
+                eighth of the bytes to a GPU.
             prompts: N lists of ids of any length, BOS first.
             count: tokens to generate a row.
 
         Returns:
-            (N, count) int64 on the CPU, past an end-of-sequence token too; `model.finish` applies the rule for that.
+            (N, count) int64 on the CPU, past an end-of-sequence token too; see
+            `model.tokens_after_eos`.
 
         Raises:
-            TutorialError: a prompt longer than the model's positions, or the device's memory does not hold the batch.
+            TutorialError: a prompt longer than the model's positions, or the device's memory does
+                not hold the batch.
         """
-        self._check_lengths(prompts, count)
-        parts = range(0, len(prompts), ROWS[-1])
+        longest = max(map(len, prompts))
+        self._check_length(longest, count)
+        most = ROWS[-1]
+        tokens = []
         try:
             with self._device():
-                return torch.cat(
-                    [
-                        self._part(pixels[i : i + ROWS[-1]], prompts[i : i + ROWS[-1]], count)
-                        for i in parts
-                    ]
-                )
+                for i in range(0, len(prompts), most):
+                    part = self._run_part(pixels[i : i + most], prompts[i : i + most], count)
+                    tokens.append(part)
         except torch.OutOfMemoryError as e:
-            raise TutorialError(
-                self._memory_message(min(len(prompts), ROWS[-1]), max(map(len, prompts)) + count)
-            ) from e
+            rows = min(len(prompts), most)
+            raise TutorialError(self._explain_memory(rows, longest + count)) from e
+        return torch.cat(tokens)
 
     def _device(self) -> contextlib.AbstractContextManager[object]:
-        """Triton and graphs work on the current device, which need not be the model's where there are several."""
-        return (
-            torch.cuda.device(self.model.device)
-            if self.model.device.type == "cuda"
-            else contextlib.nullcontext()
-        )
+        """Triton and graphs work on the current device, which need not be the model's."""
+        return torch.cuda.device(self.model.device) if self._on_gpu else contextlib.nullcontext()
 
     def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
         """Everything from pixels to tokens, on the device, with no word from the host in between.
@@ -122,6 +150,7 @@ class Engine:
             pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32.
             ids: (N, T) int64, right-padded.
             lengths: (N,) int64.
+            count: tokens to generate a row.
 
         Returns:
             (N, count) int64.
@@ -131,44 +160,50 @@ class Engine:
         first = self.model.config.vision.patches + lengths
         tokens = [self.runner.prefill(x, first - 1, cache).argmax(-1)]
         for step in range(count - 1):
-            tokens.append(self.runner.decode(tokens[-1], first + step, cache).argmax(-1))
+            logits = self.runner.decode(tokens[-1], first + step, cache)
+            tokens.append(logits.argmax(-1))
         return torch.stack(tokens, 1)
 
-    def _part(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+    def _run_part(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         longest = max(map(len, prompts))
         if not self.graphs:
             ids, lengths = pad(prompts, longest, self.model.device)
             return self.act(pixels.to(self.model.device), ids, lengths, count).cpu()
-        rows = next(r for r in ROWS if r >= len(prompts))
-        ids, lengths = pad(prompts, -(-longest // TEXT_STEP) * TEXT_STEP, "cpu")
+        given = len(prompts)
+        rows = next(bucket for bucket in ROWS if bucket >= given)
+        ids, lengths = pad(prompts, round_up(longest, TEXT_STEP), "cpu")
         graph = self.capture(rows, ids.shape[1], count, pixels)
-        for fixed, given in ((graph.pixels, pixels), (graph.ids, ids), (graph.lengths, lengths)):
-            fixed[: len(prompts)].copy_(given)
+        graph.pixels[:given].copy_(pixels)
+        graph.ids[:given].copy_(ids)
+        graph.lengths[:given].copy_(lengths)
         graph.graph.replay()
-        return graph.tokens[: len(prompts)].cpu()
+        return graph.tokens[:given].cpu()
 
     def capture(self, rows: int, text: int, count: int, like: Tensor) -> Captured:
-        """The graph for `rows` pictures of `like`'s form × `text` prompt ids and `count` tokens; captured at the first call."""
+        """The graph for a bucket, captured at the first call.
+
+        Args:
+            rows: pictures.
+            text: prompt ids a row.
+            count: tokens a row.
+            like: pictures of the form and dtype that will come.
+        """
         key = (rows, text, count, *like.shape[1:])
         if key not in self.captured:
             device = self.model.device
             pixels = torch.zeros(rows, *like.shape[1:], device=device, dtype=like.dtype)
-            ids, lengths = (
-                torch.zeros(rows, text, device=device, dtype=torch.int64),
-                torch.full((rows,), text, device=device),
-            )
+            ids = torch.zeros(rows, text, device=device, dtype=torch.int64)
+            lengths = torch.full((rows,), text, device=device)
             self.runner.tune(rows)
-            self.act(
-                pixels, ids, lengths, count
-            )  # compiles kernels and lets cuBLAS choose, which a capture must not do
+            # Compiles kernels and lets cuBLAS choose, which a capture must not do.
+            self.act(pixels, ids, lengths, count)
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self.pool):
                 tokens = self.act(pixels, ids, lengths, count)
-            self.pool = (
-                graph.pool()
-            )  # graphs never run at the same time, so they share their memory
+            # Graphs never run at the same time, so they share their memory.
+            self.pool = graph.pool()
             self.captured[key] = Captured(graph, pixels, ids, lengths, tokens)
         return self.captured[key]
 
@@ -176,39 +211,36 @@ class Engine:
         """Forget every graph and give their memory back; the next call captures anew."""
         self.captured.clear()
         self.pool = None
-        if self.model.device.type == "cuda":
+        if self._on_gpu:
             torch.cuda.empty_cache()
 
-    def _check_lengths(self, prompts: Sequence[Sequence[int]], count: int) -> None:
-        room = (
-            self.model.config.llama.max_position_embeddings
-            - self.model.config.vision.patches
-            - count
-        )
-        longest = max(map(len, prompts))
-        if -(-longest // TEXT_STEP) * TEXT_STEP > room:
+    def _check_length(self, longest: int, count: int) -> None:
+        config = self.model.config
+        room = config.llama.max_position_embeddings - config.vision.patches - count
+        if round_up(longest, TEXT_STEP) > room:
             raise TutorialError(
-                f"A prompt has {longest} ids; beside the image and {count} actions there is room for {room}. Shorten the instruction."
+                f"A prompt has {longest} ids; beside the image and {count} actions there is room "
+                f"for {room}. Shorten the instruction."
             )
 
-    def _memory_message(self, rows: int, text: int) -> str:
+    def _explain_memory(self, rows: int, text: int) -> str:
         weights = sum(p.nbytes for p in self.model.parameters()) / 2**30
         extra = working_bytes(self.model, rows, text) / 2**30
         device = self.model.device
-        free = (
-            f"; {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free now"
-            if device.type == "cuda"
-            else ""
-        )
+        free = ""
+        if self._on_gpu:
+            free = f"; {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free now"
         return (
-            f"Out of memory on {device}: a batch of {rows} needs about {extra:.1f} GiB beside the weights' {weights:.1f} GiB{free}. "
+            f"Out of memory on {device}: a batch of {rows} needs about {extra:.1f} GiB beside the "
+            f"weights' {weights:.1f} GiB{free}. "
             "Use a smaller batch, or close what else uses the GPU."
         )
 
 
 def working_bytes(model: OpenVLA, rows: int, text: int) -> int:
-    """About how many bytes a batch needs beside the weights: the cache, and the widest activations of a prefill."""
-    llama, positions = model.config.llama, rows * (model.config.vision.patches + text)
+    """About how many bytes a batch needs beside the weights: the cache, and a prefill."""
+    llama = model.config.llama
+    positions = rows * (model.config.vision.patches + text)
     cache = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim
     activations = 3 * llama.intermediate_size + 6 * llama.hidden_size
     return positions * (cache + activations) * model.dtype.itemsize
@@ -230,11 +262,18 @@ def _obstacle(model: OpenVLA) -> str | None:
     return None
 
 
-def _runner(model: OpenVLA, obstacle: str | None, packs: bool) -> Runner:
+def _describe_kernels(obstacle: str | None, packs: bool) -> str:
     if obstacle is None:
-        from vla_tutorial.openvla.fast import FastRunner
+        return "triton"
+    products = ", products through oneDNN" if packs else ""
+    return f"plain PyTorch{products}: {obstacle}"
 
-        return FastRunner(model.language_model)
+
+def _make_runner(model: OpenVLA, obstacle: str | None, packs: bool) -> Runner:
+    if obstacle is None:
+        from vla_tutorial.openvla.cuda import CudaRunner
+
+        return CudaRunner(model.language_model)
     if model.device.type != "cpu":
         return PlainRunner(model.language_model)
     if packs:

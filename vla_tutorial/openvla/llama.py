@@ -1,6 +1,7 @@
 """Llama-2 in one file: the readable arithmetic that every faster path is held against.
 
-Module names are the keys of the published checkpoints (`language_model.model.layers.0.self_attn.q_proj.weight` and so on).
+Module names are the keys of the published checkpoints, for example
+`language_model.model.layers.0.self_attn.q_proj.weight`.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ from torch import Tensor, nn
 from vla_tutorial.openvla.config import LlamaConfig
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q (N, H, T, hd), k and v (N, Hkv, T, hd)) → (N, H, T, hd): what tells training, prefill and decoding apart."""
+"""(layer, q (N, H, T, hd), k and v (N, Hkv, T, hd)) → (N, H, T, hd).
+
+This is all that differs between training, prefill and decoding.
+"""
+
+Rope = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary angles, (positions, hd / 2) float32 each."""
 
 
 def causal(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention over the whole sequence, each position to itself and those before it."""
-    return F.scaled_dot_product_attention(
-        q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
-    )
+    grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
 
 
-def rope_table(
-    config: LlamaConfig, length: int, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
+def rope_table(config: LlamaConfig, length: int, device: torch.device | str) -> Rope:
     """Cosines and sines of the rotary position embedding, each (length, head_dim / 2) float32."""
-    half = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
-    angles = (
-        torch.arange(length, device=device, dtype=torch.float32)[:, None] / config.rope_theta**half
-    )
+    channels = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32)
+    positions = torch.arange(length, device=device, dtype=torch.float32)
+    angles = positions[:, None] / config.rope_theta ** (channels / config.head_dim)
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + head_dim/2) of (N, H, T, hd) by their angles; cos and sin (T, hd/2) or (N, 1, T, hd/2)."""
+    """Turn the pairs (i, i + hd / 2) of x by their angles.
+
+    Args:
+        x: (N, H, T, hd).
+        cos, sin: (T, hd / 2), or (N, 1, T, hd / 2) where rows differ.
+    """
     a, b = x.float().chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
@@ -51,7 +59,7 @@ class Cache:
 
     @classmethod
     def empty(cls, config: LlamaConfig, rows: int, length: int, like: Tensor) -> Cache:
-        """Room for `rows` × `length` positions, of `like`'s dtype and device; the contents are whatever was there."""
+        """Room for `rows` × `length` positions, of `like`'s dtype and device, not cleared."""
         shape = (
             config.num_hidden_layers,
             rows,
@@ -63,24 +71,32 @@ class Cache:
 
     def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """An `Attend` that keeps the keys and values of positions 0 … T−1."""
-        self.k[layer, :, :, : k.shape[2]], self.v[layer, :, :, : v.shape[2]] = k, v
+        self.k[layer, :, :, : k.shape[2]] = k
+        self.v[layer, :, :, : v.shape[2]] = v
         return causal(layer, q, k, v)
 
+    def clear_from(self, length: int) -> None:
+        """Zero what is masked out until it is written: 0 · NaN would be NaN."""
+        self.k[:, :, :, length:] = 0
+        self.v[:, :, :, length:] = 0
+
     def decode(self, positions: Tensor) -> Attend:
-        """An `Attend` for one new token a row, at `positions` (N,) int64. A row sees its own past alone, so rows may differ in length."""
+        """An `Attend` for one new token a row, at `positions` (N,) int64.
+
+        A row sees its own past alone, so rows may differ in length.
+        """
         rows = torch.arange(len(positions), device=positions.device)
-        mask = (torch.arange(self.k.shape[3], device=positions.device) <= positions[:, None])[
-            :, None, None
-        ]
+        places = torch.arange(self.k.shape[3], device=positions.device)
+        mask = (places <= positions[:, None])[:, None, None]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self.k[layer, rows, :, positions], self.v[layer, rows, :, positions] = (
-                k[:, :, 0],
-                v[:, :, 0],
-            )
-            gqa = q.shape[1] != k.shape[1]
+            keys = self.k[layer]
+            values = self.v[layer]
+            keys[rows, :, positions] = k[:, :, 0]
+            values[rows, :, positions] = v[:, :, 0]
+            grouped = q.shape[1] != k.shape[1]
             return F.scaled_dot_product_attention(
-                q, self.k[layer], self.v[layer], attn_mask=mask, enable_gqa=gqa
+                q, keys, values, attn_mask=mask, enable_gqa=grouped
             )
 
         return attend
@@ -100,7 +116,7 @@ class RMSNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Causal attention with rotary positions; several query heads may share a key and value head (GQA)."""
+    """Causal attention with rotary positions. Query heads may share keys and values (GQA)."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -111,14 +127,17 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, kv, bias=False)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+    def forward(self, x: Tensor, rope: Rope, attend: Attend, layer: int) -> Tensor:
         """(N, T, d) → (N, T, d)."""
-        q, k, v = (
-            p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for p in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        q = self._split_heads(self.q_proj(x))
+        k = self._split_heads(self.k_proj(x))
+        v = self._split_heads(self.v_proj(x))
         out = attend(layer, rotate(q, *rope), rotate(k, *rope), v)
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(N, T, H · hd) → (N, H, T, hd)."""
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class MLP(nn.Module):
@@ -145,7 +164,7 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+    def forward(self, x: Tensor, rope: Rope, attend: Attend, layer: int) -> Tensor:
         """(N, T, d) → (N, T, d)."""
         x = x + self.self_attn(self.input_layernorm(x), rope, attend, layer)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
@@ -170,8 +189,17 @@ class Llama(nn.Module):
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], attend: Attend = causal) -> Tensor:
-        """Embeddings (N, T, d) and the rotary angles of their positions → hidden states (N, T, d) before the final norm."""
+    def forward(self, x: Tensor, rope: Rope, attend: Attend = causal) -> Tensor:
+        """Run every layer.
+
+        Args:
+            x: embeddings (N, T, d).
+            rope: the rotary angles of their positions.
+            attend: what attention looks at.
+
+        Returns:
+            Hidden states (N, T, d) before the final norm.
+        """
         for i, layer in enumerate(self.model.layers):
             x = layer(x, rope, attend, i)
         return x
@@ -181,22 +209,33 @@ class Llama(nn.Module):
         return self.lm_head(self.model.norm(x))  # type: ignore[no-any-return]
 
     def stacks(self) -> list[list[nn.Linear]]:
-        """Linear layers with the same input, which a fast path runs as one: (q, k, v) and (gate, up) of every layer."""
+        """Linear layers with the same input, which a fast path runs as one product.
+
+        Returns:
+            (q, k, v) of every layer, then (gate, up) of every layer.
+        """
         layers = [layer for layer in self.model.layers if isinstance(layer, Layer)]
-        qkv = [[a.q_proj, a.k_proj, a.v_proj] for a in (layer.self_attn for layer in layers)]
-        return qkv + [[m.gate_proj, m.up_proj] for m in (layer.mlp for layer in layers)]
+        attention = [layer.self_attn for layer in layers]
+        mlps = [layer.mlp for layer in layers]
+        qkv = [[one.q_proj, one.k_proj, one.v_proj] for one in attention]
+        return qkv + [[mlp.gate_proj, mlp.up_proj] for mlp in mlps]
 
 
 def stacked(linears: Sequence[nn.Linear]) -> Tensor:
-    """One weight (sum of rows, in) over linear layers, sharing their memory: they are moved next to one another first if they are apart."""
+    """One weight (sum of rows, in) over linear layers, sharing their memory.
+
+    They are moved next to one another first if they are apart.
+    """
     weights = [linear.weight.data for linear in linears]
-    starts = [w.data_ptr() for w in weights]
-    ends = [w.data_ptr() + w.nbytes for w in weights]
-    rows, columns = sum(map(len, weights)), weights[0].shape[1]
-    same = len({w.untyped_storage().data_ptr() for w in weights}) == 1
-    if same and ends[:-1] == starts[1:]:
-        return weights[0].as_strided((rows, columns), (columns, 1))
+    heights = [len(weight) for weight in weights]
+    starts = [weight.data_ptr() for weight in weights]
+    ends = [weight.data_ptr() + weight.nbytes for weight in weights]
+    storages = {weight.untyped_storage().data_ptr() for weight in weights}
+    if len(storages) == 1 and ends[:-1] == starts[1:]:
+        columns = weights[0].shape[1]
+        return weights[0].as_strided((sum(heights), columns), (columns, 1))
     whole = torch.cat(weights)
-    for linear, part in zip(linears, whole.split([len(w) for w in weights]), strict=True):  # type: ignore[no-untyped-call]
+    parts = whole.split(heights)  # type: ignore[no-untyped-call]
+    for linear, part in zip(linears, parts, strict=True):
         linear.weight.data = part
     return whole

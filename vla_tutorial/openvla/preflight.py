@@ -22,20 +22,22 @@ def check_image_matters(model: OpenVLA, prompt_ids: Sequence[int]) -> float:
         The largest difference between the two rows of logits at the end of the prompt.
 
     Raises:
-        TutorialError: there is none, so the image is ignored, as with the published remote code on transformers ≥ 4.50 (openvla issue 346).
+        TutorialError: there is none, so the image is ignored, as with the published remote code on
+            transformers ≥ 4.50 (openvla issue 346).
     """
     size = model.config.vision.image_size
-    extremes = torch.tensor([-1.0, 1.0], device=model.device)[:, None, None, None].expand(
-        2, 6, size, size
-    )
+    extremes = torch.tensor([-1.0, 1.0], device=model.device)
+    frames = extremes[:, None, None, None].expand(2, 6, size, size)
     ids = torch.tensor([list(prompt_ids)] * 2, device=model.device)
     with torch.inference_mode():
-        black, white = model(extremes, ids)[:, -1].float()
+        black, white = model(frames, ids)[:, -1].float()
     difference = float((black - white).abs().max())
-    if not difference > 0:  # NaN fails too
+    # NaN fails too.
+    if not difference > 0:
         raise TutorialError(
-            f"A black and a white frame give the same logits (difference {difference}): the model ignores its image. "
-            "Expected different ones. The weights are damaged or belong to another model; load the checkpoint again."
+            f"A black and a white frame give the same logits (difference {difference}): the model "
+            "ignores its image. Expected different ones. The weights are damaged or belong to "
+            "another model; load the checkpoint again."
         )
     return difference
 
@@ -44,20 +46,24 @@ def check_prompt(prompt: Prompt, tokenizer: Tokenizer, bos: int = 1) -> list[int
     """The prompt's ids, if the prompt is as in training.
 
     Raises:
-        TutorialError: the text is not OpenVLA's template, BOS is not in front, or 29871 not at the end.
+        TutorialError: the text is not OpenVLA's template, BOS is not in front, or 29871 is not at
+            the end.
     """
     head, tail = OPENVLA_TEMPLATE.split("{instruction}")
     if not (prompt.text.startswith(head) and prompt.text.endswith(tail)):
         raise TutorialError(
-            f"Prompt {prompt.text!r} is not what OpenVLA was trained with. Expected {OPENVLA_TEMPLATE!r}."
+            f"Prompt {prompt.text!r} is not what OpenVLA was trained with. "
+            f"Expected {OPENVLA_TEMPLATE!r}. Set the template in the wiring."
         )
     ids = token_ids(prompt, tokenizer)
     if ids[0] != bos:
         raise TutorialError(
-            f"The prompt's first id is {ids[0]}, expected {bos} (BOS). Use the tokenizer.json that came with the checkpoint."
+            f"The prompt's first id is {ids[0]}, expected {bos} (BOS). "
+            "Use the tokenizer.json that came with the checkpoint."
         )
     if ids[-1] != EMPTY_TOKEN:
         raise TutorialError(
-            f"The prompt's last id is {ids[-1]}, expected {EMPTY_TOKEN}, the empty token. Set empty_token=True in the wiring."
+            f"The prompt's last id is {ids[-1]}, expected {EMPTY_TOKEN}, the empty token. "
+            "Set empty_token=True in the wiring."
         )
     return ids

@@ -1,6 +1,7 @@
-"""The fused vision tower: DINOv2 and SigLIP over the same image, and the projector into the language model's width.
+"""The fused vision tower: DINOv2 and SigLIP over the same image, and the projector behind them.
 
-Module names are the keys of the published checkpoints (`vision_backbone.featurizer.blocks.0.attn.qkv.weight` and so on), so nothing is renamed at loading.
+Module names are the keys of the published checkpoints, for example
+`vision_backbone.featurizer.blocks.0.attn.qkv.weight`, so nothing is renamed at loading.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, d) → (N, T, d)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):
@@ -55,6 +57,10 @@ class LayerScale(nn.Module):
         return x * self.scale_factor
 
 
+def _scale(config: ViTConfig) -> nn.Module:
+    return LayerScale(config.dim) if config.layer_scale else nn.Identity()
+
+
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
@@ -62,10 +68,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
         self.attn = Attention(config)
-        self.ls1 = LayerScale(config.dim) if config.layer_scale else nn.Identity()
+        self.ls1 = _scale(config)
         self.norm2 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
         self.mlp = MLP(config.dim, config.mlp_hidden)
-        self.ls2 = LayerScale(config.dim) if config.layer_scale else nn.Identity()
+        self.ls2 = _scale(config)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, d) → (N, T, d)."""
@@ -74,7 +80,7 @@ class Block(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """SigLIP's pooling head. OpenVLA never runs it; it is here because the checkpoints carry its weights."""
+    """SigLIP's pooling head, which the checkpoints carry and OpenVLA never runs."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -99,7 +105,8 @@ class PatchEmbed(nn.Module):
 
 
 def _learned(tokens: int, dim: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.normal_(torch.empty(1, tokens, dim), std=0.02))
+    initial = nn.init.normal_(torch.empty(1, tokens, dim), std=0.02)
+    return nn.Parameter(initial)
 
 
 class ViT(nn.Module):
@@ -120,11 +127,18 @@ class ViT(nn.Module):
             self.attn_pool = AttentionPool(config)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, S, S) → (N, patches, d): positions are added to the patches alone, then the prefix goes in front, and comes off at the end."""
+        """(N, 3, S, S) → (N, patches, d).
+
+        Positions are added to the patches alone. The prefix goes in front and comes off at the
+        end.
+        """
         x = self.patch_embed(image) + self.pos_embed
-        prefix = [self.cls_token] if self.config.class_token else []
-        prefix += [self.reg_token] if self.config.registers else []
-        x = torch.cat([p.expand(len(x), -1, -1) for p in prefix] + [x], 1)
+        sequence = [x]
+        if self.config.registers:
+            sequence.insert(0, self.reg_token.expand(len(x), -1, -1))
+        if self.config.class_token:
+            sequence.insert(0, self.cls_token.expand(len(x), -1, -1))
+        x = torch.cat(sequence, 1)
         for block in self.blocks[: self.config.used_blocks]:
             x = block(x)
         return x[:, self.config.prefix :]  # type: ignore[no-any-return]
@@ -140,30 +154,32 @@ class VisionBackbone(nn.Module):
         self.fused_featurizer = ViT(config.siglip, config.patches, config.patch_size)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(N, 6, S, S) → (N, patches, d_dino + d_siglip); the first three channels are normalised for DINO, the last three for SigLIP.
+        """(N, 6, S, S) → (N, patches, d_dino + d_siglip).
 
-        A picture larger than the tower's by a whole factor is averaged down, so `mini` takes the same 224-pixel input.
+        The first three channels are normalised for DINO, the last three for SigLIP. A picture
+        larger than the tower's by a whole factor is averaged down, so `mini` takes the same
+        224-pixel input.
         """
         if pixel_values.shape[-1] != self.image_size:
             pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)
+        for_dino = pixel_values[:, :3]
+        for_siglip = pixel_values[:, 3:]
         if not (pixel_values.is_cuda and torch.cuda.is_current_stream_capturing()):
-            return torch.cat(
-                [self.featurizer(pixel_values[:, :3]), self.fused_featurizer(pixel_values[:, 3:])],
-                -1,
-            )
-        main, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(
-            main
-        )  # in a CUDA graph the towers become two branches: for few images neither fills the GPU alone
+            features = [self.featurizer(for_dino), self.fused_featurizer(for_siglip)]
+            return torch.cat(features, -1)
+        # In a CUDA graph the towers become two branches: for few images neither fills the GPU.
+        main = torch.cuda.current_stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(main)
         with torch.cuda.stream(side):
-            siglip = self.fused_featurizer(pixel_values[:, 3:])
-        dino = self.featurizer(pixel_values[:, :3])
+            siglip = self.fused_featurizer(for_siglip)
+        dino = self.featurizer(for_dino)
         main.wait_stream(side)
         return torch.cat([dino, siglip], -1)
 
 
 class Projector(nn.Module):
-    """Patch features into the language model's embedding space; exact GELU after the first two layers."""
+    """Patch features into the language model's space; exact GELU after two layers."""
 
     def __init__(self, width: int, hidden_size: int) -> None:
         super().__init__()
@@ -173,4 +189,6 @@ class Projector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, patches, width) → (N, patches, hidden_size)."""
-        return self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(features)))))  # type: ignore[no-any-return]
+        x = F.gelu(self.fc1(features))
+        x = F.gelu(self.fc2(x))
+        return self.fc3(x)  # type: ignore[no-any-return]

@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 
 from vla_tutorial.actions import VOCABULARY, ActionStatistics
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.checkpoint import (
-    load_model,
-    load_statistics,
-    load_tokenizer,
-    locate,
-    need,
-)
-from vla_tutorial.openvla.config import read_config
+from vla_tutorial.openvla.checkpoint import load_model, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
-from vla_tutorial.openvla.model import OpenVLA, finish
+from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.openvla.preflight import check_image_matters, check_prompt
 from vla_tutorial.pixels import resize_naive
 from vla_tutorial.policies.base import PolicyInput
@@ -31,18 +24,18 @@ from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 log = logging.getLogger(__name__)
 
-LARGE = 10**8
-"""Parameters above which a CPU takes seconds for an action."""
-
 
 class ModelPolicy:
-    """A vision-language-action model behind the Policy protocol (`policies/base.py` says what the attributes mean).
+    """A vision-language-action model behind the Policy protocol.
+
+    `policies/base.py` says what the attributes mean.
 
     Args:
         name: short name for records.
         model: filled, on its device.
         tokenizer: the checkpoint's.
-        statistics: the checkpoint's action statistics; all keys must have the same number of action dimensions.
+        statistics: the checkpoint's action statistics; all keys must have the same number of
+            action dimensions.
         provenance: what is known of the checkpoint; device, dtype and engine are added.
         engine: whether the fast path runs; otherwise the eager reference does.
     """
@@ -59,19 +52,15 @@ class ModelPolicy:
         *,
         engine: bool = True,
     ) -> None:
-        self.name, self.model, self.tokenizer, self.statistics = name, model, tokenizer, statistics
-        dimensions = {len(s.q01) for s in statistics.values()}
-        if len(dimensions) != 1:
-            raise TutorialError(
-                f"The statistics' keys have {sorted(dimensions)} action dimensions; expected one number for all."
-            )
-        self.dimensions = dimensions.pop()
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.statistics = statistics
+        self.dimensions = _common_dimensions(statistics)
         self.engine = Engine(model) if engine else None
         self.provenance: Mapping[str, Any] = {
             **provenance,
-            "device": torch.cuda.get_device_name(model.device)
-            if model.device.type == "cuda"
-            else str(model.device),
+            "device": _device_name(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "engine": self.engine.provenance if self.engine else "eager reference",
         }
@@ -79,40 +68,49 @@ class ModelPolicy:
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
         """N inputs, prompts of any lengths → (N, D) token ids, the same as one by one.
 
-        D is the number of q01 entries in the statistics; ids are in OpenVLA's Llama vocabulary, whatever the model's own size.
+        D is the number of q01 entries in the statistics. The ids are in OpenVLA's Llama
+        vocabulary, whatever the model's own size.
 
         Raises:
-            TutorialError: a picture that is not (H, W, 3) uint8, a prompt too long, an id that the model lacks, or no memory left.
+            TutorialError: a picture that is not (H, W, 3) uint8, a prompt too long, an id that the
+                model lacks, or no memory left.
         """
         if not batch:
             return np.zeros((0, self.dimensions), np.int64)
+        config = self.model.config
         pixels = torch.from_numpy(np.stack([resize_naive(item.pixels) for item in batch]))
         prompts = [self.ids(item.prompt) for item in batch]
         generate = self.engine.generate if self.engine else self.model.generate
         rows = generate(pixels, prompts, self.dimensions).tolist()
-        eos = self.model.config.llama.eos_token_id
-        tokens = [finish(prompt, row, eos) for prompt, row in zip(prompts, rows, strict=True)]
-        return np.array(tokens, np.int64) + (VOCABULARY - self.model.config.vocabulary)
+        tokens = [
+            tokens_after_eos(prompt, row, config.llama.eos_token_id)
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
+        return np.array(tokens, np.int64) + (VOCABULARY - config.vocabulary)
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """The ids that the model gets for a prompt; a smaller vocabulary has an empty token of its own."""
-        config, ids = self.model.config, token_ids(prompt, self.tokenizer)
+        """The ids that the model gets. A smaller vocabulary has an empty token of its own."""
+        config = self.model.config
+        ids = token_ids(prompt, self.tokenizer)
         if ids[-1] == EMPTY_TOKEN:
             ids[-1] = config.empty_token_id
-        if max(ids) >= config.llama.vocab_size:
-            size = config.llama.vocab_size
+        largest = max(ids)
+        if largest >= config.llama.vocab_size:
             raise TutorialError(
-                f"The tokenizer gives id {max(ids)}, the model knows 0 … {size - 1}. Use the checkpoint's own tokenizer."
+                f"The tokenizer gives id {largest}, the model knows 0 … "
+                f"{config.llama.vocab_size - 1}. Use the checkpoint's own tokenizer."
             )
         return ids
 
     def preflight(self) -> None:
-        """Raise a TutorialError if the model ignores its image, or if the published prompt does not come out as in training."""
-        prompt = Prompt(
-            OPENVLA_TEMPLATE.format(
-                instruction="pick up the alphabet soup and place it in the basket"
-            )
-        )
+        """Check the two silent failures that need no simulator.
+
+        Raises:
+            TutorialError: the model ignores its image, or the published prompt does not come out
+                as in training.
+        """
+        instruction = "pick up the alphabet soup and place it in the basket"
+        prompt = Prompt(OPENVLA_TEMPLATE.format(instruction=instruction))
         check_prompt(prompt, self.tokenizer, self.model.config.llama.bos_token_id)
         check_image_matters(self.model, self.ids(prompt))
 
@@ -121,6 +119,20 @@ class ModelPolicy:
         del self.model, self.engine
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _common_dimensions(statistics: Mapping[str, ActionStatistics]) -> int:
+    dimensions = {len(one.q01) for one in statistics.values()}
+    if len(dimensions) != 1:
+        raise TutorialError(
+            f"The statistics' keys have {sorted(dimensions)} action dimensions; expected one "
+            "number for all. Use the statistics that came with the checkpoint."
+        )
+    return dimensions.pop()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def load_model_policy(
@@ -143,28 +155,33 @@ def load_model_policy(
         engine: False runs the eager reference, many times slower.
 
     Raises:
-        TutorialError: anything wrong with the checkpoint, named (`openvla/checkpoint.py`), or a failed preflight.
+        TutorialError: anything wrong with the checkpoint, named (`openvla/checkpoint.py`), or a
+            failed preflight.
     """
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise TutorialError(
-            f"Device {device!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. Use device='cpu', or mend the driver."
-        )
+    device = _choose_device(device)
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
-    source = locate(checkpoint, revision)
-    read_config(need(source.folder, "config.json", "the model's sizes"))
-    tokenizer, statistics = (
-        load_tokenizer(source.folder),
-        load_statistics(source.folder),
-    )  # the small files first: they fail fast
-    model = load_model(source, device, dtype)
-    if device == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE:
+    opened = open_checkpoint(checkpoint, revision)
+    model = load_model(opened, device, dtype)
+    if device == "cpu" and not model.is_small:
         log.warning(
             "No CUDA GPU is used: the policy %s runs on the CPU, which suits small models only.",
             name,
         )
-    provenance = {"checkpoint": source.checkpoint, "revision": source.revision}
-    policy = ModelPolicy(name, model, tokenizer, statistics, provenance, engine=engine)
+    provenance = {"checkpoint": opened.name, "revision": opened.revision}
+    policy = ModelPolicy(
+        name, model, opened.tokenizer, opened.statistics, provenance, engine=engine
+    )
     policy.preflight()
     return policy
+
+
+def _choose_device(asked: str | None) -> str:
+    available = torch.cuda.is_available()
+    if asked is None:
+        return "cuda" if available else "cpu"
+    if asked.startswith("cuda") and not available:
+        raise TutorialError(
+            f"Device {asked!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. "
+            "Use device='cpu', or repair the driver."
+        )
+    return asked

@@ -1,10 +1,12 @@
-"""Triton kernels for a decode step's matrix products: few rows of activations against every weight, bound by reading the weights once.
+"""Triton kernels for a decode step's matrix products: few rows of activations, every weight.
 
-`fast.py` measures the candidates beside cuBLAS and keeps the fastest; tests hold each against plain PyTorch (in Triton's interpreter on a CPU, on
-the device in the benchmark).
+They are bound by reading the weights once. `cuda.py` measures the candidates beside cuBLAS and
+keeps the fastest. Tests hold each against plain PyTorch (in Triton's interpreter on a CPU, on the
+device in the benchmark).
 """
 # Triton has no types, and is not installed where there is no GPU:
-# mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-def, untyped-decorator, no-any-return, no-untyped-call, unused-ignore"
+# mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-def"
+# mypy: disable-error-code="untyped-decorator, no-any-return, no-untyped-call, unused-ignore"
 
 from __future__ import annotations
 
@@ -17,9 +19,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tile:
-    """How a product cuts its work: output columns a program, columns of the weight a step, steps in flight, warps.
+    """How a product cuts its work.
 
-    With `single`, one row is multiplied on the ordinary units (`_single`); otherwise up to 32 rows on the matrix units (`_skinny`).
+    Attributes:
+        columns: output columns a program.
+        depth: columns of the weight a step.
+        stages: steps in flight.
+        warps: of a program.
+        single: one row is multiplied on the ordinary units (`_single`); otherwise up to 32 rows
+            are on the matrix units (`_skinny`).
     """
 
     columns: int
@@ -30,16 +38,13 @@ class Tile:
 
 
 SKINNY = (Tile(16, 256, 4, 4), Tile(32, 128, 5, 4), Tile(64, 128, 4, 4))
-SINGLE = tuple(
-    Tile(n, k, 2, w, single=True)
-    for n, k, w in (
-        (2, 2048, 4),
-        (4, 1024, 4),
-        (8, 512, 4),
-        (4, 1024, 2),
-        (8, 1024, 8),
-        (16, 256, 4),
-    )
+SINGLE = (
+    Tile(2, 2048, 2, 4, single=True),
+    Tile(4, 1024, 2, 4, single=True),
+    Tile(8, 512, 2, 4, single=True),
+    Tile(4, 1024, 2, 2, single=True),
+    Tile(8, 1024, 2, 8, single=True),
+    Tile(16, 256, 2, 4, single=True),
 )
 
 
@@ -51,7 +56,8 @@ def candidates(rows: int) -> tuple[Tile, ...]:
 @triton.jit
 def _single(
     x, norm, w, residual, out, N, K, eps,
-    BN: tl.constexpr, BK: tl.constexpr, NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
+    BN: tl.constexpr, BK: tl.constexpr,
+    NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     rows = n.to(tl.int64)[:, None] * K
@@ -66,11 +72,8 @@ def _single(
         wide = xk.to(tl.float32)
         if NORM:
             squares += wide * wide
-            wide = (
-                (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32))
-                .to(xk.dtype)
-                .to(tl.float32)
-            )
+            factor = tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)
+            wide = (wide * factor).to(xk.dtype).to(tl.float32)
         acc += wk.to(tl.float32) * wide[None, :]
         if GATED:
             uk = tl.load(w + N.to(tl.int64) * K + rows + k[None, :], mask=inside, other=0.0)
@@ -85,37 +88,40 @@ def _single(
     tl.store(out + n, y.to(out.dtype.element_ty), mask=n < N)
 
 
-@triton.jit(do_not_specialize=["M"])  # one compilation for all batch sizes
+# M is not specialized, so that one compilation serves all batch sizes.
+@triton.jit(do_not_specialize=["M"])
 def _skinny(
     x, norm, w, residual, out, M, N, K, eps,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    m, n = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
+    m = tl.arange(0, BM)
+    n = tl.program_id(0) * BN + tl.arange(0, BN)
     here = (m < M)[:, None] & (n < N)[None, :]
     acc = tl.zeros((BM, BN), tl.float32)
     up = tl.zeros((BM, BN), tl.float32)
     squares = tl.zeros((BM,), tl.float32)
     for k0 in range(0, K, BK):
         k = k0 + tl.arange(0, BK)
-        xk = tl.load(
-            x + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0.0
-        )
+        given = (m < M)[:, None] & (k < K)[None, :]
+        xk = tl.load(x + m[:, None] * K + k[None, :], mask=given, other=0.0)
         inside = (n < N)[None, :] & (k < K)[:, None]
         wk = tl.load(w + n[None, :] * K + k[:, None], mask=inside, other=0.0)
         if NORM:
-            # 1/rms is the same for a whole row, so it can be applied to the sum at the end: no pass over x beforehand
+            # 1/rms is the same for a whole row, so it can be applied to the sum at the end.
+            # That saves a pass over x.
             wide = xk.to(tl.float32)
             squares += tl.sum(wide * wide, 1)
-            xk = (wide * tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)[None, :]).to(
-                xk.dtype
-            )
+            factor = tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)
+            xk = (wide * factor[None, :]).to(xk.dtype)
         acc = tl.dot(xk, wk, acc, input_precision="ieee")
         if GATED:
             uk = tl.load(w + N * K + n[None, :] * K + k[:, None], mask=inside, other=0.0)
             up = tl.dot(xk, uk, up, input_precision="ieee")
     if NORM:
         scale = tl.rsqrt(squares / K + eps)[:, None]
-        acc, up = acc * scale, up * scale
+        acc = acc * scale
+        up = up * scale
     if GATED:
         acc = acc / (1 + tl.exp(-acc)) * up
     place = m[:, None] * N + n[None, :]
@@ -124,7 +130,7 @@ def _skinny(
     tl.store(out + place, acc.to(out.dtype.element_ty), mask=here)
 
 
-def product(
+def run_product(
     x: Tensor,
     w: Tensor,
     tile: Tile,
@@ -148,15 +154,27 @@ def product(
     rows, depth = x.shape
     columns = len(w) // 2 if gated else len(w)
     out = x.new_empty(rows, columns)
+    grid = (triton.cdiv(columns, tile.columns),)
+    # A pointer that the kernel does not read must still be one, so x stands in for it.
+    tensors = (
+        x,
+        x if norm is None else norm,
+        w,
+        x if residual is None else residual,
+        out,
+    )
+    options = {
+        "BN": tile.columns,
+        "BK": tile.depth,
+        "NORM": norm is not None,
+        "GATED": gated,
+        "RESIDUAL": residual is not None,
+        "num_warps": tile.warps,
+        "num_stages": tile.stages,
+    }
     if tile.single:
-        _single[(triton.cdiv(columns, tile.columns),)](
-            x, x if norm is None else norm, w, x if residual is None else residual, out, columns, depth, eps, BN=tile.columns, BK=tile.depth,
-            NORM=norm is not None, GATED=gated, RESIDUAL=residual is not None, num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
-        return out
-    _skinny[(triton.cdiv(columns, tile.columns),)](
-        x, x if norm is None else norm, w, x if residual is None else residual, out, rows, columns, depth, eps,
-        BM=max(16, triton.next_power_of_2(rows)), BN=tile.columns, BK=tile.depth,
-        NORM=norm is not None, GATED=gated, RESIDUAL=residual is not None, num_warps=tile.warps, num_stages=tile.stages,
-    )  # fmt: skip
+        _single[grid](*tensors, columns, depth, eps, **options)
+    else:
+        least = max(16, triton.next_power_of_2(rows))
+        _skinny[grid](*tensors, rows, columns, depth, eps, BM=least, **options)
     return out

@@ -1,0 +1,214 @@
+"""Llama with a cache on a GPU, through this package's Triton kernels and cuBLAS.
+
+For each product of a decode step, the faster of the two is measured and kept.
+
+At batch 1 a decode step reads every weight once (13.2 GB in bfloat16 for Llama-2-7B) and computes
+next to nothing, so it is bound by memory bandwidth. Prefill at batch 32 is bound by the matrix
+units. Hence there are as few passes over memory as possible around each product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vla_tutorial.openvla.attention_kernels import attend, rotate, silu_mul
+from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
+from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
+
+MAX_SKINNY_ROWS = 32
+"""Above this `run_product` re-reads its input from L2 too often."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product of a decode step, with what is fused around it (see `run_product`)."""
+
+    name: str
+    weight: Tensor
+    norm: Tensor | None = None
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class LayerProducts:
+    """One layer's products; qkv and gate_up share the memory of the eager parameters."""
+
+    qkv: Product
+    o: Product
+    gate_up: Product
+    down: Product
+
+    @classmethod
+    def from_layer(cls, layer: Layer) -> LayerProducts:
+        """Those of one eager layer."""
+        attention = layer.self_attn
+        mlp = layer.mlp
+        qkv = stacked([attention.q_proj, attention.k_proj, attention.v_proj])
+        gate_up = stacked([mlp.gate_proj, mlp.up_proj])
+        mlp_norm = layer.post_attention_layernorm.weight
+        return cls(
+            qkv=Product("qkv", qkv, layer.input_layernorm.weight),
+            o=Product("o", attention.o_proj.weight),
+            gate_up=Product("gate_up", gate_up, mlp_norm, gated=True),
+            down=Product("down", mlp.down_proj.weight),
+        )
+
+
+class CudaRunner:
+    """A `Runner` for bfloat16 or float16 on CUDA.
+
+    Attributes:
+        plans: by product and rows, the tile that `tune` chose; None stands for cuBLAS.
+        timings: what it measured, in milliseconds.
+    """
+
+    def __init__(self, llama: Llama) -> None:
+        self.config = llama.config
+        self.embedding = llama.model.embed_tokens.weight
+        self.layers = [LayerProducts.from_layer(cast(Layer, one)) for one in llama.model.layers]
+        self.head = Product("head", llama.lm_head.weight, llama.model.norm.weight)
+        positions = self.config.max_position_embeddings
+        self.rope = rope_table(self.config, positions, self.embedding.device)
+        self.plans: dict[tuple[str, int], Tile | None] = {}
+        self.timings: dict[tuple[str, int], Mapping[Tile | None, float]] = {}
+
+    def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
+        """See `Runner`. After the last attention, only each row's last index goes on."""
+        rows, length, width = x.shape
+        x = x.reshape(-1, width)
+        ends = torch.arange(rows, device=x.device) * length + last
+        for i, layer in enumerate(self.layers):
+            qkv = F.linear(self._normed(x, layer.qkv), layer.qkv.weight)
+            out = self._attend_prompt(qkv, rows, cache.k[i], cache.v[i])
+            if i == len(self.layers) - 1:
+                out = out[ends]
+                x = x[ends]
+            x.addmm_(out, layer.o.weight.t())
+            gated = silu_mul(F.linear(self._normed(x, layer.gate_up), layer.gate_up.weight))
+            x.addmm_(gated, layer.down.weight.t())
+        return F.linear(self._normed(x, self.head), self.head.weight)
+
+    def _attend_prompt(self, qkv: Tensor, rows: int, keys: Tensor, values: Tensor) -> Tensor:
+        """Causal attention of a prompt's positions; fills one layer of the cache.
+
+        Args:
+            qkv: (N · T, (H + 2 Hkv) · hd), not yet rotated.
+            rows: N.
+            keys, values: one layer of the cache, (N, Hkv, S, hd).
+
+        Returns:
+            (N · T, H · hd).
+        """
+        heads = self.config.num_attention_heads
+        dim = self.config.head_dim
+        length = len(qkv) // rows
+        rotate(qkv, rows, self.rope, keys, values)
+        q = qkv[:, : heads * dim].view(rows, length, heads, dim).transpose(1, 2)
+        k = keys[:, :, :length]
+        v = values[:, :, :length]
+        grouped = heads != k.shape[1]
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        return out.transpose(1, 2).reshape(-1, heads * dim)
+
+    def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """See `Runner`. Five kernels a layer."""
+        x = F.embedding(tokens, self.embedding)
+        for i, layer in enumerate(self.layers):
+            qkv = self.product(x, layer.qkv)
+            out = attend(qkv, positions, self.rope, cache.k[i], cache.v[i])
+            x = self.product(out, layer.o, x)
+            x = self.product(self.product(x, layer.gate_up), layer.down, x)
+        return self.product(x, self.head)
+
+    def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
+        """Run one product the way that `tune` chose for this many rows.
+
+        Before that, the first tile runs few rows and cuBLAS runs many.
+        """
+        default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
+        return self.run(x, p, residual, self.plans.get((p.name, len(x)), default))
+
+    def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
+        """One product with a tile of `run_product`, or with cuBLAS where `tile` is None."""
+        if tile is not None:
+            eps = self.config.rms_norm_eps
+            return run_product(
+                x, p.weight, tile, norm=p.norm, eps=eps, residual=residual, gated=p.gated
+            )
+        x = self._normed(x, p)
+        if residual is not None:
+            return torch.addmm(residual, x, p.weight.t())
+        out = F.linear(x, p.weight)
+        return silu_mul(out) if p.gated else out
+
+    def _normed(self, x: Tensor, p: Product) -> Tensor:
+        if p.norm is None:
+            return x
+        return F.rms_norm(x, p.norm.shape, p.norm, self.config.rms_norm_eps)
+
+    def tune(self, rows: int) -> None:
+        """Measure every tile and cuBLAS for each product at this many rows and keep the fastest.
+
+        It takes a few seconds, most of it Triton compiling.
+        """
+        if rows > MAX_SKINNY_ROWS:
+            return
+        for name in ("qkv", "o", "gate_up", "down", "head"):
+            if (name, rows) not in self.plans:
+                times = self.measure(name, rows)
+                self.timings[name, rows] = times
+                self.plans[name, rows] = min(times, key=times.__getitem__)
+
+    def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
+        """Milliseconds for one product by tile (None: cuBLAS).
+
+        They are averaged over all layers so that the weights come from memory, not from L2.
+        """
+        products = [self.head] * 4
+        if name != "head":
+            products = [cast(Product, getattr(layer, name)) for layer in self.layers]
+        outputs, inputs = products[0].weight.shape
+        x = torch.randn(rows, inputs, device=self.embedding.device, dtype=self.embedding.dtype)
+        residual = x.new_zeros(rows, outputs) if name in ("o", "down") else None
+
+        def run_all(tile: Tile | None) -> list[Tensor]:
+            return [self.run(x, p, residual, tile) for p in products]
+
+        times: dict[Tile | None, float] = {}
+        for tile in (None, *candidates(rows)):
+            ms = _graph_ms(partial(run_all, tile))
+            if ms is not None:
+                times[tile] = ms / len(products)
+        return times
+
+
+def _graph_ms(work: Callable[[], object]) -> float | None:
+    """Milliseconds of `work` replayed as a CUDA graph, the best of five.
+
+    None where a tile needs more shared memory than there is.
+    """
+    from triton.runtime.errors import OutOfResources  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    try:
+        work()
+    except OutOfResources:
+        return None
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    graph.replay()
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(6)]  # type: ignore[no-untyped-call]
+    for event in events:
+        event.record()
+        graph.replay()
+    torch.cuda.synchronize()
+    return min(float(begin.elapsed_time(end)) for begin, end in pairwise(events))
