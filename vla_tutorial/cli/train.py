@@ -25,6 +25,8 @@ app = typer.Typer(
     "training/README.md tells what each step gave.",
 )
 
+CORES = os.cpu_count() or 1
+
 Tasks = Annotated[str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")]
 Device = Annotated[str, typer.Option(help="Where to fit, for example cuda, cuda:1 or cpu.")]
 Batch = Annotated[int, typer.Option(help="Samples a step.")]
@@ -58,21 +60,14 @@ def fit(
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
     batch: Batch = 512,
     tasks: Tasks = "0-9",
-    workers: Annotated[int, typer.Option(help="Simulators that render, 1 GB each.")] = (
-        os.cpu_count() or 1
-    ),
+    workers: Annotated[int, typer.Option(help="Simulators that render, 1 GB each.")] = CORES,
     device: Device = "cuda",
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Resume the run in --out; its curve is that of an undisturbed run."
-        ),
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
 ) -> None:
     """Behaviour cloning alone: render the demonstrations, then fit to them.
 
     Needs a GPU with 24 GB a 100,000 pictures; without one it says how long the CPU would take.
-    About 25 minutes for 20,000 steps on an H100.
+    About 25 minutes for 20,000 steps on an H100. A resumed run has the curve of an undisturbed one.
 
     Example: `vla-tutorial train fit --demos demos --out fitted`
     """
@@ -81,12 +76,12 @@ def fit(
     pictures = 0
     for file in sorted(demos.glob("task*_chunk*.npz")):
         pictures += sum(map(len, load_chunk(file).episodes))
-    train_config = TrainConfig(steps=steps, batch=batch)
-    _require_gpu(device, train_config)
+    how = TrainConfig(steps=steps, batch=batch)
+    _require_gpu(device, how)
     config = RunConfig(
         out,
         demos,
-        train=train_config,
+        train=how,
         practise=False,
         tasks=parse_numbers(tasks),
         workers=workers,
@@ -99,41 +94,28 @@ def fit(
 
 @app.command()
 def dagger(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the checkpoint, the curves and the driven episodes.")
-    ],
-    demos: Annotated[
-        Path | None, typer.Option(help="Folder of demonstrations to begin with.")
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder whose weights to begin with.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, curves and driven episodes.")],
+    demos: Annotated[Path | None, typer.Option(help="Demonstrations to begin with.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint to begin with.")] = None,
     seconds: Annotated[float, typer.Option(help="Of fitting.")] = 1200,
     batch: Batch = 512,
     learning_rate: Annotated[float, typer.Option(help="After warming up.")] = 1e-3,
     tasks: Tasks = "0-9",
-    workers: Annotated[
-        int, typer.Option(help="Simulators, a process of 1 GB each; some 3 a CPU core.")
-    ] = 40,
-    capacity: Annotated[
-        int, typer.Option(help="Pictures that the GPU holds, 151 KB each.")
-    ] = 350_000,
-    keep: Annotated[float, typer.Option(help="Share of the driven steps that are kept.")] = 1.0,
+    workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
+    capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 350_000,
+    keep: Annotated[float, typer.Option(help="Share of driven steps that are kept.")] = 1.0,
     enough: Annotated[int, typer.Option(help="Pictures with which fitting begins.")] = 4000,
     device: Device = "cuda",
-    answer_device: Annotated[
-        str | None, typer.Option(help="A second GPU for the simulators' questions.")
-    ] = None,
+    answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
     render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
     seed: Annotated[int, typer.Option(help="For layouts and weights.")] = 0,
 ) -> None:
     """Fit while simulators drive with the present policy; the expert labels every state (DAgger).
 
-    Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. Every few minutes the checkpoint so far
-    is written.
+    Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. The checkpoint is written now and then.
 
-    It begins from nothing or from a checkpoint. A checkpoint that can already drive needs no
-    demonstrations: give `--start`, and `--enough` for the simulators' first minute.
+    From a checkpoint that can already drive, no demonstrations are needed: give `--start`, and
+    `--enough` for the simulators' first minute.
 
     Example: `vla-tutorial train dagger --demos demos --out run --seconds 1200`
     """
@@ -174,10 +156,8 @@ def curves(
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError) as e:
-        raise TutorialError(
-            f"{log} cannot be read ({e}). "
-            "Expected the curves.jsonl of `train fit` or `train dagger`."
-        ) from e
+        expected = "Expected the curves.jsonl of `train fit` or `train dagger`."
+        raise TutorialError(f"{log} cannot be read ({e}). {expected}") from e
     if not lines:
         raise TutorialError(f"{log} is empty: a run writes its first line after 100 steps.")
     plots.save(plots.training_figure(lines, title=str(log)), out)
@@ -188,11 +168,10 @@ def _require_gpu(device: str, config: TrainConfig) -> None:
     import torch
 
     from vla_tutorial.training import estimate_hours
-    from vla_tutorial.training.mini import CONFIG
 
     if not device.startswith("cuda") or torch.cuda.is_available():
         return
-    hours = estimate_hours(CONFIG, config)
+    hours = estimate_hours(config)
     raise TutorialError(
         f"PyTorch {torch.__version__} finds no CUDA GPU. {config.steps:,} steps of {config.batch} "
         f"samples would take about {hours:,.0f} hours on this CPU, without rendering. Run on a "

@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.labels import INSTRUCTIONS
-from vla_tutorial.training.mini import initialise, train_tokenizer
+from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.samples import Samples
 from vla_tutorial.training.trainer import TrainConfig, Trainer
 
@@ -72,13 +71,11 @@ def write_curves(
     log.info(text)
 
 
-def estimate_hours(
-    model: OpenVLAConfig, config: TrainConfig, tries: int = 2, batch: int = 4
-) -> float:
-    """How long `config.steps` would take on this machine's CPU, from a few small steps now."""
+def estimate_hours(config: TrainConfig, tries: int = 2, batch: int = 4) -> float:
+    """How long `config.steps` of `mini` would take on this CPU, from a few small steps now."""
     samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
     samples.count = batch
-    trainer = Trainer(initialise(OpenVLA(model)), config, "cpu")
+    trainer = Trainer(initialise(OpenVLA(CONFIG)), config, "cpu")
     chosen = torch.arange(batch)
     trainer.loss(samples, chosen)[0].backward()  # type: ignore[no-untyped-call]
     begin = time.perf_counter()
