@@ -138,7 +138,7 @@ def test_optional_keys_come_last_and_only_where_they_are_set():
         ),
         (lambda f: (f / "sweep.json").write_text("[]"), "format None"),
         (lambda f: (f / "sweep.json").write_text('{"format": 1}'), "names no suite"),
-        (lambda f: (f / "episodes.jsonl").unlink(), "ended no episode yet"),
+        (lambda f: (f / "episodes.jsonl").unlink(), "no episode yet"),
         (lambda f: (f / "episodes.jsonl").write_text(""), "no episode yet"),
     ],
 )

@@ -34,13 +34,7 @@ _OPTIONAL = ("target", "own_target", "travel")
 
 
 class EpisodeKey(NamedTuple):
-    """Which episode of a sweep it is; a sweep has each one once.
-
-    Attributes:
-        condition: "published", or names joined with "+".
-        init: number of the saved initial state, or seed of the random layout.
-        target: another object that is asked for, or None for the task's own.
-    """
+    """Which episode of a sweep it is; a sweep has each one once. `Episode` says what each is."""
 
     condition: str
     task: int
@@ -165,7 +159,7 @@ class EpisodesFile:
 
 
 def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
-    """Read `episodes.jsonl` by the rules that the module's docstring gives.
+    """Read `episodes.jsonl` by the module's rules; a file that is not there holds no episode.
 
     Args:
         suite: the suite that every line must name; None allows any.
@@ -174,7 +168,8 @@ def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
         TutorialError: a line that is not the last is no episode, a line is of another suite, or an
             episode stands there twice. The error names the lines.
     """
-    lines = path.read_bytes().splitlines(keepends=True)
+    text = path.read_bytes() if path.is_file() else b""
+    lines = text.splitlines(keepends=True)
     cut = b""
     if lines and _is_cut(lines[-1]):
         cut = lines.pop()
@@ -261,16 +256,11 @@ def read_sweep(folder: Path) -> Sweep:
     """
     config = read_config(folder)
     path = folder / "episodes.jsonl"
-    if not path.is_file():
-        raise TutorialError(
-            f"{folder} holds no episodes.jsonl: the sweep ended no episode yet. "
-            "Run its command again to resume."
-        )
     file = read_episodes(path, config["suite"])
     if not file.episodes:
         raise TutorialError(
-            f"{path} holds no episode yet. Run the sweep's command again, or wait for the first "
-            "episode to end."
+            f"{path} holds no episode yet. Wait for the first episode to end, or run the sweep's "
+            "command again to resume."
         )
     notes = file.notes(config) + _unfinished(config, file.episodes)
     return Sweep(folder, config, file.episodes, notes)

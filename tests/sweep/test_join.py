@@ -307,3 +307,20 @@ def test_the_command_tells_errors_and_has_an_example(tmp_path, shards, run):
     code, _, err = run("join", *shards, "--out", shards[0])
     assert code == 2 and "is a shard" in err and "Traceback" not in err
     assert "vla-tutorial join out/shard_0 out/shard_1 --out out/joined" in run("join", "--help")[1]
+
+
+def test_shards_that_ask_for_the_own_and_for_another_object_are_refused(tmp_path):
+    own = sweep_folder.write(tmp_path / "a", [episode(0, 0)])
+    other = sweep_folder.write(
+        tmp_path / "b", [episode(0, 0, target="milk_1")], targets={"0": ["milk_1"]}
+    )
+    refused([own, other], tmp_path / "j", f"{other} is no shard", "targets was")
+
+
+def test_the_rest_of_a_sweep_of_layouts_and_others_is_named(tmp_path, run):
+    names = ["salad_dressing_1", "cream_cheese_1", "milk_1", "tomato_sauce_1", "butter_1"]
+    config = {"targets": {"0": names}, "starts": "layouts"}
+    shard = sweep_folder.write(tmp_path / "a", [episode(0, 7, target="milk_1")], **config)
+    code, said, _ = run("join", shard, "--out", tmp_path / "j")
+    assert code == 0 and "1 of 5 episodes" in said
+    assert "--tasks 0 --layouts 7 --condition published --target others" in said

@@ -190,6 +190,18 @@ def test_another_configuration_is_refused_and_its_settings_named(tmp_path):
         assert words in str(told.value)
 
 
+@pytest.mark.parametrize("change", [{"targets": {0: ("milk_1",)}}, {"starts": "layouts"}])
+def test_the_own_object_and_saved_states_do_not_resume_others(tmp_path, change):
+    (key,) = change
+    plans = (PLAN, replace(PLAN, **change))
+    for before, after in (plans, plans[::-1]):
+        folder = tmp_path / before.starts / str(bool(before.targets))
+        Journal(folder, before.entry()).close()
+        with pytest.raises(TutorialError, match=f"{key} was"):
+            Journal(folder, after.entry())
+        Journal(folder, before.entry()).close()
+
+
 def test_order_of_names_and_the_command_do_not_matter():
     a, b = (
         replace(PLAN, conditions=c).entry()
@@ -232,7 +244,7 @@ import json, resource, sys
 from pathlib import Path
 from vla_tutorial.episodes import Episode
 from vla_tutorial.sweep.journal import DiskFull, Journal
-with Journal(Path({str(tmp_path)!r}), {{}}) as journal:
+with Journal(Path({str(tmp_path)!r}), {{'suite': 's'}}) as journal:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     for k in range(99):
         try:
@@ -244,7 +256,7 @@ with Journal(Path({str(tmp_path)!r}), {{}}) as journal:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, _, words = done.stdout.partition(" ")
     assert str(tmp_path) in words and "Make room" in words
-    with Journal(tmp_path, {}) as found:
+    with Journal(tmp_path, {"suite": "s"}) as found:
         assert len(found.episodes) == int(count) > 3 and found.repaired is None
 
 

@@ -108,7 +108,7 @@ def test_a_node_that_dies_costs_attempts_and_nothing_else(cluster, environment, 
 
 
 def test_no_cluster_is_told(tmp_path):
-    code = "from vla_tutorial.sweep.ray_engine import RayEngine; from vla_tutorial.sweep.plan import Sweep; RayEngine(Sweep('libero_object', (0,), (0,)), 1)"
+    code = "from vla_tutorial.sweep.ray_engine import RayEngine; RayEngine(None, 1)"
     found = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
     done = subprocess.run(
         [sys.executable, "-c", code],

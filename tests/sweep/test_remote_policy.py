@@ -8,8 +8,13 @@ import pytest
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
-from vla_tutorial.sweep.remote_policy import PolicyError, ask_through, read_question
-from vla_tutorial.sweep.shared_picture import SHAPE, SharedPicture
+from vla_tutorial.sweep.remote_policy import (
+    SHAPE,
+    PolicyError,
+    SharedPicture,
+    ask_through,
+    read_question,
+)
 
 
 class Brightness:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vla_tutorial.cli import options
-from vla_tutorial.cli.sweep import run_with_bar, say_result, say_stopped
-from vla_tutorial.cli.terminal import INTERRUPTED, Interrupt, out, tell
+from vla_tutorial.cli.sweep import run_with_bar, stoppable
+from vla_tutorial.cli.terminal import Interrupt, out, tell
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
     from vla_tutorial.policies import Policy
-    from vla_tutorial.sweep.plan import SweepPlan
+    from vla_tutorial.sweep import SweepPlan
 
 
 def evaluate(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for a sweep of each plan.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder. Default: the packaged mini.")
+        str | None, typer.Option(help="Checkpoint folder. Default: the packaged mini.")
     ] = None,
     plan: Annotated[
         list[str] | None,
@@ -62,58 +61,32 @@ def evaluate(
     Example: `vla-tutorial train evaluate --checkpoint run/mini --plan official --plan swap
     --workers 40 --out measured`
     """
-    began = time.monotonic()
-    plans = _plans(plan or ["official"], tasks, inits, checkpoint, device, max_steps)
+    from vla_tutorial.sweep import PLANS, named_plan
+
+    deadline = time.monotonic() + seconds
+    chosen = plan or ["official"]
+    numbers = None if inits is None else parse_numbers(inits)
+    shared = {"checkpoint": checkpoint, "device": device, "max_steps": max_steps}
+    found = {name: named_plan(name, parse_numbers(tasks), numbers, **shared) for name in chosen}
+    # In the order of PLANS, so that a run which is cut off has the first of them.
+    plans = {name: found[name] for name in PLANS if name in found}
     if render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(render_gpu)
-    with Interrupt(graceful=True) as stop:
-        try:
-            _run(plans, out_dir, workers, engine, stop, began + seconds)
-        except KeyboardInterrupt:
-            say_stopped()
-            raise typer.Exit(INTERRUPTED) from None
-    if stop.asked:
-        tell(out, "Stopped as asked. To resume, run the same command again.")
-        raise typer.Exit(INTERRUPTED)
-
-
-def _plans(
-    names: Sequence[str],
-    tasks: str,
-    inits: str | None,
-    checkpoint: Path | None,
-    device: str | None,
-    max_steps: int | None,
-) -> dict[str, SweepPlan]:
-    """The plans in the order of `PLANS`, so that a run which is cut off has the first of them."""
-    from vla_tutorial.sweep.plans import PLANS, named_plan
-
-    numbers = parse_numbers(inits) if inits else None
-    found = {}
-    for name in names:
-        plan = named_plan(name, parse_numbers(tasks), numbers)
-        spec = replace(
-            plan.spec,
-            checkpoint=None if checkpoint is None else str(checkpoint),
-            device=device,
-            max_steps=max_steps,
-        )
-        found[name] = replace(plan, spec=spec)
-    return {name: found[name] for name in PLANS if name in found}
+    with stoppable() as stop:
+        _run(plans, out_dir, workers, engine, stop, lambda: time.monotonic() > deadline)
 
 
 def _run(
-    plans: dict[str, SweepPlan],
+    plans: Mapping[str, SweepPlan],
     out_dir: Path,
     workers: int,
     fast: bool,
     stop: Interrupt,
-    deadline: float,
+    time_is_up: Callable[[], bool],
 ) -> None:
     from vla_tutorial.provenance import weights_hash
-    from vla_tutorial.sweep.config import check_sweep_folder
-    from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.policy_server import check_statistics, prompts_of, warm_up
+    from vla_tutorial.sweep import LocalEngine, check_sweep_folder, prompts_of, warm_up
+    from vla_tutorial.sweep.policy_server import check_statistics
 
     for name, plan in plans.items():
         plan.check()
@@ -121,21 +94,12 @@ def _run(
     policy = _load(next(iter(plans.values())), fast)
     weights = weights_hash(policy)
     for name, plan in plans.items():
-        if stop.asked or time.monotonic() > deadline:
+        if time_is_up():
             break
         check_statistics(plan, policy)
         engine = LocalEngine(policy, workers, partial(warm_up, policy, prompts_of(plan), workers))
         tell(out, f"[bold]{name}[/]")
-        progress = run_with_bar(
-            plan,
-            out_dir / name,
-            engine,
-            weights,
-            workers,
-            stop,
-            lambda: time.monotonic() > deadline,
-        )
-        say_result(progress, out_dir / name)
+        run_with_bar(plan, out_dir / name, engine, weights, workers, stop, time_is_up)
 
 
 def _load(plan: SweepPlan, fast: bool) -> Policy:

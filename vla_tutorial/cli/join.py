@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from vla_tutorial.cli.terminal import err, interrupt, out, progress_bar, tell
 from vla_tutorial.ranges import format_numbers
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.plan import SweepPlan
+    from vla_tutorial.sweep import SweepPlan
 
 
 def join(
@@ -36,7 +37,7 @@ def join(
     Example: `vla-tutorial join out/shard_0 out/shard_1 --out out/joined`
     """
     # Not above: it imports the simulator's packages, and --help should be quick.
-    from vla_tutorial.sweep.join import join_shards
+    from vla_tutorial.sweep import join_shards
 
     with contextlib.ExitStack() as shown:
         progress = progress_bar()
@@ -65,8 +66,17 @@ def join(
 
 def _options(plan: SweepPlan) -> list[str]:
     """The options of `vla-tutorial sweep` that say which episodes there are."""
-    found = ["--suite", plan.spec.suite]
-    found += ["--tasks", format_numbers(plan.tasks), "--inits", format_numbers(plan.inits)]
+    from vla_tutorial.sweep.plan import OTHERS, find_targets
+
+    suite = plan.spec.suite
+    starts = "--inits" if plan.starts == "saved" else "--layouts"
+    found = ["--suite", suite, "--tasks", format_numbers(plan.tasks)]
+    found += [starts, format_numbers(plan.inits)]
     for condition in plan.conditions:
         found += ["--condition", condition]
+    targets = dict.fromkeys(chain.from_iterable((plan.targets or {}).values()))
+    if targets and plan.targets == find_targets(suite, plan.tasks, [OTHERS]):
+        targets = {OTHERS: None}
+    for target in targets:
+        found += ["--target", target]
     return found

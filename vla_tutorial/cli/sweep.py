@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,8 +19,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.engine import Engine, SweepProgress
-    from vla_tutorial.sweep.plan import SweepPlan
+    from vla_tutorial.sweep import Engine, SweepPlan, SweepProgress
 
 
 def sweep(
@@ -78,8 +78,7 @@ def sweep(
     """
     from vla_tutorial.conditions import PUBLISHED
     from vla_tutorial.spec import EpisodeSpec
-    from vla_tutorial.sweep.config import check_sweep_folder
-    from vla_tutorial.sweep.plan import SweepPlan, find_targets
+    from vla_tutorial.sweep import SweepPlan, check_sweep_folder, find_targets
 
     if layouts is not None and inits is not None:
         raise TutorialError("--layouts and --inits exclude each other. Give one of them.")
@@ -107,17 +106,9 @@ def sweep(
     plan.check()
     # Before a checkpoint is loaded, which takes long.
     check_sweep_folder(out_dir, plan.entry())
-    with Interrupt(graceful=True) as stop:
-        try:
-            found, weights = _load_engine(plan, engine, workers)
-            progress = run_with_bar(plan, out_dir, found, weights, workers, stop)
-        except KeyboardInterrupt:
-            say_stopped()
-            raise typer.Exit(INTERRUPTED) from None
-    say_result(progress, out_dir)
-    if progress.done < progress.total:
-        tell(out, "Stopped as asked. To resume, run the same command again.")
-        raise typer.Exit(INTERRUPTED)
+    with stoppable() as stop:
+        found, weights = _load_engine(plan, engine, workers)
+        run_with_bar(plan, out_dir, found, weights, workers, stop)
 
 
 def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]:
@@ -131,11 +122,21 @@ def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]
             ) from e
         cluster = RayEngine(plan, workers)
         return cluster, cluster.weights
-    from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.policy_server import load_policy_for, prompts_of, warm_up
+    from vla_tutorial.sweep import LocalEngine, load_policy_for, prompts_of, warm_up
 
     policy, weights = load_policy_for(plan)
     return LocalEngine(policy, workers, lambda: warm_up(policy, prompts_of(plan), workers)), weights
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Interrupt]:
+    """Ctrl-C once lets the episodes in flight end; twice stops at once, with exit code 130."""
+    with Interrupt(graceful=True) as stop:
+        try:
+            yield stop
+        except KeyboardInterrupt:
+            tell(err, "[yellow]Stopped now.[/] What has ended is kept; the same command resumes.")
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def run_with_bar(
@@ -146,14 +147,17 @@ def run_with_bar(
     workers: int,
     stop: Interrupt,
     time_is_up: Callable[[], bool] = lambda: False,
-) -> SweepProgress:
-    """Run a sweep with a live line: episodes, success so far, errors, speed, time left.
+) -> None:
+    """Run a sweep with a live line, and print how it ended.
 
     Args:
         stop: Ctrl-C; once it is asked, no new episode starts.
         time_is_up: once it is true, no new episode starts either.
+
+    Raises:
+        typer.Exit: Ctrl-C stopped it before its end.
     """
-    from vla_tutorial.sweep.run import run_sweep
+    from vla_tutorial.sweep import run_sweep
 
     with progress_bar() as bar:
         line = bar.add_task("starting", total=None)
@@ -163,7 +167,7 @@ def run_with_bar(
             bar.update(line, description=text, completed=progress.done, total=progress.total)
             stop.check()
 
-        return run_sweep(
+        progress = run_sweep(
             plan,
             out_dir,
             engine,
@@ -174,6 +178,11 @@ def run_with_bar(
             watch=watch,
             say=lambda sentence: tell(err, escape(sentence)),
         )
+    tell(out, describe_result(progress))
+    if progress.done < progress.total and stop.asked:
+        tell(out, "Stopped as asked. To resume, run the same command again.")
+        raise typer.Exit(INTERRUPTED)
+    tell(out, f"Next: [bold]vla-tutorial report {escape(str(out_dir))}[/]")
 
 
 def describe_progress(progress: SweepProgress) -> str:
@@ -194,8 +203,8 @@ def describe_progress(progress: SweepProgress) -> str:
     return " · ".join(parts)
 
 
-def say_result(progress: SweepProgress, out_dir: Path) -> None:
-    """Print how many episodes succeeded, and the next command."""
+def describe_result(progress: SweepProgress) -> str:
+    """How many episodes succeeded, failed, and ended as errors."""
     successes = progress.outcomes["success"]
     failures = progress.outcomes["failure"]
     errors = progress.outcomes["error"]
@@ -203,11 +212,4 @@ def say_result(progress: SweepProgress, out_dir: Path) -> None:
     share = f" ({successes / ended:.1%} of those that ended)" if ended else ""
     apart = f"errors, which count as neither: {errors}" if errors else "no errors"
     episodes = f"{progress.done} of {progress.total} episodes"
-    tell(out, f"{episodes}: {successes} successes, {failures} failures{share}; {apart}.")
-    if progress.done:
-        tell(out, f"Next: [bold]vla-tutorial report {escape(str(out_dir))}[/]")
-
-
-def say_stopped() -> None:
-    """Print what becomes of a sweep that was stopped at once."""
-    tell(err, "[yellow]Stopped now.[/] What has ended is kept; the same command resumes.")
+    return f"{episodes}: {successes} successes, {failures} failures{share}; {apart}."

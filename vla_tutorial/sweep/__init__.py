@@ -6,25 +6,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.engine import SweepProgress
+    from vla_tutorial.sweep.config import check_sweep_folder
+    from vla_tutorial.sweep.engine import Engine, SweepProgress
     from vla_tutorial.sweep.join import join_shards
     from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.plan import SweepPlan
+    from vla_tutorial.sweep.plan import SweepPlan, find_targets
+    from vla_tutorial.sweep.plans import PLANS, named_plan
+    from vla_tutorial.sweep.policy_server import (
+        best_batch_size,
+        load_policy_for,
+        prompts_of,
+        warm_up,
+    )
     from vla_tutorial.sweep.run import run_sweep
 
-__all__ = ["LocalEngine", "SweepPlan", "SweepProgress", "join_shards", "run_sweep"]
+__all__ = [
+    "PLANS",
+    "Engine",
+    "LocalEngine",
+    "SweepPlan",
+    "SweepProgress",
+    "best_batch_size",
+    "check_sweep_folder",
+    "find_targets",
+    "join_shards",
+    "load_policy_for",
+    "named_plan",
+    "prompts_of",
+    "run_sweep",
+    "warm_up",
+]
 
-_MODULES = {
-    "LocalEngine": "local_engine",
-    "SweepPlan": "plan",
-    "SweepProgress": "engine",
-    "join_shards": "join",
-    "run_sweep": "run",
-}
+_MODULES = ("plan", "plans", "engine", "config", "policy_server", "local_engine", "run", "join")
 
 
 # A simulator's process imports this package before it may load anything heavy.
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    for module in _MODULES if name in __all__ else ():
+        found = vars(importlib.import_module(f"{__name__}.{module}"))
+        if name in found:
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vla_tutorial.episodes import FORMAT
+from vla_tutorial.episodes import FORMAT, read_config
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import check_writable
 from vla_tutorial.provenance import machine, versions
@@ -52,15 +52,10 @@ def check_sweep_folder(folder: Path, config: Mapping[str, Any]) -> None:
         config: what `sweep.json` will say, or the part of it that is known by now.
     """
     check_writable(folder)
-    path = folder / "sweep.json"
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as e:
-            raise TutorialError(
-                f"{path} is not JSON ({e}). The file was edited; choose another folder with --out."
-            ) from e
-        found = config_differences(before, config)
+    if (folder / "sweep.json").is_file():
+        # A plan that does not use these keys must not resume one that does.
+        wanted = {"targets": None, "starts": None, **config}
+        found = config_differences(read_config(folder), wanted)
         if found:
             raise TutorialError(
                 f"{folder} holds a sweep of another configuration: {'; '.join(found)}. "

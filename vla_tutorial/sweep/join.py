@@ -28,12 +28,9 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Joined:
-    """What `join_shards` made.
+    """What `join_shards` made: the episodes of all shards, and how many of them have ended.
 
-    Attributes:
-        plan: the episodes of all shards.
-        ended: how many of them have ended.
-        notes: what is to be known about the shards, for example a line that was cut off.
+    `notes` say what is to be known about the shards, for example that a line was cut off.
     """
 
     plan: SweepPlan
@@ -59,7 +56,7 @@ def join_shards(
         shards = [locks.enter_context(read_shard(folder)) for folder in folders]
         for shard in shards[1:]:
             _check_same(shards[0], shard)
-        plan = plan_of(shards[0].config["suite"], [shard.lists for shard in shards])
+        plan = plan_of(shards[0].config, [shard.lists for shard in shards])
         owners = _owners(shards)
         sources = {key: owners[key] for key in map(key_of, plan.specs()) if key in owners}
         config = {
@@ -107,7 +104,8 @@ def _check_same(first: Shard, other: Shard) -> None:
 
 def _settings(shard: Shard) -> dict[str, Any]:
     free = (*EpisodeLists.__struct_fields__, "joined")
-    return {key: value for key, value in shard.config.items() if key not in free}
+    settings = {key: value for key, value in shard.config.items() if key not in free}
+    return settings | {"targets": "other objects" if shard.lists.targets else "the tasks' own"}
 
 
 def _owners(shards: Sequence[Shard]) -> dict[EpisodeKey, Shard]:
@@ -139,7 +137,8 @@ def _write(
         write_atomically(out / "episodes.jsonl", lines.decode("utf-8"))
         write_atomically(out / "sweep.json", config_text(config))
     except BaseException as e:
-        _empty(out)
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(exist_ok=True)
         if isinstance(e, OSError):
             raise TutorialError(
                 f"{out} could not be written: {e}. Nothing of it was kept. Fix that and join again."
@@ -153,13 +152,3 @@ def _copy_records(out: Path, sources: Mapping[EpisodeKey, Shard], watch: Watch) 
     for done, (source, name) in enumerate(present, 1):
         shutil.copytree(source, out / name)
         watch(done, len(present))
-
-
-def _empty(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -22,8 +22,7 @@ from vla_tutorial.sim import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sweep import worker_process
 from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
-from vla_tutorial.sweep.remote_policy import read_question
-from vla_tutorial.sweep.shared_picture import SharedPicture, reserve_picture
+from vla_tutorial.sweep.remote_policy import SharedPicture, read_question, reserve_picture
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,9 @@ class LocalEngine:
                 if isinstance(message, Question):
                     self._server.questions.append(message)
                 else:
-                    lost = isinstance(message, Lost)
-                    messages.append((number, self._bury(number) if lost else message))
+                    if isinstance(message, Lost):
+                        message = self._bury(number)
+                    messages.append((number, message))
                 number, message = self._inbox.get_nowait()
         return messages
 

@@ -67,15 +67,15 @@ class SweepPlan:
 
     def specs(self) -> Iterator[EpisodeSpec]:
         """Every episode once: condition by condition, task by task."""
+        targets: Mapping[int, Sequence[str | None]] = self.targets or {}
         for condition in self.conditions:
             changed = replace(self.spec, conditions=split_condition(condition))
             for task in self.tasks:
-                for target in self.targets[task] if self.targets else (None,):
+                spec = replace(changed, task=task)
+                for target in targets.get(task, (None,)):
                     for init in self.inits:
                         seed = init if self.starts == "layouts" else None
-                        yield replace(
-                            changed, task=task, init=init, target=target, layout_seed=seed
-                        )
+                        yield replace(spec, init=init, target=target, layout_seed=seed)
 
     def check(self) -> None:
         """Raise a TutorialError if something that the plan names does not exist.
@@ -83,23 +83,21 @@ class SweepPlan:
         The first call imports LIBERO, which takes two seconds.
         """
         suite = self.spec.suite
-        saved = self.starts == "saved"
         if self.spec.policy not in POLICIES:
             raise unknown("policy", self.spec.policy, POLICIES)
-        for task in self.tasks:
-            for init in self.inits:
-                check_task(suite, task, init if saved else None)
-            if not saved and not scene_objects(suite, task):
+        for spec in replace(self, conditions=self.conditions[:1]).specs():
+            spec.check()
+        for spec in replace(self, tasks=self.tasks[:1], inits=self.inits[:1]).specs():
+            wiring, scene = spec.settings()
+            check_task(scene.suite, scene.task)
+            if wiring.max_steps is None:
+                step_limit(scene.suite)
+        for task in self.tasks if self.starts == "layouts" else ():
+            if not scene_objects(suite, task):
                 raise TutorialError(
                     f"Layouts need a scene with a basket; {suite}, task {task}, has none. "
                     "Choose a suite such as libero_object, or --inits in place of --layouts."
                 )
-        for condition in self.conditions:
-            one = replace(self, conditions=(condition,))
-            wiring, scene = next(one.specs()).settings()
-            check_task(scene.suite, scene.task, scene.init if saved else None)
-            if wiring.max_steps is None:
-                step_limit(scene.suite)
 
     def entry(self) -> dict[str, Any]:
         """What `sweep.json` says of the plan; targets and starts only where they are used."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from vla_tutorial.errors import unknown
 from vla_tutorial.spec import EpisodeSpec
@@ -34,19 +35,21 @@ PLANS: dict[str, SweepPlan] = {
 
 
 def named_plan(
-    name: str, tasks: Sequence[int] = _TASKS, inits: Sequence[int] | None = None
+    name: str, tasks: Sequence[int] = _TASKS, inits: Sequence[int] | None = None, **changes: Any
 ) -> SweepPlan:
     """One of `PLANS`, for some of its episodes.
 
     Args:
         inits: in place of the plan's own; "practice" counts them from `PRACTICE_SEED`.
+        changes: of the plan's `EpisodeSpec`, for example `checkpoint`.
 
     Raises:
         TutorialError: there is no such plan.
     """
     if name not in PLANS:
         raise unknown("plan", name, PLANS)
-    plan = replace(PLANS[name], tasks=tuple(tasks))
+    plan = PLANS[name]
+    plan = replace(plan, spec=replace(plan.spec, **changes), tasks=tuple(tasks))
     if inits is not None:
         first = PRACTICE_SEED if name == "practice" else 0
         plan = replace(plan, inits=tuple(first + k for k in inits))

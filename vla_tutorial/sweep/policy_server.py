@@ -157,7 +157,7 @@ class PolicyServer:
         if policy.privileged:
             how = "none: the policy runs beside each simulator"
         elif on_cpu:
-            how = "one at a time: on a CPU results are the same bits whoever asks beside"
+            how = "one at a time: on a CPU results then do not depend on who else asks"
         self.serving = {"batches": how}
         # A policy without PyTorch has not imported it, and nothing here should.
         if not self._together and "torch" in sys.modules:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_tutorial.files import shared_memory_folder
+from vla_tutorial.pixels import SIZE
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.sweep.messages import PolicyInfo
-from vla_tutorial.sweep.shared_picture import SharedPicture
 
 Ask = Callable[[Sequence[PolicyInput]], NDArray[np.int64]]
 """Sends N inputs to the policy and waits for its tokens (N, D)."""
@@ -32,6 +36,52 @@ class RemotePolicy:
 
     def close(self) -> None:
         """Nothing to release: the policy is another process's."""
+
+
+SHAPE = (SIZE, SIZE, 3)
+"""Of a picture that a policy sees."""
+
+
+class SharedPicture:
+    """Shared memory for one picture, passed to the worker when it starts.
+
+    A pipe would copy the 150 KB five times. The file has no name, so the system frees it even after
+    a crash.
+
+    Attributes:
+        picture: (224, 224, 3) uint8.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Reserve it, or open the one behind `descriptor`.
+
+        Raises:
+            OSError: there is no room.
+        """
+        if descriptor is None:
+            # It stays open for as long as this object lives.
+            self._file: Any = tempfile.TemporaryFile(dir=shared_memory_folder())  # noqa: SIM115
+            # Written now: if there is no room, a later write would kill the process.
+            self._file.write(bytes(int(np.prod(SHAPE))))
+            self._file.flush()
+        else:
+            self._file = os.fdopen(descriptor, "r+b")
+        self.picture: NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r+", shape=SHAPE)
+
+    def __reduce__(self) -> Any:
+        return _open, (reduction.DupFd(self._file.fileno()),)
+
+
+def _open(duplicate: Any) -> SharedPicture:
+    return SharedPicture(duplicate.detach())
+
+
+def reserve_picture() -> SharedPicture | None:
+    """A shared picture; None where there is no room, and pictures go through the pipe."""
+    try:
+        return SharedPicture()
+    except OSError:
+        return None
 
 
 def ask_through(connection: Connection, shared: SharedPicture | None) -> Ask:

@@ -89,12 +89,14 @@ class Scheduler:
             for number, spec in enumerate(specs)
             if key_of(spec) not in journal.episodes
         ]
-        self._attempts: Counter[EpisodeRequest] = Counter()
+        self._attempts = Counter[EpisodeRequest]()
         self._workers: dict[int, _WorkerState] = {}
         self._bad_starts = 0
         self._bad_episodes = 0
-        outcomes: Counter[str] = Counter(e.outcome for e in journal.episodes.values())
-        self._progress = SweepProgress(len(specs), outcomes)
+        self._total = len(specs)
+        self._outcomes = Counter[str](e.outcome for e in journal.episodes.values())
+        self._ended_here = 0
+        self._steps = 0
         self._started = time.monotonic()
         self._looked = self._started
 
@@ -107,7 +109,9 @@ class Scheduler:
     @property
     def progress(self) -> SweepProgress:
         """How the sweep stands now."""
-        return replace(self._progress, seconds=time.monotonic() - self._started)
+        seconds = time.monotonic() - self._started
+        outcomes = Counter(self._outcomes)
+        return SweepProgress(self._total, outcomes, self._ended_here, self._steps, seconds)
 
     def run(self, stopping: Callable[[], bool], watch: Callable[[SweepProgress], None]) -> None:
         """Run everything that is left.
@@ -173,10 +177,9 @@ class Scheduler:
             states = self._workers.values()
             busy = Counter(state.simulator_key for state in states if state.request is not None)
             chosen = max(waiting, key=lambda key: waiting[key] / (1 + busy[key]))
-        for place, request in enumerate(self._waiting):
-            if request.simulator_key == chosen:
-                return self._waiting.pop(place)
-        return None
+        request = next(each for each in self._waiting if each.simulator_key == chosen)
+        self._waiting.remove(request)
+        return request
 
     def _hear(self, worker: int, message: Message) -> None:
         state = self._workers.get(worker)
@@ -191,7 +194,7 @@ class Scheduler:
                 self._bad_starts = 0
             case Alive(steps, building):
                 state.building = building
-                self._progress = replace(self._progress, steps=self._progress.steps + steps)
+                self._steps += steps
             case Ended():
                 self._finish(state, message)
             case Failed(blame, text):
@@ -208,7 +211,7 @@ class Scheduler:
             for name, content in ended.files.items():
                 request.staging_dir.mkdir(exist_ok=True)
                 (request.staging_dir / name).write_bytes(content)
-        self._progress = replace(self._progress, steps=self._progress.steps + ended.steps)
+        self._steps += ended.steps
         self._keep(request, self._episode(request, ended))
         self._bad_episodes = 0
 
@@ -246,8 +249,8 @@ class Scheduler:
             path = self._journal.folder / "episodes.jsonl"
             raise TutorialError(
                 f"{BAD_EPISODES} episodes in a row could not be run, so the sweep stopped. To run "
-                f'them again, delete their lines (outcome "error") from {path} and give the same '
-                f"command. The last said:\n{why}"
+                f'them again, delete their lines (outcome "error") from {path} and run the same '
+                f"command again. The last said:\n{why}"
             )
 
     def _error(self, request: EpisodeRequest, why: str | None) -> Episode:
@@ -292,9 +295,8 @@ class Scheduler:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 request.staging_dir.rename(folder)
         self._journal.append(episode)
-        outcomes = self._progress.outcomes + Counter([episode.outcome])
-        here = self._progress.here + 1
-        self._progress = replace(self._progress, here=here, outcomes=outcomes)
+        self._outcomes[episode.outcome] += 1
+        self._ended_here += 1
 
     def _kill_silent_workers(self) -> None:
         now = time.monotonic()

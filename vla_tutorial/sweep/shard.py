@@ -46,8 +46,12 @@ class Shard:
     notes: tuple[str, ...]
 
 
-def plan_of(suite: str, shards: Sequence[EpisodeLists]) -> SweepPlan:
-    """The episodes that any of them plans; what else a plan says is left at its default."""
+def plan_of(config: Mapping[str, Any], shards: Sequence[EpisodeLists]) -> SweepPlan:
+    """The episodes that any shard plans.
+
+    Args:
+        config: `sweep.json` of one of them, for suite and starts; what else it says is left out.
+    """
     joined = EpisodeLists([], [], [], {})
     for lists in shards:
         joined.tasks += lists.tasks
@@ -56,11 +60,12 @@ def plan_of(suite: str, shards: Sequence[EpisodeLists]) -> SweepPlan:
         for task, names in lists.targets.items():
             joined.targets.setdefault(task, []).extend(names)
     return SweepPlan(
-        EpisodeSpec(suite),
+        EpisodeSpec(config["suite"]),
         tuple(joined.tasks),
         tuple(joined.inits),
         tuple(joined.conditions),
         targets={task: tuple(dict.fromkeys(names)) for task, names in joined.targets.items()},
+        starts=config.get("starts", "saved"),
     )
 
 
@@ -90,7 +95,7 @@ def read_shard(folder: Path) -> Iterator[Shard]:
                 "Wait for its end, then give the same command again."
             ) from e
         found = read_episodes(path, config["suite"])
-        lines = _planned_lines(found, plan_of(config["suite"], [lists]))
+        lines = _planned_lines(found, plan_of(config, [lists]))
         yield Shard(folder, config, lists, lines, found.notes(config))
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vla_tutorial.sweep.messages import PolicyInfo
-    from vla_tutorial.sweep.remote_policy import RemotePolicy
-    from vla_tutorial.sweep.shared_picture import SharedPicture
+    from vla_tutorial.sweep.remote_policy import RemotePolicy, SharedPicture
 
 PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>."""
