@@ -147,18 +147,10 @@ def episodes_for(rate: float, points: float) -> int:
 def machine(name: str) -> str:
     """The machine on which a result file was measured."""
     found = results(name)
-    return _machine(found.get("machine", found.get("device", "")))
-
-
-def _machine(made: Any) -> str:
-    if isinstance(made, str):
-        return made or "any machine"
+    made = found.get("machine") or found.get("device") or "any machine"
     if "device" in made:
-        return str(made["device"])
-    gpus = ", ".join(made["gpus"]) or "no GPU"
-    if len(set(made["gpus"])) == 1 and len(made["gpus"]) > 1:
-        gpus = f"{len(made['gpus'])} × {made['gpus'][0]}"
-    return f"{gpus}; {made['cpus']} × {made['cpu']}"
+        made = made["device"]
+    return numbers.describe_machine(made)
 
 
 def software(name: str) -> str:
@@ -204,7 +196,7 @@ def _sweep_listed(folder: Path) -> dict[str, Any]:
     found = book_sweeps.listed(folder)
     return {
         **found,
-        "machine": _machine(found["machine"]),
+        "machine": numbers.describe_machine(found["machine"]),
         "software": _software(found["versions"]),
     }
 

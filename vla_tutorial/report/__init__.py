@@ -1,6 +1,7 @@
 """What sweeps measured: tables for the terminal, a page, JSON, CSV, and paired comparisons."""
 
-from vla_tutorial.report.build import Report, build_report
+from vla_tutorial.report import numbers
+from vla_tutorial.report.build import Report, build_report, success_rate
 from vla_tutorial.report.comparison import (
     Comparison,
     ConditionRun,
@@ -22,7 +23,9 @@ __all__ = [
     "comparison_json",
     "comparison_sentence",
     "comparison_text",
+    "numbers",
     "report_csv",
     "report_json",
     "report_text",
+    "success_rate",
 ]

@@ -192,7 +192,7 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
         label=run.label,
         condition=run.condition,
         errors=sum(t.errors for t in tasks),
-        rate=_rate(run.episodes),
+        rate=success_rate(run.episodes),
         mean=suite_mean(counts) if counts else None,
         tasks=tuple(tasks),
         first_close_successes=_first_close([e for e in ended if e.success]),
@@ -204,10 +204,11 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
 def _report_task(sweep: Sweep, episodes: Sequence[Episode]) -> TaskReport:
     errors = sum(e.success is None for e in episodes)
     instruction = _instruction(sweep, episodes)
-    return TaskReport(episodes[0].task, instruction, errors, _rate(episodes))
+    return TaskReport(episodes[0].task, instruction, errors, success_rate(episodes))
 
 
-def _rate(episodes: Sequence[Episode]) -> Rate | None:
+def success_rate(episodes: Sequence[Episode]) -> Rate | None:
+    """The success rate of episodes without those that ended in an error; None if none is left."""
     ended = [e.success for e in episodes if e.success is not None]
     return rate(sum(ended), len(ended)) if ended else None
 

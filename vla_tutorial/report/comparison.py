@@ -32,8 +32,8 @@ class ConditionRun:
     """
 
     sweep: Sweep
-    condition: str
-    label: str
+    condition: str = PUBLISHED
+    label: str = ""
 
     @property
     def episodes(self) -> tuple[Episode, ...]:
@@ -61,15 +61,12 @@ class Comparison:
 
     Attributes:
         a, b: their labels.
-        paired: counts, rates, difference, interval and p value.
         only_in_a, only_in_b: starts that the other did not run (or has not yet).
         errors_a, errors_b: starts left out because that run's episode ended in an error.
-        smallest: smallest difference that these pairs show with 80 % power, if as many pairs as
-            here go the other way; None if none would.
-        needed: pairs that show a difference as measured with 80 % power; None if there is no
-            difference, or beyond a million.
+        smallest: `smallest_paired`, if as many pairs as here go the other way.
+        needed: `pairs_needed` for the difference measured.
         differs: settings other than the condition that are not the same in both.
-        repeat: policy, condition and settings are the same, so the noise of running twice is left.
+        repeat: policy, condition and settings are the same: the noise of running twice is left.
     """
 
     suite: str

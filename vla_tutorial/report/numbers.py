@@ -5,6 +5,8 @@ A page whose lines may break passes a no-break space as `space`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from vla_tutorial.stats import Interval, Rate
 
 LEAST_P = 0.0001
@@ -86,3 +88,14 @@ def signed(difference: float) -> str:
         return "0"
     sign = "−" if difference < 0 else "+"
     return sign + digits(abs(difference))
+
+
+def describe_machine(machine: Any) -> str:
+    """The machine of a result file: "2 × NVIDIA H200; 32 × Intel(R) Xeon(R) Processor"."""
+    if not isinstance(machine, dict):
+        return str(machine)
+    gpus = machine.get("gpus") or ["no GPU"]
+    names = ", ".join(gpus)
+    if len(gpus) > 1 and len(set(gpus)) == 1:
+        names = f"{len(gpus)} × {gpus[0]}"
+    return f"{names}; {machine.get('cpus', '?')} × {machine.get('cpu', 'unknown CPU')}"

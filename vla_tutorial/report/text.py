@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from vla_tutorial.ranges import format_numbers
+from vla_tutorial.report import tables
 from vla_tutorial.report.build import Report, SweepReport
 from vla_tutorial.report.comparison import Comparison, comparison_sentence
 from vla_tutorial.report.numbers import (
@@ -23,16 +24,7 @@ from vla_tutorial.report.numbers import (
     size,
     span,
 )
-from vla_tutorial.report.tables import (
-    NONE,
-    Cell,
-    Table,
-    behaviour_table,
-    comparison_table,
-    error_notes,
-    success_table,
-    task_table,
-)
+from vla_tutorial.report.tables import NONE, Cell, Table
 from vla_tutorial.stats import FEWEST_TASKS, Rate, Start
 
 DRAWN = 21
@@ -51,7 +43,7 @@ def report_text(report: Report, width: int = WIDE) -> RenderableType:
     for sweep in report.sweeps:
         parts += [*_sweep(sweep, width), Text()]
     if report.comparisons:
-        parts += _table(comparison_table(report.comparisons))
+        parts += _table(tables.comparison_table(report.comparisons))
     return Group(*parts)
 
 
@@ -59,17 +51,17 @@ def _sweep(sweep: SweepReport, width: int) -> Iterator[RenderableType]:
     yield Text(f"{sweep.name} · {sweep.suite} · {sweep.policy}", style="bold underline")
     yield from _notes(sweep.notes)
     # The terminal is narrow: errors are said below, and the mean mostly equals the rate.
-    success = success_table(sweep.conditions).without("mean of tasks", "errors")
+    success = tables.success_table(sweep.conditions).without("mean of tasks", "errors")
     if width >= WIDE:
         success = _with_drawing(success)
     yield from _table(success)
-    yield from _notes(error_notes(sweep.conditions))
+    yield from _notes(tables.error_notes(sweep.conditions))
     names = [c.condition for c in sweep.conditions]
-    tasks = task_table("Successes by task", sweep.conditions, names)
+    tasks = tables.task_table("Successes by task", sweep.conditions, names)
     if len(names) >= MANY:
         tasks = tasks.turned("condition")
     yield from _table(tasks)
-    yield from _table(behaviour_table(sweep.conditions))
+    yield from _table(tables.behaviour_table(sweep.conditions))
 
 
 def _notes(notes: Iterable[str]) -> list[Text]:
@@ -181,8 +173,10 @@ def _left_out(c: Comparison) -> Iterator[str]:
 
 
 def _starts(starts: Sequence[Start]) -> str:
+    inits: dict[int, set[int]] = {}
+    for start in starts:
+        inits.setdefault(start[0], set()).add(start[1])
     parts = []
-    for task in sorted({start[0] for start in starts}):
-        inits = sorted({start[1] for start in starts if start[0] == task})
-        parts.append(f"task {task}, init {format_numbers(inits)}")
+    for task, numbers in sorted(inits.items()):
+        parts.append(f"task {task}, init {format_numbers(numbers)}")
     return "; ".join(parts)
