@@ -84,7 +84,7 @@ def steps(simulator: Simulator, folder: Path, repeats: int) -> dict[str, list[fl
     times: dict[str, list[float]] = {"bare": [], "ours": [], "loop_and_record": []}
     with Recorder(folder, header(Still(), WIRING, SCENE, [], "")) as recorder:
         running = rollout(Still(), simulator, WIRING, SCENE)
-        next(running)
+        recorder.write(next(running))  # builds up what is cached
         for _ in track(range(repeats), "control steps"):
             make_current()
             times["bare"].append(milliseconds(lambda: bare.step(NO_OP)))

@@ -129,8 +129,8 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]
     span = np.where(span == 0, 1, span)
     normalised = np.where(statistics.mask, 2 * (a - statistics.q01) / span - 1, a)
     width = 2.0 / (N_BINS - 1)
-    bins = np.clip(np.floor((normalised + 1) / width), 0, len(BIN_CENTERS) - 1).astype(np.int64)
-    return bin_tokens(bins)
+    bins = np.floor((normalised + 1) / width).clip(0, len(BIN_CENTERS) - 1)
+    return bin_tokens(bins.astype(np.int64))
 
 
 def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[np.float64]:

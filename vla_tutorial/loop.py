@@ -69,7 +69,9 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
 
 def privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
     """What a privileged policy may read: the simulator's state and the scene's targets."""
-    targets = (scene.target,) if scene.target else simulator.targets
+    targets = simulator.targets
+    if scene.target is not None:
+        targets = (scene.target,)
     return PrivilegedState(simulator.model, simulator.data, simulator.bodies, targets)
 
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,12 @@ def machine(gpus: Sequence[str]) -> dict[str, Any]:
     Args:
         gpus: names of the GPUs in use, in the order of their numbers; empty for none.
     """
+    cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor()
-    return {"gpus": list(gpus), "cpus": os.cpu_count(), "cpu": cpu or platform.machine()}
+    if info.is_file():
+        named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        cpu = named[1].strip() if named else cpu
+    return {"gpus": list(gpus), "cpus": os.cpu_count(), "cpu": cpu}
 
 
 def weights_hash(policy: Policy) -> str:
@@ -58,7 +60,8 @@ def weights_hash(policy: Policy) -> str:
     folder = next((path for path in candidates if checkpoint and path.is_dir()), None)
     name = [policy.name, checkpoint, policy.provenance.get("revision")]
     digest = hashlib.sha256(json.dumps(name).encode())
-    for path in sorted(folder.glob("*.*")) if folder else []:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    if folder:
+        for path in sorted(folder.glob("*.*")):
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

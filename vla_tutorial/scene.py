@@ -90,7 +90,9 @@ class Scene:
         """The sentence that the policy gets, where `own` is the task's own instruction."""
         if self.instruction is not None:
             return self.instruction
-        return pick_up_sentence(self.target) if self.target else own
+        if self.target is not None:
+            return pick_up_sentence(self.target)
+        return own
 
 
 def pick_up_sentence(target: str) -> str:

@@ -128,11 +128,11 @@ def free_place(inner: Any, name: str) -> Floats:
     radius = np.array([_radius(model, body) for body in bodies])
     low = at.min(0) - _MARGIN
     high = at.max(0) + _MARGIN
-    x, y = np.meshgrid(
-        np.arange(low[0], high[0], 0.01), np.arange(low[1], high[1], 0.01), indexing="ij"
-    )
-    grid = np.column_stack([x.ravel(), y.ravel()])
-    clearance = (np.linalg.norm(grid[:, None] - at, axis=-1) - radius).min(1)
+    x = np.arange(low[0], high[0], 0.01)
+    y = np.arange(low[1], high[1], 0.01)
+    grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
+    distance = np.linalg.norm(grid[:, None] - at, axis=-1)
+    clearance = (distance - radius).min(1)
     return np.asarray(grid[clearance.argmax()])
 
 

@@ -16,7 +16,10 @@ def norm(vector: Floats) -> float:
 def rotation_vector(rotation: Floats) -> Floats:
     """Rotation matrix (3, 3) → axis times angle (3,), radians."""
     r = rotation
-    twice_sine_axis = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+    x = r[2, 1] - r[1, 2]
+    y = r[0, 2] - r[2, 0]
+    z = r[1, 0] - r[0, 1]
+    twice_sine_axis = np.array([x, y, z])
     sine = norm(twice_sine_axis) / 2
     cosine = (np.trace(rotation) - 1) / 2
     scale = float(np.arctan2(sine, cosine)) / (2 * sine + 1e-12)

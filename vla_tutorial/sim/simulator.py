@@ -80,7 +80,8 @@ class Simulator:
     def _build(self, camera_size: int, render: bool, lean: bool) -> Any:
         """LIBERO's environment, reset once with the published seed."""
         module = libero.load()
-        with libero.quiet(), keep_little() if lean else contextlib.nullcontext():
+        memory = keep_little() if lean else contextlib.nullcontext()
+        with libero.quiet(), memory:
             environment = module.envs.env_wrapper.ControlEnv(
                 bddl_file_name=str(self.task.bddl),
                 camera_names=[CAMERA],
