@@ -143,7 +143,8 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
     for folder in (Path(first), Path(second)):
         path = folder / "episode.json"
         if not path.is_file():
-            return not_yet(f"{folder} holds no episode yet; record one there.")
+            name = f"{folder.parent.name}/{folder.name}"
+            return not_yet(f"{name} holds no episode yet; record one there.")
         entries.append(json.loads(path.read_text(encoding="utf-8")))
     a, b = entries
     same = ("suite", "task", "init", "instruction", "policy")
