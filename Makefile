@@ -75,4 +75,4 @@ format: $(VENV)/.installed-dev  ## let ruff lay out the code
 	$(BIN)/ruff format .
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build _build $(BROWSER_TESTS)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo build _build $(BROWSER_TESTS)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Sweep folders for tests, made from the episodes that an earlier checkpoint of `mini` drove (attempt 2 in training/README.md)."""
+"""Sweep folders for tests, made from the episodes that an earlier checkpoint of `mini` drove (attempt 2 in training/NOTES.md)."""
 
 import json
 from functools import cache
