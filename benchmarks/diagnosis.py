@@ -13,7 +13,7 @@ verdict is made from `steps.jsonl` alone; the condition's name serves only to ma
 says what verdicts are worth without the known-good first answers, and with only the fields that
 folders of format 1 have.
 
-Verdicts are kept in the sweep's `verdicts.jsonl`, so that its logs need not be (a megabyte for ten
+Verdicts are kept in the sweep's `verdicts.jsonl.xz`, so that its logs need not be (a megabyte for ten
 episodes). `--add-to` puts the matrix into the report on the same sweep (`vla-tutorial report SWEEP
 --json`), beside its intervals and tests.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import lzma
 import shlex
 import sys
 from collections import Counter
@@ -243,7 +244,7 @@ class Row:
 OF_GRIPPER = ("first_close", "chatter", "undecided")
 OF_MOTION = ("jaggedness", "response", "travel", "still", "centred", "saturated")
 NUMBERS = (*OF_GRIPPER, *OF_MOTION)
-VERDICTS_FILE = "verdicts.jsonl"
+VERDICTS_FILE = "verdicts.jsonl.xz"
 """Beside a sweep's episodes.jsonl: what its logs said, so that they need not be kept."""
 
 
@@ -288,9 +289,9 @@ def confusion(args: argparse.Namespace) -> None:
 
 
 def _judge(sweep: Path, episodes: Sequence[Episode], args: argparse.Namespace) -> list[Row]:
-    """Rows of a sweep: those in its `verdicts.jsonl`; the others from their logs, and added to it."""
+    """Rows of a sweep: those in its `VERDICTS_FILE`; the others from their logs, and added to it."""
     path = sweep / VERDICTS_FILE
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = lzma.decompress(path.read_bytes()).splitlines() if path.exists() else []
     kept = {}
     for line in map(json.loads, lines):
         if line.pop("rules") == RULES_VERSION:
@@ -302,7 +303,7 @@ def _judge(sweep: Path, episodes: Sequence[Episode], args: argparse.Namespace) -
     if missing:
         heads = ({"folder": folder, "rules": RULES_VERSION} for folder in kept)
         texts = [json.dumps({**head, **kept[head["folder"]]}) + "\n" for head in heads]
-        write_atomically(path, "".join(texts))
+        path.write_bytes(lzma.compress("".join(texts).encode()))
     return [Row(episode, **kept[episode.folder]) for episode in episodes]
 
 
