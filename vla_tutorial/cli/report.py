@@ -20,14 +20,12 @@ Folder = Annotated[Path, typer.Argument(help="Folder of a sweep.", show_default=
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps.", show_default=False)
 ]
-
-FILE_WIDTH = 140
-"""Columns of tables that are written to a file."""
+AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
 def report(
     folders: Folders,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row a task, as CSV.")] = False,
     as_html: Annotated[
         bool, typer.Option("--html", help="One page with figures that opens without a network.")
@@ -74,7 +72,7 @@ def compare(
         typer.Option(help="Condition of A. Default: its only one, or the published one."),
     ] = None,
     condition_b: Annotated[str | None, typer.Option(help="Condition of B, likewise.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: AsJson = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="File to write. Default: the terminal.")
     ] = None,
@@ -98,9 +96,9 @@ def compare(
     chosen_a = choose_condition(first, condition_a, "--condition-a")
     chosen_b = choose_condition(second, condition_b, "--condition-b")
     label_a, label_b = _labels(a, b, chosen_a, chosen_b)
-    found = compare_runs(
-        ConditionRun(first, chosen_a, label_a), ConditionRun(second, chosen_b, label_b)
-    )
+    run_a = ConditionRun(first, chosen_a, label_a)
+    run_b = ConditionRun(second, chosen_b, label_b)
+    found = compare_runs(run_a, run_b)
     if as_json:
         _give(comparison_json(found), out_file)
     else:
@@ -120,9 +118,11 @@ def _labels(a: Path, b: Path, condition_a: str, condition_b: str) -> tuple[str, 
 
 
 def _check_different(folders: list[Path]) -> None:
-    for number, folder in enumerate(folders):
-        if folder.resolve() in [earlier.resolve() for earlier in folders[:number]]:
+    seen = set()
+    for folder in folders:
+        if folder.resolve() in seen:
             raise TutorialError(f"The folder {folder} is named twice. Expected each sweep once.")
+        seen.add(folder.resolve())
 
 
 def _check_writable(path: Path | None) -> None:
@@ -146,10 +146,10 @@ def _show(text: Callable[[int], RenderableType], path: Path | None) -> None:
     if path is None:
         out.print(text(out.width), highlight=False)
         return
-    written = io.StringIO()
-    console = Console(width=FILE_WIDTH, file=written, color_system=None)
-    console.print(text(FILE_WIDTH), highlight=False)
-    _write(path, written.getvalue())
+    file = io.StringIO()
+    console = Console(width=140, file=file, color_system=None)
+    console.print(text(console.width), highlight=False)
+    _write(path, file.getvalue())
 
 
 def _write(path: Path, text: str) -> None:

@@ -100,11 +100,9 @@ class SuiteMean:
 def suite_mean(
     counts: Mapping[int, tuple[int, int]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> SuiteMean:
-    """Mean over tasks. Its bootstrap resamples tasks, then each one's episodes (Davison and Hinkley
-    1997, §3.8).
+    """Mean over tasks; `counts` is task → (successes, episodes).
 
-    Args:
-        counts: task → (successes, episodes).
+    Its bootstrap resamples tasks, then each one's episodes (Davison and Hinkley 1997, §3.8).
 
     Raises:
         TutorialError: there is no task, or a task without episodes.
@@ -128,14 +126,11 @@ def suite_mean(
 def bootstrap_over_tasks(
     cells: NDArray[np.int64], values: NDArray[np.float64], resamples: int, seed: int
 ) -> Interval | None:
-    """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap.
+    """Percentile interval of the mean over tasks of a score, or None as in `SuiteMean`.
 
     Args:
         cells: (tasks, K) number of a task's episodes with each score.
         values: (K,) the scores.
-
-    Returns:
-        The interval, or None as in `SuiteMean`.
     """
     tasks = len(cells)
     if tasks < FEWEST_TASKS or np.count_nonzero(cells.sum(axis=0)) < 2:
