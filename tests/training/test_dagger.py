@@ -436,7 +436,7 @@ class Grey:
 def asking(
     job: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
 ) -> None:
-    """Asks about pictures of its own grey until told to stop; every second one shows fine work."""
+    """Asks about pictures of its own grey until it is stopped; every second one shows fine work."""
     slot: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)[job.number]
     connection.send(RenderingDone())
     for k in range(1000):
@@ -504,7 +504,7 @@ def test_a_worker_that_dies_does_not_stop_the_others(
         pool.check()
 
 
-def test_an_error_while_serving_is_told(
+def test_an_error_while_serving_is_reported(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(*_: Any) -> None:
@@ -692,9 +692,9 @@ def test_states_that_cannot_be_resumed_are_refused(
         (tmp_path / run_files.STATE).write_bytes(content)
     elif content is not None:
         torch.save(content, tmp_path / run_files.STATE)
-    with pytest.raises(TutorialError, match=words) as told:
+    with pytest.raises(TutorialError, match=words) as error:
         dagger.train(settings(tmp_path, demonstrations), resume=True)
-    assert "without --resume" in str(told.value)
+    assert "without --resume" in str(error.value)
 
 
 def test_a_state_with_code_in_it_is_refused(demonstrations: Path, tmp_path: Path) -> None:
@@ -739,7 +739,7 @@ def test_a_start_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     ],
     ids=["Python", "safetensors", "PyTorch"],
 )
-def test_a_full_disk_is_told_and_leaves_the_last_state(
+def test_a_full_disk_is_reported_and_leaves_the_last_state(
     where: tuple[Any, str],
     error: Exception,
     tokenizer: Any,
@@ -767,11 +767,11 @@ def test_a_full_disk_is_told_and_leaves_the_last_state(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_fit_without_a_gpu_says_how_long_it_would_take(tmp_path: Path) -> None:
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["train", "fit", "--demos", str(tmp_path), "--out", str(tmp_path / "out")]
     )
-    words = " ".join(told.output.split())
-    assert told.exit_code == 2 and "no CUDA GPU" in words and "--device cpu" in words
+    words = " ".join(result.output.split())
+    assert result.exit_code == 2 and "no CUDA GPU" in words and "--device cpu" in words
     assert float(words.split("about ")[1].split(" hours")[0].replace(",", "")) > 1
     assert not (tmp_path / "out").exists()
 
@@ -780,9 +780,9 @@ def test_fit_without_a_gpu_says_how_long_it_would_take(tmp_path: Path) -> None:
     ("command", "hardware"), [("demos", "No GPU needed"), ("fit", "GPU"), ("dagger", "GPU")]
 )
 def test_help_says_how_long_on_what_and_gives_an_example(command: str, hardware: str) -> None:
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["train", command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}
     )
-    assert told.exit_code == 0
-    assert hardware in told.output and " minutes" in told.output
-    assert f"Example: vla-tutorial train {command} --" in told.output
+    assert result.exit_code == 0
+    assert hardware in result.output and " minutes" in result.output
+    assert f"Example: vla-tutorial train {command} --" in result.output
