@@ -15,7 +15,7 @@ from vla_tutorial import actions
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import ExpertPolicy, Parameters, grasp
-from vla_tutorial.policies.expert.limits import fit
+from vla_tutorial.policies.expert.limits import fit_into_box
 from vla_tutorial.policies.expert.scene import Scene
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
@@ -212,8 +212,8 @@ def test_an_unknown_key_is_refused() -> None:
         ExpertPolicy("no_such_data")
 
 
-def test_fit_shortens_without_bending() -> None:
+def test_fitting_shortens_without_bending() -> None:
     low, high = np.array([-0.5, -1.0, -1.0]), np.array([1.0, 1.0, 1.0])
-    assert np.allclose(fit(np.array([-1.0, 0.4, 0.0]), low, high), [-0.5, 0.2, 0.0])
-    assert np.allclose(fit(np.array([0.3, 0.4, 0.0]), low, high), [0.3, 0.4, 0.0])
-    assert np.allclose(fit(np.zeros(3), low, high), 0)
+    assert np.allclose(fit_into_box(np.array([-1.0, 0.4, 0.0]), low, high), [-0.5, 0.2, 0.0])
+    assert np.allclose(fit_into_box(np.array([0.3, 0.4, 0.0]), low, high), [0.3, 0.4, 0.0])
+    assert np.allclose(fit_into_box(np.zeros(3), low, high), 0)

@@ -172,15 +172,9 @@ def _rotate(
 
 
 def rotate(qkv: Tensor, rows: int, rope: Rope, keys: Tensor, values: Tensor) -> None:
-    """Rotate a prompt's queries in place and fill the cache's positions 0 … T−1.
+    """Rotate the queries of a prompt's qkv (rows · T, (H + 2 Hkv) · hd) in place.
 
-    The keys that go there are rotated, the values are not.
-
-    Args:
-        qkv: (rows · T, (H + 2 Hkv) · hd).
-        rows: N.
-        rope: from `llama.rope_table`, float32.
-        keys, values: one layer of the cache, (N, Hkv, S, hd).
+    The rotated keys and the values go to the cache's positions 0 … T−1.
     """
     tokens = len(qkv)
     _, groups, length, dim = keys.shape

@@ -76,12 +76,7 @@ class CompactRunner(PlainRunner):
     """
 
     def __init__(self, llama: Llama, pack: bool) -> None:
-        """Take over the weights.
-
-        Args:
-            llama: filled.
-            pack: lay the weights out for oneDNN (`can_pack` says whether that is possible).
-        """
+        """Take over the weights; with `pack`, lay them out for oneDNN (see `can_pack`)."""
         super().__init__(llama)
         self.layers = [cast(Layer, layer) for layer in llama.model.layers]
         make = pack_weight if pack else _plain_product

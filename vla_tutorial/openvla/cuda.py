@@ -97,16 +97,7 @@ class CudaRunner:
         return F.linear(self._normed(x, self.head), self.head.weight)
 
     def _attend_prompt(self, qkv: Tensor, rows: int, keys: Tensor, values: Tensor) -> Tensor:
-        """Causal attention of a prompt's positions; fills one layer of the cache.
-
-        Args:
-            qkv: (N · T, (H + 2 Hkv) · hd), not yet rotated.
-            rows: N.
-            keys, values: one layer of the cache, (N, Hkv, S, hd).
-
-        Returns:
-            (N · T, H · hd).
-        """
+        """(N · T, (H + 2 Hkv) · hd), not rotated → (N · T, H · hd); fills a cache's layer."""
         heads = self.config.num_attention_heads
         dim = self.config.head_dim
         length = len(qkv) // rows

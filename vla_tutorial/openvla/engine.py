@@ -180,14 +180,7 @@ class Engine:
         return graph.tokens[:given].cpu()
 
     def capture(self, rows: int, text: int, count: int, like: Tensor) -> Captured:
-        """The graph for a bucket, captured at the first call.
-
-        Args:
-            rows: pictures.
-            text: prompt ids a row.
-            count: tokens a row.
-            like: pictures of the form and dtype that will come.
-        """
+        """The graph for `rows` pictures of `like`'s form × `text` prompt ids, captured once."""
         key = (rows, text, count, *like.shape[1:])
         if key not in self.captured:
             device = self.model.device

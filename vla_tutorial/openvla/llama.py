@@ -40,12 +40,7 @@ def rope_table(config: LlamaConfig, length: int, device: torch.device | str) -> 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + hd / 2) of x by their angles.
-
-    Args:
-        x: (N, H, T, hd).
-        cos, sin: (T, hd / 2), or (N, 1, T, hd / 2) where rows differ.
-    """
+    """Turn pairs (i, i + hd/2) of (N, H, T, hd); cos and sin (T, hd/2) or (N, 1, T, hd/2)."""
     a, b = x.float().chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
@@ -190,16 +185,7 @@ class Llama(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def forward(self, x: Tensor, rope: Rope, attend: Attend = causal) -> Tensor:
-        """Run every layer.
-
-        Args:
-            x: embeddings (N, T, d).
-            rope: the rotary angles of their positions.
-            attend: what attention looks at.
-
-        Returns:
-            Hidden states (N, T, d) before the final norm.
-        """
+        """Embeddings (N, T, d) → hidden states (N, T, d) before the final norm."""
         for i, layer in enumerate(self.model.layers):
             x = layer(x, rope, attend, i)
         return x
@@ -209,11 +195,7 @@ class Llama(nn.Module):
         return self.lm_head(self.model.norm(x))  # type: ignore[no-any-return]
 
     def stacks(self) -> list[list[nn.Linear]]:
-        """Linear layers with the same input, which a fast path runs as one product.
-
-        Returns:
-            (q, k, v) of every layer, then (gate, up) of every layer.
-        """
+        """Linear layers with one input: (q, k, v) of every layer, then (gate, up) of every one."""
         layers = [layer for layer in self.model.layers if isinstance(layer, Layer)]
         attention = [layer.self_attn for layer in layers]
         mlps = [layer.mlp for layer in layers]

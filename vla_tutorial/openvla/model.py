@@ -60,25 +60,14 @@ class OpenVLA(nn.Module):
         return self.size <= SMALL
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """Run the vision tower and the projector.
-
-        Args:
-            pixels: pictures (N, H, W, 3) uint8, or their pixel values (N, 6, S, S), any float.
-
-        Returns:
-            (N, patches, d) in the model's dtype.
-        """
+        """Pictures (N, H, W, 3) uint8 or values (N, 6, S, S) → (N, patches, d), model's dtype."""
         if pixels.dtype == torch.uint8:
             pixels = normalise(pixels)
         features = self.vision_backbone(pixels.to(self.dtype))
         return self.projector(features)  # type: ignore[no-any-return]
 
     def embed(self, image: Tensor, input_ids: Tensor) -> Tensor:
-        """Projected patches (N, P, d) and ids (N, T), BOS first → [BOS][patches][rest].
-
-        Returns:
-            (N, P + T, d).
-        """
+        """Patches (N, P, d) and ids (N, T), BOS first → [BOS][patches][rest] (N, P + T, d)."""
         text = self.language_model.model.embed_tokens(input_ids)
         return torch.cat([text[:, :1], image, text[:, 1:]], 1)
 
@@ -137,14 +126,7 @@ def _table(device: torch.device) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """`pixels.pixel_values` on the images' device, the same values.
-
-    Args:
-        images: (N, H, W, 3) uint8.
-
-    Returns:
-        (N, 6, H, W) float32.
-    """
+    """`pixels.pixel_values` on the device: (N, H, W, 3) uint8 → (N, 6, H, W) float32."""
     channels = images.permute(0, 3, 1, 2).long()
     table = _table(images.device)
     return torch.stack([table[c][channels[:, c % 3]] for c in range(6)], 1)

@@ -1,4 +1,4 @@
-"""Policies: `mini` (small, ships with this package), `openvla` (the published checkpoints) and `expert` (scripted, privileged)."""
+"""Policies by name: `mini` and `openvla` (models), `expert` (scripted, privileged)."""
 
 from __future__ import annotations
 
@@ -13,42 +13,46 @@ from vla_tutorial.sim import base_suite
 __all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy", "native_key"]
 
 
-def _expert(checkpoint: str | None = None, **options: Any) -> Policy:
+def _load_expert(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.expert import ExpertPolicy
 
     if checkpoint or options:
         raise TutorialError(
-            "The expert is a script: it has no checkpoint, revision or device; leave out --checkpoint, --revision and --device."
+            "The expert is a script: it has no checkpoint, revision or device. "
+            "Leave out --checkpoint, --revision and --device."
         )
     return ExpertPolicy()
 
 
-def _openvla(checkpoint: str | None = None, **options: Any) -> Policy:
+def _load_openvla(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.model import load_model_policy
 
     if not checkpoint:
         raise TutorialError(
-            "The policy 'openvla' needs --checkpoint: a folder in the published layout, or a hub id such as openvla/openvla-7b-finetuned-libero-object."
+            "The policy 'openvla' needs --checkpoint: a folder in the published layout, or a hub "
+            "id such as openvla/openvla-7b-finetuned-libero-object."
         )
     return load_model_policy("openvla", checkpoint, **options)
 
 
-def _mini(checkpoint: str | None = None, **options: Any) -> Policy:
+def _load_mini(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.model import load_model_policy
 
     if checkpoint:
         return load_model_policy("mini", checkpoint, **options)
     with resources.as_file(resources.files("vla_tutorial") / "weights" / "mini") as packaged:
         policy = load_model_policy("mini", packaged, **options)
-    policy.provenance = {
-        **policy.provenance,
-        "checkpoint": "vla_tutorial/weights/mini",
-    }  # not where this machine keeps packages
+    # A record must not say where this machine keeps packages.
+    policy.provenance = {**policy.provenance, "checkpoint": "vla_tutorial/weights/mini"}
     return policy
 
 
-POLICIES: dict[str, Callable[..., Policy]] = {"mini": _mini, "expert": _expert, "openvla": _openvla}
-"""Every policy by name. A loader imports what it needs when it is called."""
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "mini": _load_mini,
+    "expert": _load_expert,
+    "openvla": _load_openvla,
+}
+"""The loader of every policy by name. It imports what it needs when it is called."""
 
 
 def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
@@ -57,7 +61,8 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
     Args:
         name: a key of `POLICIES`.
         checkpoint: hub id or folder, for policies that have one.
-        options: what the policy's loader takes, for example `revision` and `device` (`policies/model.py`).
+        options: what the policy's loader takes, for example `revision` and `device`
+            (`policies/model.py`).
 
     Raises:
         TutorialError: the name is unknown, or the checkpoint cannot be used.
@@ -70,7 +75,7 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
 def native_key(policy: str, suite: str) -> str:
     """Whose action statistics a policy's tokens are meant for, unless the user says otherwise.
 
-    The expert and `mini` use libero_object's, whatever the suite. A published checkpoint carries those of
-    the suite that it was trained on.
+    The expert and `mini` use libero_object's, whatever the suite. A published checkpoint carries
+    those of the suite that it was trained on.
     """
     return "libero_object" if policy in ("expert", "mini") else base_suite(suite)

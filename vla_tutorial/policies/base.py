@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrivilegedState:
-    """The simulator's own state, which no camera shows. Only policies with `privileged = True` may read it.
+    """The simulator's own state, which no camera shows.
+
+    Only policies with `privileged = True` may read it.
 
     Attributes:
         model, data: MuJoCo's compiled model and its present state (metres, radians, world frame).
@@ -53,8 +55,10 @@ class Policy(Protocol):
     Attributes:
         name: short name for records, for example "expert".
         privileged: True when `predict` reads `PolicyInput.state`.
-        statistics: action statistics that came with the policy, by unnorm key; empty when it brings none.
-        provenance: what an episode's record says of the policy (checkpoint, revision, device, dtype …).
+        statistics: action statistics that came with the policy, by unnorm key; empty when it
+            brings none.
+        provenance: what an episode's record says of the policy (checkpoint, revision, device,
+            dtype …).
     """
 
     name: str
@@ -63,7 +67,7 @@ class Policy(Protocol):
     provenance: Mapping[str, Any]
 
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
-        """N inputs → (N, 7) token ids in the Llama vocabulary of OpenVLA (31744 … 31999 are the action bins)."""
+        """N inputs → (N, 7) token ids of OpenVLA's Llama; 31744 … 31999 are the bins."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A scripted expert that reads the simulator's state: a teacher for `mini`, and a policy that only faults of tokens → motion can hurt."""
+"""A scripted expert that reads the simulator's state. Only faults of tokens → motion hurt it."""
 
 from vla_tutorial.policies.expert.expert import ExpertPolicy
 from vla_tutorial.policies.expert.parameters import Parameters

@@ -24,7 +24,7 @@ from vla_tutorial.policies.expert.control import (
 )
 from vla_tutorial.policies.expert.geometry import Floats
 from vla_tutorial.policies.expert.grasp import Grasp, choose_grasp
-from vla_tutorial.policies.expert.limits import fit, limit
+from vla_tutorial.policies.expert.limits import fit_into_box, limit_translation
 from vla_tutorial.policies.expert.parameters import Parameters
 from vla_tutorial.policies.expert.scene import Scene
 from vla_tutorial.policies.expert.situation import Situation
@@ -39,9 +39,11 @@ _REMEMBERED_GRASPS = 8
 class ExpertPolicy:
     """Picks up the task's targets and puts them into the basket.
 
-    Privileged: it reads the simulator's state and looks at neither pixels nor prompt. The same state always gives the same action, whatever
-    happened before, so it can label any state that another policy visits (DAgger). What it keeps between calls (shapes, grasps) only saves
-    time. Its actions leave as tokens, as a model's do; another key's statistics decode them to another motion.
+    It is privileged: it reads the simulator's state and looks at neither pixels nor prompt. The
+    same state always gives the same action, whatever happened before, so it can label any state
+    that another policy visits (DAgger). What it keeps between calls (shapes, grasps) only saves
+    time. Its actions leave as tokens, as a model's do. Another key's statistics decode them to
+    another motion.
     """
 
     name = "expert"
@@ -53,7 +55,8 @@ class ExpertPolicy:
         """Choose the statistics that actions are expressed in.
 
         Args:
-            unnorm_key: one of the embedded statistics; give the same in the wiring for motion as intended.
+            unnorm_key: one of the embedded statistics; give the same in the wiring for motion as
+                intended.
             parameters: gains and clearances.
 
         Raises:
@@ -77,17 +80,22 @@ class ExpertPolicy:
         Raises:
             TutorialError: an input without state, or a scene that the expert does not know.
         """
-        return np.array([self._tokens(one.state) for one in batch], np.int64).reshape(-1, 7)
+        tokens = [self._tokens(one.state) for one in batch]
+        return np.array(tokens, np.int64).reshape(-1, 7)
 
     def _tokens(self, state: PrivilegedState | None) -> NDArray[np.int64]:
         if state is None:
             raise TutorialError(
-                "The expert reads the simulator's state, and PolicyInput.state is None. Pass it, or choose a model policy."
+                "The expert reads the simulator's state, and PolicyInput.state is None. "
+                "Pass it, or choose a model policy."
             )
         return actions.encode(actions.from_libero(self.act(state)), self._range)
 
     def act(self, state: PrivilegedState) -> Floats:
-        """The action before tokenisation: (7,) float64 as LIBERO takes it (gripper −1 open, +1 close), within the range of the tokens.
+        """The action before tokenisation, within the range of the tokens.
+
+        Returns:
+            (7,) float64 as LIBERO takes it (gripper −1 open, +1 close).
 
         Raises:
             TutorialError: a scene that the expert does not know.
@@ -95,11 +103,12 @@ class ExpertPolicy:
         memo = self._memo(state)
         situation = memo.scene.read(state)
         command = self._command(situation, memo, state)
-        low, high = self._range.q01, self._range.q99
-        translation = fit(limit(command, situation, self.parameters), low[:3], high[:3])
-        return np.array(
-            [*translation, *fit(command.rotation, low[3:6], high[3:6]), command.gripper]
-        )
+        low = self._range.q01
+        high = self._range.q99
+        translation = limit_translation(command, situation, self.parameters)
+        translation = fit_into_box(translation, low[:3], high[:3])
+        rotation = fit_into_box(command.rotation, low[3:6], high[3:6])
+        return np.array([*translation, *rotation, command.gripper])
 
     def _command(self, s: Situation, memo: _Memo, state: PrivilegedState) -> Command:
         p = self.parameters
@@ -120,7 +129,10 @@ class ExpertPolicy:
 
 
 class _Memo:
-    """A model's scene and the grasps planned in it. The key is everything that a grasp depends on, so a hit equals a new plan exactly."""
+    """A model's scene and the grasps planned in it.
+
+    The key is everything that a grasp depends on, so a hit equals a new plan exactly.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

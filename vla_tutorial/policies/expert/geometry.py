@@ -1,6 +1,7 @@
-"""Collision boxes of a body, their sections and the beams between two fingers. Metres, world frame unless said otherwise.
+"""Collision boxes of a body, their sections and the beams between two fingers.
 
-LIBERO builds the collision shape of every object from boxes, so boxes describe them exactly; any other shape is taken as its bounding box.
+Metres, world frame unless said otherwise. LIBERO builds the collision shape of every object from
+boxes, so boxes describe them exactly; any other shape is taken as its bounding box.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,20 +23,15 @@ Floats = NDArray[np.float64]
 _CORNERS: Floats = np.array(list(product((-1.0, 1.0), repeat=3)))
 """(8, 3): corners of a unit box."""
 
-_EDGES = np.array(
-    [
-        (i, j)
-        for i, j in product(range(8), repeat=2)
-        if i < j and np.abs(_CORNERS[i] - _CORNERS[j]).sum() == 2
-    ]
-)
+_PAIRS = np.array(list(combinations(range(8), 2)))
+_EDGES = _PAIRS[np.abs(_CORNERS[_PAIRS[:, 0]] - _CORNERS[_PAIRS[:, 1]]).sum(1) == 2]
 """(12, 2): the pairs of corners that an edge joins."""
 
 _TINY = 1e-9
 
 
 def ramp(value: float, zero_at: float, one_at: float) -> float:
-    """0 at `zero_at`, 1 at `one_at`, straight in between and constant outside; `one_at` may be the smaller one."""
+    """0 at `zero_at`, 1 at `one_at` (which may be smaller), straight between, else constant."""
     return min(max((value - zero_at) / (one_at - zero_at), 0.0), 1.0)
 
 
@@ -59,7 +55,9 @@ def rotation_from_quaternion(quaternion: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class Boxes:
-    """The collision boxes of one body in the body's frame; they never change, so one instance serves a model's whole life.
+    """The collision boxes of one body in the body's frame.
+
+    They never change, so one instance serves a model's whole life.
 
     Attributes:
         centers: (n, 3) metres.
@@ -75,17 +73,13 @@ class Boxes:
 
     @classmethod
     def from_model(cls, model: mujoco.MjModel, body: int) -> Boxes:
-        """Every colliding geom of `body` and of the bodies below it. Joints between them, as of a drawer, are taken at their zero."""
-        frames = [
-            _geom_frame(model, g, body)
-            for g in range(model.ngeom)
-            if model.geom_contype[g] or model.geom_conaffinity[g]
-        ]
+        """Every colliding geom of `body` and of the bodies below it, joints at their zero."""
+        colliding = np.flatnonzero(model.geom_contype | model.geom_conaffinity)
+        frames = [_geom_frame(model, int(geom), body) for geom in colliding]
         found = [frame for frame in frames if frame is not None]
-        centers, axes, half = (
-            np.array([f[k] for f in found]).reshape(-1, *shape)
-            for k, shape in enumerate([(3,), (3, 3), (3,)])
-        )
+        centers = np.array([frame[0] for frame in found]).reshape(-1, 3)
+        axes = np.array([frame[1] for frame in found]).reshape(-1, 3, 3)
+        half = np.array([frame[2] for frame in found]).reshape(-1, 3)
         corners = centers[:, None] + np.einsum("nij,nkj->nki", axes, _CORNERS * half[:, None])
         return cls(centers, axes, half, corners.reshape(-1, 3))
 
@@ -93,7 +87,7 @@ class Boxes:
 def _geom_frame(
     model: mujoco.MjModel, geom: int, root: int
 ) -> tuple[Floats, Floats, Floats] | None:
-    """Centre (3,), axes (3, 3) and half sizes (3,) of a geom's bounding box in the frame of body `root`; None when it is not part of it."""
+    """Centre, axes (3, 3), half sizes of a geom's box in `root`'s frame; None elsewhere."""
     rotation = rotation_from_quaternion(model.geom_quat[geom])
     center = model.geom_pos[geom] + rotation @ model.geom_aabb[geom, :3]
     body = int(model.geom_bodyid[geom])
@@ -101,7 +95,8 @@ def _geom_frame(
         if body == 0:
             return None
         step = rotation_from_quaternion(model.body_quat[body])
-        center, rotation = model.body_pos[body] + step @ center, step @ rotation
+        center = model.body_pos[body] + step @ center
+        rotation = step @ rotation
         body = int(model.body_parentid[body])
     return center, rotation, model.geom_aabb[geom, 3:].copy()
 
@@ -138,7 +133,9 @@ class Solid:
     def edges(self) -> tuple[Floats, Floats]:
         """Begin and end of every box edge, (12n, 3) each."""
         corners = self.corners.reshape(-1, 8, 3)
-        return corners[:, _EDGES[:, 0]].reshape(-1, 3), corners[:, _EDGES[:, 1]].reshape(-1, 3)
+        begin = corners[:, _EDGES[:, 0]].reshape(-1, 3)
+        end = corners[:, _EDGES[:, 1]].reshape(-1, 3)
+        return begin, end
 
     def edge_points(self, fractions: Sequence[float]) -> Floats:
         """Points on every edge at these fractions of its length, (k, 3)."""
@@ -146,18 +143,21 @@ class Solid:
         return np.concatenate([begin + f * (end - begin) for f in fractions])
 
     def section(self, heights: Sequence[float]) -> Floats:
-        """Where the edges cross the horizontal planes at `heights`: (k, 2), x and y. All corners seen from above when they hardly do."""
+        """Where the edges cross the horizontal planes at `heights`: (k, 2), x and y.
+
+        They are all corners, seen from above, when the edges hardly cross.
+        """
         begin, end = self.edges()
-        rise = end[:, 2] - begin[:, 2]
-        t = (np.asarray(heights)[:, None] - begin[:, 2]) / np.where(
-            np.abs(rise) < _TINY, _TINY, rise
-        )
+        rise = _away_from_zero(end[:, 2] - begin[:, 2])
+        t = (np.asarray(heights)[:, None] - begin[:, 2]) / rise
         points = begin[:, :2] + t[..., None] * (end - begin)[:, :2]
         crossing = points[(t >= 0) & (t <= 1)]
         return crossing if len(crossing) >= 4 else self.corners[:, :2]
 
     def beams(self, origins: Floats, direction: Floats) -> Floats:
-        """The stretch of parallel lines that the solid fills, as a light barrier between the fingers would see it (slab method).
+        """The stretch of parallel lines that the solid fills, as a light barrier would see it.
+
+        This is the slab method.
 
         Args:
             origins: (k, 3) metres, where the lines begin to count.
@@ -169,14 +169,18 @@ class Solid:
         local = (origins - self.position) @ self.rotation
         offset = np.einsum("nji,knj->kni", self.boxes.axes, local[:, None] - self.boxes.centers)
         slope = np.einsum("nji,j->ni", self.boxes.axes, direction @ self.rotation)
-        slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
-        one, other = (
-            (-self.boxes.half_sizes - offset) / slope,
-            (self.boxes.half_sizes - offset) / slope,
-        )
-        enter, leave = np.minimum(one, other).max(2), np.maximum(one, other).min(2)
+        slope = _away_from_zero(slope)
+        one = (-self.boxes.half_sizes - offset) / slope
+        other = (self.boxes.half_sizes - offset) / slope
+        enter = np.minimum(one, other).max(2)
+        leave = np.maximum(one, other).min(2)
         hit = enter < leave
-        filled: Floats = np.stack(
-            [np.where(hit, enter, np.inf).min(1), np.where(hit, leave, -np.inf).max(1)], 1
-        )
+        begin = np.where(hit, enter, np.inf).min(1)
+        end = np.where(hit, leave, -np.inf).max(1)
+        filled: Floats = np.stack([begin, end], 1)
         return np.asarray(filled[hit.any(1)])
+
+
+def _away_from_zero(values: Floats) -> Floats:
+    """The same numbers, with those too near to 0 to divide by replaced."""
+    return np.where(np.abs(values) < _TINY, _TINY, values)

@@ -1,4 +1,7 @@
-"""Where and how to grasp: a yaw of the fingers and an offset on the object, so that it fits between them and the hand hits nothing else."""
+"""Where and how to grasp: a yaw of the fingers and an offset on the object.
+
+The object must fit between the fingers, and the hand must hit nothing else.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,20 @@ HOME_YAW = np.pi / 2
 """Finger axis at the home pose: world y."""
 
 _YAWS: Floats = np.radians(np.arange(-90, 90, 6))
-_SLIDES = [(0, sign * mm) for mm in (0, 6, 12, 18, 24, 36, 48) for sign in (1, -1)]
-_SHIFTS = [(sign * mm, 0) for mm in (6, 12, 18) for sign in (1, -1)]
-_OFFSETS: Floats = np.array(_SLIDES[1:] + _SHIFTS) / 1000
-"""(19, 2) metres along and across the finger axis from the object's middle: slides along the object, and shifts toward one finger.
+_SLIDES = [0, 6, -6, 12, -12, 18, -18, 24, -24, 36, -36, 48, -48]
+_SHIFTS = [6, -6, 12, -12, 18, -18]
+_OFFSETS: Floats = np.array([(0, mm) for mm in _SLIDES] + [(mm, 0) for mm in _SHIFTS]) / 1000
+"""(19, 2) metres along and across the finger axis from the object's middle.
 
-A shifted hand pulls the object to its middle as it closes (flat boxes bear 20 mm, by trial).
+First slides along the object, then shifts toward one finger. A shifted hand pulls the object to
+its middle as it closes (flat boxes bear 20 mm, by trial).
 """
 
-_COMFORTABLE_WIDTH, _LARGEST_WIDTH = 0.056, 0.067
-"""Metres: up to the first the fingers have 12 mm of air on either side; beyond the second they land on the object, by trial."""
+_COMFORTABLE_WIDTH = 0.056
+"""Metres: up to this the fingers have 12 mm of air on either side."""
+
+_LARGEST_WIDTH = 0.067
+"""Metres: beyond this the fingers land on the object, by trial."""
 
 _ROOM = 0.033
 """Metres from the middle of the open fingers to a pad (0.038), less 5 mm of air."""
@@ -33,16 +40,22 @@ _HALF_PAD = 0.016
 """Metres at an object's end that a slide keeps for the pads, which are 16 mm wide."""
 
 _PALM_HALF = (0.112, 0.040)
-"""Metres along and across the finger axis: robosuite's collision mesh of the hand (0.104, 0.032), and 8 mm of air."""
+"""Metres along and across the finger axis: the hand's mesh (0.104, 0.032), and 8 mm of air."""
 
 _FINGERS_HALF = (0.066, 0.018)
 """The same for the two fingers when open (0.064, 0.011 with the mesh's own margin)."""
 
-_PALM_HEIGHT, _TIP_DEPTH = 0.026, 0.009
-"""Metres from the grip site up to the palm (0.034, less 8 mm of air) and down to the finger tips."""
+_PALM_HEIGHT = 0.026
+"""Metres from the grip site up to the palm (0.034), less 8 mm of air."""
 
-_FIRST_TOUCH, _PER_METRE = 15.0, 300.0
-"""Cost of a collision and of each metre of its depth, where 0.2 rad of turn cost 1."""
+_TIP_DEPTH = 0.009
+"""Metres from the grip site down to the finger tips."""
+
+_FIRST_TOUCH = 15.0
+"""Cost of a collision, where 0.2 rad of turn cost 1."""
+
+_PER_METRE = 300.0
+"""Cost of each metre of its depth."""
 
 _WORST_COLLISION = _FIRST_TOUCH + _PER_METRE * max(_FINGERS_HALF[1], _PALM_HALF[1])
 
@@ -76,7 +89,9 @@ def grasp_height(target: Solid, parameters: Parameters) -> float:
 
 
 def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters) -> Grasp:
-    """The cheapest of 30 yaws times 19 offsets: home yaw at the object's middle unless that is too wide or collides with a neighbour.
+    """The cheapest of 30 yaws times 19 offsets.
+
+    It is the home yaw at the object's middle, unless that is too wide or hits a neighbour.
 
     Args:
         name: the target's name in `solids`.
@@ -87,26 +102,29 @@ def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters)
     height = grasp_height(target, parameters)
     points = target.section([height - 0.008, height, height + 0.008])
     finger_axes, cross_axes = _axes(HOME_YAW + _YAWS)
-    along, across = points @ finger_axes.T, points @ cross_axes.T
-    widths, lengths = np.ptp(along, axis=0), np.ptp(across, axis=0)
+    along = points @ finger_axes.T
+    across = points @ cross_axes.T
+    widths = np.ptp(along, axis=0)
+    lengths = np.ptp(across, axis=0)
     middles = _middle(along)[:, None] * finger_axes + _middle(across)[:, None] * cross_axes
-    centers = (
-        middles[:, None]
-        + _OFFSETS[:, :1] * finger_axes[:, None]
-        + _OFFSETS[:, 1:] * cross_axes[:, None]
-    )
-    obstacles = _obstacles(name, solids, middles[0], height)
+    shifts = _OFFSETS[:, :1] * finger_axes[:, None]
+    slides = _OFFSETS[:, 1:] * cross_axes[:, None]
+    centers = middles[:, None] + shifts + slides
     cost = _shape_cost(widths, lengths)
-    yaws, offsets = np.nonzero(
-        cost < cost.min() + _WORST_COLLISION
-    )  # the others cannot become the cheapest
+    # The others cannot become the cheapest.
+    yaws, offsets = np.nonzero(cost < cost.min() + _WORST_COLLISION)
     chosen = centers[yaws, offsets]
+    obstacles = _obstacles(name, solids, middles[0], height)
     collision = _collision_cost(obstacles, chosen, finger_axes[yaws], cross_axes[yaws], height)
     best = int((cost[yaws, offsets] + collision).argmin())
-    yaw, offset = yaws[best], offsets[best]
-    size = float(widths[yaw]), float(lengths[yaw])
+    yaw = yaws[best]
     return Grasp(
-        HOME_YAW + float(_YAWS[yaw]), chosen[best], height, *size, shift=float(_OFFSETS[offset, 0])
+        yaw=HOME_YAW + float(_YAWS[yaw]),
+        center=chosen[best],
+        height=height,
+        width=float(widths[yaw]),
+        length=float(lengths[yaw]),
+        shift=float(_OFFSETS[offsets[best], 0]),
     )
 
 
@@ -122,51 +140,55 @@ def _middle(values: Floats) -> Floats:
 
 
 def _obstacles(name: str, solids: Mapping[str, Solid], center: Floats, height: float) -> Floats:
-    """(k, 3) points on and in the neighbours that the hand could touch when it grasps at `center` (2,)."""
+    """(k, 3) points on and in the neighbours that the hand could touch at `center` (2,)."""
     points = [np.empty((0, 3))]
     for other, solid in solids.items():
         if other == name or np.hypot(*(solid.position[:2] - center)) > _NEAR:
             continue
         hollow = other == BASKET
-        surface = solid.edge_points((0, 0.2, 0.4, 0.6, 0.8, 1) if hollow else (0, 0.5, 1))
-        surface = surface[
-            (surface[:, 2] > height - _TIP_DEPTH) & (np.abs(surface[:, :2] - center).max(1) < 0.15)
-        ]
+        fractions = (0, 0.2, 0.4, 0.6, 0.8, 1) if hollow else (0, 0.5, 1)
+        surface = solid.edge_points(fractions)
+        high = surface[:, 2] > height - _TIP_DEPTH
+        close = np.abs(surface[:, :2] - center).max(1) < 0.15
+        surface = surface[high & close]
         points.append(surface)
+        # Edges alone would let the fingers stand inside a large box.
         if len(surface) and not hollow:
-            points.append(
-                (surface + surface.mean(0)) / 2
-            )  # edges alone would let the fingers stand inside a large box
+            points.append((surface + surface.mean(0)) / 2)
     return np.concatenate(points)
 
 
 def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
-    """(yaws, offsets): 1 for each 0.2 rad of turn, 20 mm of slide, 10 mm of shift; much more for what does not fit the fingers."""
+    """Cost of each yaw and offset by the object's shape alone, (yaws, offsets).
+
+    It is 1 for each 0.2 rad of turn, 20 mm of slide and 10 mm of shift, and much more for what
+    does not fit the fingers.
+    """
     shift, slide = np.abs(_OFFSETS.T)
-    fit = (
-        np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60
-        + np.maximum(widths - _LARGEST_WIDTH, 0) * 4000
-    )
+    tight = np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60
+    too_wide = np.maximum(widths - _LARGEST_WIDTH, 0) * 4000
+    turn = np.abs(_YAWS) / 0.2
     off_the_end = slide > np.maximum(lengths[:, None] / 2 - _HALF_PAD, 1e-6)
     under_a_finger = shift > np.maximum(_ROOM - widths[:, None] / 2, 1e-6)
-    cost: Floats = (
-        (fit + np.abs(_YAWS) / 0.2)[:, None]
-        + slide / 0.02
-        + shift / 0.01
-        + 1e3 * (off_the_end | under_a_finger)
-    )
+    unfit = 1e3 * (off_the_end | under_a_finger)
+    of_yaw = (tight + too_wide + turn)[:, None]
+    cost: Floats = of_yaw + slide / 0.02 + shift / 0.01 + unfit
     return cost
 
 
 def _collision_cost(
     obstacles: Floats, centers: Floats, finger_axes: Floats, cross_axes: Floats, height: float
 ) -> Floats:
-    """(c,) by how deep palm or fingers at `centers` (c, 2) would enter an obstacle: 15 within the first 6 mm, 3 for each further 10 mm."""
+    """Cost by how deep palm or fingers at `centers` (c, 2) would enter an obstacle, (c,).
+
+    It is 15 within the first 6 mm, and 3 for each further 10 mm.
+    """
     if not len(obstacles):
         return np.zeros(len(centers))
     # Project obstacles and centres apart and subtract: (c, obstacles) arrays are the largest.
-    along = np.abs(finger_axes @ obstacles[:, :2].T - (centers * finger_axes).sum(1, keepdims=True))
-    across = np.abs(cross_axes @ obstacles[:, :2].T - (centers * cross_axes).sum(1, keepdims=True))
+    plane = obstacles[:, :2].T
+    along = np.abs(finger_axes @ plane - (centers * finger_axes).sum(1, keepdims=True))
+    across = np.abs(cross_axes @ plane - (centers * cross_axes).sum(1, keepdims=True))
     palm = np.minimum(_PALM_HALF[0] - along, _PALM_HALF[1] - across)
     palm[:, obstacles[:, 2] <= height + _PALM_HEIGHT] = 0
     fingers = np.minimum(_FINGERS_HALF[0] - along, _FINGERS_HALF[1] - across)

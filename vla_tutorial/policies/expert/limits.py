@@ -17,40 +17,41 @@ _WRIST_OFFSET = 0.088
 """Metres that joint 6 stands nearer to the robot than the hand (Franka's DH parameter a7)."""
 
 
-def limit(command: Command, s: Situation, p: Parameters) -> Floats:
+def limit_translation(command: Command, s: Situation, p: Parameters) -> Floats:
     """Translation (3,) within reach and speed.
 
-    Near a straight elbow the Jacobian is nearly singular: pushing outward does little and pulling inward needs several times the command.
-    Beyond straight (joint 4 above about −0.6) pulling inward even locks the arm; stretching lets the elbow fold back.
+    Near a straight elbow the Jacobian is nearly singular: pushing outward does little, and pulling
+    inward needs several times the command. Beyond straight (joint 4 above about −0.6) pulling
+    inward even locks the arm; stretching lets the elbow fold back.
     """
-    elbow = s.hand.elbow
-    level = s.hand.position[:2] - s.hand.shoulder[:2]
-    outward, distance = level / norm(level), norm(level)
-    height = s.hand.position[2] + _FLANGE - s.hand.shoulder[2]
+    hand = s.hand
+    elbow = hand.elbow
+    level = hand.position[:2] - hand.shoulder[:2]
+    distance = norm(level)
+    outward = level / distance
+    height = hand.position[2] + _FLANGE - hand.shoulder[2]
     farthest = np.sqrt(max(command.reach**2 - height**2, 0.01)) + _WRIST_OFFSET
     move = command.translation.copy()
     move[:2] -= outward * p.gain * max(distance - farthest, 0)
     radial = float(move[:2] @ outward)
-    move[:2] += (
-        outward * radial * (3 * ramp(elbow, -1.2, -0.7) if radial < 0 else -ramp(elbow, -0.9, -0.7))
-    )
+    factor = -ramp(elbow, -0.9, -0.7)
+    if radial < 0:
+        factor = 3 * ramp(elbow, -1.2, -0.7)
+    move[:2] += outward * radial * factor
     move *= command.pace * min(1.0, command.speed / max(norm(move), 1e-9))
     locked = ramp(elbow, -0.70, -0.60)
-    stretch = np.array(
-        [
-            *(0.5 * outward),
-            np.clip(p.gain * (s.basket.solid.top + 0.10 - s.hand.position[2]), -0.3, 0.5),
-        ]
-    )
+    over_rim = p.gain * (s.basket.solid.top + 0.10 - hand.position[2])
+    stretch = np.array([*(0.5 * outward), np.clip(over_rim, -0.3, 0.5)])
     return (1 - locked) * move + locked * stretch
 
 
-def fit(vector: Floats, low: Floats, high: Floats) -> Floats:
+def fit_into_box(vector: Floats, low: Floats, high: Floats) -> Floats:
     """Shorten a vector (3,) until it lies in the box low … high, which contains 0.
 
-    Clipping each number alone would bend the direction: a LIBERO-object token can say y = 0.84 but only x = −0.54.
+    Clipping each number alone would bend the direction: a LIBERO-object token can say y = 0.84 but
+    only x = −0.54.
     """
     room = np.where(vector > 0, high, low)
-    return vector * min(
-        1.0, float(np.min(np.where(vector == 0, 1.0, room / np.where(vector == 0, 1.0, vector))))
-    )
+    zero = vector == 0
+    fractions = np.where(zero, 1.0, room / np.where(zero, 1.0, vector))
+    return vector * min(1.0, float(np.min(fractions)))

@@ -1,4 +1,4 @@
-"""Read a `Situation` from MuJoCo's state by names that robosuite and LIBERO give to the parts of their models."""
+"""Read a `Situation` from MuJoCo's state, by robosuite's and LIBERO's names of the parts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ _SHOULDER_HEIGHT = 0.333
 """Metres from the base to the shoulder (Franka's DH parameter d1)."""
 
 POSE_GRID = 1e-4
-"""Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad), so that resting objects, which tremble by less, need no new plan."""
+"""Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad).
 
-WHERE_IT_WORKS = "The expert puts things into a basket: libero_object, its variants _swap, _task and _lan, and libero_10 tasks 0, 1 and 7."
+So resting objects, which tremble by less, need no new plan.
+"""
+
+WHERE_IT_WORKS = (
+    "The expert puts objects into a basket: libero_object, its variants _swap, _task and _lan, "
+    "and libero_10 tasks 0, 1 and 7."
+)
 
 
 class Scene:
-    """Ids and shapes of one compiled model, looked up once; `read` then turns any state of that model into a `Situation`."""
+    """Ids and shapes of one model, looked up once; `read` turns its states into a `Situation`."""
 
     def __init__(self, model: mujoco.MjModel, bodies: Mapping[str, int]) -> None:
         """Look up names and shapes.
@@ -41,20 +47,23 @@ class Scene:
         """
         if BASKET not in bodies:
             raise TutorialError(
-                f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. {WHERE_IT_WORKS}"
+                f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. "
+                f"{WHERE_IT_WORKS}"
             )
         try:
-            self._region, self._site = model.site(_REGION).id, model.site(_SITE).id
+            self._region = model.site(_REGION).id
+            self._site = model.site(_SITE).id
             self._pads = [model.geom(name).id for name in _PADS]
             fingers = [model.joint(name) for name in _FINGERS]
             self._elbow = int(model.joint(_ELBOW).qposadr[0])
             self._base = model.body("robot0_link0").id
         except KeyError as e:
+            reason = str(e.args[0]).splitlines()[0]
             raise TutorialError(
-                f"The expert cannot work in this scene: {str(e.args[0]).splitlines()[0]} {WHERE_IT_WORKS}"
+                f"The expert cannot work in this scene: {reason} {WHERE_IT_WORKS}"
             ) from e
-        self._finger_position = [int(j.qposadr[0]) for j in fingers]
-        self._finger_velocity = [int(j.dofadr[0]) for j in fingers]
+        self._finger_position = [int(joint.qposadr[0]) for joint in fingers]
+        self._finger_velocity = [int(joint.dofadr[0]) for joint in fingers]
         self._pad_thickness = float(model.geom_size[self._pads[0], 1])
         self._region_size: Floats = model.site_size[self._region].copy()
         self._boxes = {name: Boxes.from_model(model, body) for name, body in bodies.items()}
@@ -65,23 +74,22 @@ class Scene:
     def solid(self, data: mujoco.MjData, name: str) -> Solid:
         """One object where it is now."""
         body = self._bodies[name]
-        return Solid(
-            self._boxes[name], data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy()
-        )
+        rotation = data.xmat[body].reshape(3, 3).copy()
+        return Solid(self._boxes[name], data.xpos[body].copy(), rotation)
 
     def rounded_poses(self, data: mujoco.MjData) -> Floats:
-        """(objects, 7) position and quaternion of every object, on `POSE_GRID`: what a grasp is planned on."""
+        """(objects, 7) position and quaternion of every object, on `POSE_GRID`."""
         bodies = list(self._bodies.values())
         poses: Floats = np.concatenate([data.xpos[bodies], data.xquat[bodies]], 1)
         return np.round(poses / POSE_GRID) * POSE_GRID
 
     def solids(self, poses: Floats) -> dict[str, Solid]:
         """Every object at the given (objects, 7) poses."""
-        rows = zip(self._bodies, poses, strict=True)
-        return {
-            name: Solid(self._boxes[name], pose[:3], rotation_from_quaternion(pose[3:]))
-            for name, pose in rows
-        }
+        solids = {}
+        for name, pose in zip(self._bodies, poses, strict=True):
+            rotation = rotation_from_quaternion(pose[3:])
+            solids[name] = Solid(self._boxes[name], pose[:3], rotation)
+        return solids
 
     def read(self, state: PrivilegedState) -> Situation:
         """The situation in a state of this model.
@@ -91,30 +99,27 @@ class Scene:
         """
         if not state.targets:
             raise TutorialError(f"The task puts nothing into anything. {WHERE_IT_WORKS}")
+        objects = [name for name in self._bodies if name != BASKET]
         for name in state.targets:
             if name not in self._bodies:
-                raise unknown(
-                    "target", name, (n for n in self._bodies if n != BASKET), WHERE_IT_WORKS
-                )
-        hand, basket = self._hand(state.data), self._basket(state.data)
+                raise unknown("target", name, objects, WHERE_IT_WORKS)
+        hand = self._hand(state.data)
+        basket = self._basket(state.data)
         solids = {name: self.solid(state.data, name) for name in state.targets}
-        waiting = [n for n in state.targets if not basket.contains(solids[n].position)] or [
-            state.targets[-1]
-        ]
+        waiting = [n for n in state.targets if not basket.contains(solids[n].position)]
+        waiting = waiting or [state.targets[-1]]
         grips = {name: Grip.measure(hand, solids[name]) for name in waiting}
-        name = max(
-            waiting, key=lambda n: grips[n].beams
-        )  # what is between the fingers goes first, else the first in the task's order
-        return Situation(
-            hand, basket, name, solids[name], grips[name], basket.contains(solids[name].position)
-        )
+        # What is between the fingers goes first, else the first in the task's order.
+        name = max(waiting, key=lambda n: grips[n].beams)
+        target = solids[name]
+        delivered = basket.contains(target.position)
+        return Situation(hand, basket, name, target, grips[name], delivered)
 
     def _hand(self, data: Any) -> Hand:
-        position, rotation = (
-            data.site_xpos[self._site].copy(),
-            data.site_xmat[self._site].reshape(3, 3).copy(),
-        )
-        pads = sorted(float((data.geom_xpos[g] - position) @ rotation[:, 0]) for g in self._pads)
+        position = data.site_xpos[self._site].copy()
+        rotation = data.site_xmat[self._site].reshape(3, 3).copy()
+        finger_axis = rotation[:, 0]
+        pads = sorted(float((data.geom_xpos[pad] - position) @ finger_axis) for pad in self._pads)
         one, other = self._finger_position
         return Hand(
             position,
@@ -127,8 +132,6 @@ class Scene:
         )
 
     def _basket(self, data: Any) -> Basket:
-        center, rotation = (
-            data.site_xpos[self._region].copy(),
-            data.site_xmat[self._region].reshape(3, 3).copy(),
-        )
+        center = data.site_xpos[self._region].copy()
+        rotation = data.site_xmat[self._region].reshape(3, 3).copy()
         return Basket(self.solid(data, BASKET), center, rotation, self._region_size)

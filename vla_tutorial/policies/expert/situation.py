@@ -1,18 +1,20 @@
-"""What the expert decides on: hand, basket, target and how it lies between the fingers. Metres, radians, world frame (z up)."""
+"""What the expert decides on. Metres, radians, world frame (z up)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from vla_tutorial.policies.expert.geometry import Floats, Solid
 from vla_tutorial.sim.rotations import norm
 
-_BEAMS: Floats = np.array(
-    [(across, down) for across in (-0.006, 0.0, 0.006) for down in (-0.007, -0.001, 0.005)]
-)
-"""(9, 2) metres from the grip site: lines between the finger pads, which measure 16 mm by 16 mm and lie 4 mm above the site."""
+_BEAMS: Floats = np.array(list(product((-0.006, 0.0, 0.006), (-0.007, -0.001, 0.005))))
+"""(9, 2) metres across and down from the grip site: lines between the finger pads.
+
+The pads measure 16 mm by 16 mm and lie 4 mm above the site.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class Hand:
 
     Attributes:
         position: (3,) the grip site, between the pads.
-        rotation: (3, 3) columns are the finger axis, the axis across it, and the approach axis (down).
-        pads: inner faces of the two pads along the finger axis, from the grip site: about −0.038 and 0.038 when open.
+        rotation: (3, 3) columns are the finger axis, the axis across it, and the approach axis
+            (down).
+        pads: inner faces of the two pads along the finger axis, from the grip site: about −0.038
+            and 0.038 when open.
         opening: metres between the fingers: 0.080 open, 0 closed.
         finger_speed: m/s, both fingers added.
         elbow: joint 4 in radians; −0.47 is nearly straight, where pulling inward locks the arm.
@@ -73,7 +77,8 @@ class Grip:
 
     Attributes:
         beams: how many of the nine the object breaks.
-        slack: metres of air between the object and the pads, both sides added; 0.08 without an object.
+        slack: metres of air between the object and the pads, both sides added; 0.08 without an
+            object.
     """
 
     beams: int
@@ -81,19 +86,17 @@ class Grip:
 
     @classmethod
     def measure(cls, hand: Hand, solid: Solid) -> Grip:
-        """Look from pad to pad; parts of the object more than 6 mm outside the pads do not count."""
-        across, down = hand.rotation[:, 1], hand.rotation[:, 2]
-        filled = solid.beams(
-            hand.position + _BEAMS[:, :1] * across + _BEAMS[:, 1:] * down, hand.rotation[:, 0]
-        )
+        """Look from pad to pad. Parts of the object over 6 mm outside the pads do not count."""
+        finger_axis, across, down = hand.rotation.T
+        origins = hand.position + _BEAMS[:, :1] * across + _BEAMS[:, 1:] * down
+        begin, end = solid.beams(origins, finger_axis).T
         left, right = hand.pads
-        filled = filled[(filled[:, 1] > left - 0.006) & (filled[:, 0] < right + 0.006)]
-        if not len(filled):
+        between = (end > left - 0.006) & (begin < right + 0.006)
+        if not between.any():
             return cls(0, 0.08)
-        return cls(
-            len(filled),
-            float(max(filled[:, 0].min() - left, 0) + max(right - filled[:, 1].max(), 0)),
-        )
+        air_left = max(begin[between].min() - left, 0)
+        air_right = max(right - end[between].max(), 0)
+        return cls(int(between.sum()), float(air_left + air_right))
 
 
 @dataclass(frozen=True)
