@@ -217,7 +217,7 @@ def test_a_simulator_that_is_never_built_is_given_up(tmp_path):
     assert "hung" in error and "2 s while it was being built" in error
 
 
-def test_a_policy_that_raises_stops_the_sweep_which_then_goes_on(tmp_path, undisturbed):
+def test_a_policy_that_raises_stops_the_sweep_which_then_resumes(tmp_path, undisturbed):
     said = finished(tmp_path / "s", 2, code=2, SWEEP_FAKE_POLICY="60")
     assert "the policy's own mistake" in said and "resume" in said
     done = len(lines(tmp_path / "s"))
@@ -227,7 +227,7 @@ def test_a_policy_that_raises_stops_the_sweep_which_then_goes_on(tmp_path, undis
     assert story(tmp_path / "s") == undisturbed
 
 
-def test_a_full_disk_stops_the_sweep_which_then_goes_on(tmp_path, undisturbed):
+def test_a_full_disk_stops_the_sweep_which_then_resumes(tmp_path, undisturbed):
     """A limit on the size of files, which the kernel holds against the journal and the workers' records alike."""
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); import sweep_fakes; sweep_fakes.main(*sys.argv[1:])"
     said = finished(tmp_path / "s", 1, code=2, script=("-c", limited))

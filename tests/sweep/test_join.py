@@ -114,7 +114,7 @@ def test_lines_stay_as_they_are(tmp_path, shards):
     assert sorted(lines[2]) == sorted(lines[0] + lines[1]) and extra in lines[2]
 
 
-def test_what_is_missing_is_told_and_the_sweep_goes_on(tmp_path, run, read_json):
+def test_what_is_missing_is_named_and_the_sweep_resumes(tmp_path, run, read_json):
     a = sweep_folder.write(tmp_path / "a", [episode(0, 0), error(0, 1)])
     b = sweep_folder.write(tmp_path / "b", [episode(1, 0, "no_flip"), episode(1, 0)], inits=[0, 4])
     out = tmp_path / "the rest"

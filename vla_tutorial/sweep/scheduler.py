@@ -220,13 +220,11 @@ class Scheduler:
             raise _policy_failed(text)
         if blame == "disk":
             raise DiskFull(self._journal.folder, text)
-        request = state.request
-        state.request = None
-        self._retry(request, text)
+        self._retry(state, text)
 
     def _lose(self, state: _WorkerState, why: str) -> None:
         if state.ready:
-            self._retry(state.request, why)
+            self._retry(state, why)
             return
         self._bad_starts += 1
         if self._bad_starts == BAD_STARTS:
@@ -235,8 +233,10 @@ class Scheduler:
                 f"printed. The last: {why}"
             )
 
-    def _retry(self, request: EpisodeRequest | None, why: str) -> None:
-        """Put an episode first in the queue again, or record it as an error."""
+    def _retry(self, state: _WorkerState, why: str) -> None:
+        """Put a worker's episode first in the queue again, or record it as an error."""
+        request = state.request
+        state.request = None
         if request is None:
             return
         if self._attempts[request] < ATTEMPTS:
