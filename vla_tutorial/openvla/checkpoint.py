@@ -192,8 +192,9 @@ def find_shards(folder: Path) -> list[Path]:
     if found:
         return found
     pickles = [path.name for path in sorted(folder.iterdir()) if any(map(path.match, PICKLES))]
-    reason = f", only {pickles}. {_NO_PICKLE}" if pickles else ". Download the weights too."
-    raise TutorialError(f"No *.safetensors in {folder}{reason}")
+    if pickles:
+        raise TutorialError(f"No *.safetensors in {folder}, only {pickles}. {_NO_PICKLE}")
+    raise TutorialError(f"No *.safetensors in {folder}. Download the weights too.")
 
 
 def require_file(folder: Path, name: str, purpose: str) -> Path:

@@ -148,9 +148,10 @@ def tokens_after_eos(prompt: Sequence[int], generated: Sequence[int], eos: int) 
     Generation stops at an early end-of-sequence token. The published code then decodes the last
     ids of the whole sequence, the prompt's among them.
     """
-    stop = list(generated).index(eos) + 1 if eos in generated else len(generated)
-    sequence = [*prompt, *generated[:stop]]
-    return sequence[-len(generated) :]
+    kept = list(generated)
+    if eos in kept:
+        del kept[kept.index(eos) + 1 :]
+    return [*prompt, *kept][-len(generated) :]
 
 
 class _SkipInitialisation(TorchFunctionMode):
