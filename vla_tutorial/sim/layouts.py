@@ -25,15 +25,24 @@ Floats = NDArray[np.float64]
 
 BASKET = "basket_1"
 SLOTS: Floats = np.array(
-    [(-0.12, -0.24), (0.05, -0.10), (-0.15, 0.06), (0.10, -0.20), (0.15, 0.03), (-0.20, -0.08)]
+    [
+        (-0.12, -0.24),
+        (0.05, -0.10),
+        (-0.15, 0.06),
+        (0.10, -0.20),
+        (0.15, 0.03),
+        (-0.20, -0.08),
+    ]
 )
 """(6, 2): where libero_object's samplers put things; the target stands at one of the first two."""
 
-_FIELD: Floats = np.array([(-0.22, -0.28), (0.17, 0.10)])
-"""Corners (2, 2) of the rectangle for free placement, which the slots span."""
+_FIELD_LOW = (-0.22, -0.28)
+_FIELD_HIGH = (0.17, 0.10)
+"""Corners of the rectangle for free placement, which the slots span."""
 
-_HAND_FIELD: Floats = np.array([(-0.25, -0.30, 0.08), (0.18, 0.30, 0.40)])
-"""Corners (2, 3) of the box in which a wide start puts the hand."""
+_HAND_LOW = (-0.25, -0.30, 0.08)
+_HAND_HIGH = (0.18, 0.30, 0.40)
+"""Corners of the box in which a wide start puts the hand."""
 
 _SITE = "gripper0_grip_site"
 _ARM = slice(0, 7)
@@ -138,7 +147,7 @@ def _place(simulator: Simulator, things: list[str], kind: str, rng: np.random.Ge
         start = pose_column(simulator, name)
         position = qpos[start : start + 2]
         if kind == "free":
-            position[:] = rng.uniform(_FIELD[0], _FIELD[1])
+            position[:] = rng.uniform(_FIELD_LOW, _FIELD_HIGH)
         elif kind == "permuted":
             position[:] = slot
         position += rng.uniform(-0.03, 0.03, 2)
@@ -151,7 +160,8 @@ def _place(simulator: Simulator, things: list[str], kind: str, rng: np.random.Ge
 
 def _turn(quaternion: Floats, yaw: float) -> None:
     """Turn a pose's quaternion (4,) about the vertical, in place."""
-    turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
+    half = yaw / 2
+    turn = np.array([np.cos(half), 0, 0, np.sin(half)])
     mujoco.mju_mulQuat(quaternion, turn, quaternion.copy())
 
 
@@ -179,7 +189,7 @@ def _start_wide(simulator: Simulator, rng: np.random.Generator) -> bool:
         _pose(simulator, before)
         yaw = np.pi / 2 + rng.uniform(-0.5, 0.5)
         tilt = rng.uniform(-0.15, 0.15, 2)
-        position = rng.uniform(_HAND_FIELD[0], _HAND_FIELD[1])
+        position = rng.uniform(_HAND_LOW, _HAND_HIGH)
         reached = _reach(simulator, position, _pointing_down(yaw, tilt))
         simulator.data.qpos[_FINGERS] = rng.uniform(0, 0.04) * np.array([1, -1])
         if reached and not _collides(simulator):
@@ -201,7 +211,13 @@ def _pointing_down(yaw: float, tilt: Floats) -> Floats:
     mujoco.mju_quat2Mat(tilted, quaternion)
     c = np.cos(yaw)
     s = np.sin(yaw)
-    down = np.array([[c, s, 0], [s, -c, 0], [0, 0, -1.0]])
+    down = np.array(
+        [
+            [c, s, 0],
+            [s, -c, 0],
+            [0, 0, -1.0],
+        ]
+    )
     return np.asarray(tilted.reshape(3, 3) @ down)
 
 
