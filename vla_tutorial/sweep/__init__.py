@@ -42,7 +42,9 @@ _MODULES = ("plan", "plans", "engine", "config", "policy_server", "local_engine"
 
 # A simulator's process imports this package before it may load anything heavy.
 def __getattr__(name: str) -> Any:
-    for module in _MODULES if name in __all__ else ():
+    for module in _MODULES:
+        if name not in __all__:
+            break
         found = vars(importlib.import_module(f"{__name__}.{module}"))
         if name in found:
             return found[name]

@@ -49,13 +49,16 @@ class LocalEngine:
             warm_up: called once, while the first simulators are being built. It returns how long
                 batches of which size take (`policy_server.warm_up`).
         """
-        # With one worker, PyTorch may use all cores: the two never compute at the same time.
-        cores_left = max(1, (os.cpu_count() or 1) - workers)
-        self._server = PolicyServer(policy, cores_left if workers > 1 else None)
+        threads = None
+        self._niceness = 0
+        # A lone worker and the policy never compute at the same time: neither has to give way.
+        if workers > 1:
+            threads = max(1, (os.cpu_count() or 1) - workers)
+            self._niceness = WORKER_NICENESS
+        self._server = PolicyServer(policy, threads)
         self.policy_info = self._server.policy_info
         self.serving: Mapping[str, Any] = self._server.serving
         self._warm_up = warm_up
-        self._niceness = WORKER_NICENESS if workers > 1 else 0
         self._workers: dict[int, _Worker] = {}
         self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._count = 0

@@ -92,8 +92,8 @@ class SweepPlan:
             check_task(scene.suite, scene.task)
             if wiring.max_steps is None:
                 step_limit(scene.suite)
-        for task in self.tasks if self.starts == "layouts" else ():
-            if not scene_objects(suite, task):
+        for task in self.tasks:
+            if self.starts == "layouts" and not scene_objects(suite, task):
                 raise TutorialError(
                     f"Layouts need a scene with a basket; {suite}, task {task}, has none. "
                     "Choose a suite such as libero_object, or --inits in place of --layouts."
@@ -139,8 +139,10 @@ def find_targets(
     Raises:
         TutorialError: a task's scene has no such object that could be put into its basket.
     """
+    if not names:
+        return {}
     found: dict[int, tuple[str, ...]] = {}
-    for task in tasks if names else ():
+    for task in tasks:
         targets: list[str] = []
         for name in names:
             objects = scene_objects(suite, task)

@@ -59,8 +59,8 @@ class RayEngine:
 
     def _start_servers(self, plan: SweepPlan, workers: int) -> None:
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        _check_room(workers, 0 if gpus else 1)
         needs = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
+        _check_room(workers, needs["num_cpus"])
         server = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(RayPolicyServer)
         replicas = min(gpus, workers) or 1
         # Rounded up: how many workers ask the same policy.
