@@ -131,6 +131,22 @@ def test_killed_run_leaves_valid_files(simulator, expert, tmp_path, read_json):
     recorder.__exit__(None, None, None)
 
 
+def test_target_and_layout_stand_in_the_header_where_they_are_set(expert):
+    def entry(**changes):
+        return record.header(expert, WIRING, replace(SCENE, **changes), [], "own words")
+
+    assert not entry().keys() & {"target", "layout_seed"}
+    named = entry(target="milk_1")
+    assert named["target"] == "milk_1"
+    assert "milk" in named["instruction"]
+    assert "layout_seed" not in named
+    assert entry(layout_seed=0)["layout_seed"] == 0
+    assert entry(target="milk_1", layout_seed=7).keys() - entry().keys() == {
+        "target",
+        "layout_seed",
+    }
+
+
 @pytest.mark.parametrize(
     ("success", "first_close", "words"),
     [

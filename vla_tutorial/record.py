@@ -1,7 +1,4 @@
-"""One folder an episode, written as it happens.
-
-Whatever stops a run leaves valid files that say "incomplete".
-"""
+"""One folder an episode, written as it happens: a run that is stopped leaves valid files."""
 
 from __future__ import annotations
 
@@ -37,27 +34,18 @@ FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper
 
 @dataclass(frozen=True)
 class Result:
-    """How an episode ended.
+    """How an episode ended."""
 
-    Attributes:
-        success: True, False, or None when it was stopped before its end.
-        steps: control steps taken.
-        seconds: wall time of the episode without building the simulator.
-        first_close: step of the first closing gripper command, or None.
-        closes: how often the gripper command changed to close.
-    """
-
-    success: bool | None
-    steps: int
-    seconds: float
-    first_close: int | None
-    closes: int = 0
+    success: bool | None  # None when it was stopped before its end
+    steps: int  # control steps taken
+    seconds: float  # wall time of the episode without building the simulator
+    first_close: int | None  # step of the first closing gripper command
+    closes: int = 0  # how often the gripper command changed to close
 
     @property
     def outcome(self) -> str:
         """In one word: success, failure or incomplete."""
-        words = {True: "success", False: "failure", None: "incomplete"}
-        return words[self.success]
+        return {True: "success", False: "failure", None: "incomplete"}[self.success]
 
     def sentence(self) -> str:
         """For example "Success after 126 steps; the gripper first closed at step 59."."""
@@ -70,10 +58,8 @@ class Result:
 def check_folder(folder: Path, overwrite: bool = False) -> None:
     """Raise a TutorialError if an episode cannot be written to `folder`; writes nothing."""
     if (folder / "episode.json").exists() and not overwrite:
-        raise TutorialError(
-            f"{folder} already holds an episode. "
-            "Choose another folder, or pass --overwrite to replace it."
-        )
+        remedy = "Choose another folder, or pass --overwrite to replace it."
+        raise TutorialError(f"{folder} already holds an episode. {remedy}")
     check_writable(folder)
 
 
@@ -93,8 +79,7 @@ class Recorder:
 
         Args:
             header: what `episode.json` says beside the outcome.
-            video: write episode.mp4 as well.
-            pictures: write agentview.png and gripper.png as well.
+            video, pictures: write episode.mp4, and agentview.png with gripper.png, as well.
         """
         check_folder(folder, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,10 +97,9 @@ class Recorder:
 
     def write(self, step: Step) -> None:
         """Append one step; it is on its way to the disk when this returns."""
-        line = step_line(step)
-        self._steps.write(json.dumps(line) + "\n")
+        self.lines.append(step_line(step))
+        self._steps.write(json.dumps(self.lines[-1]) + "\n")
         self._steps.flush()
-        self.lines.append(line)
         if step.step == 0 and self.pictures:
             Image.fromarray(step.pixels).save(self.folder / "agentview.png")
         if self._mp4:
@@ -154,9 +138,8 @@ class Recorder:
 
         conditions = ", ".join(self.header["conditions"]) or "published protocol"
         title = f"{self.header['policy']['name']} · {conditions} · {self.result().outcome}"
-        plots.save(
-            plots.episode_figure(log_of(self.lines), title=title), self.folder / "gripper.png"
-        )
+        figure = plots.episode_figure(log_of(self.lines), title=title)
+        plots.save(figure, self.folder / "gripper.png")
 
 
 def _open_video(path: Path) -> Any:
@@ -172,13 +155,15 @@ def _open_video(path: Path) -> Any:
 def header(
     policy: Policy, wiring: Wiring, scene: Scene, conditions: Sequence[str], instruction: str
 ) -> dict[str, Any]:
-    """Everything about an episode that is known before it starts."""
+    """What is known of an episode before it starts; target and layout_seed where they are set."""
     found = versions()
     warning = f"MuJoCo {found['mujoco']} is not the pinned {PINNED_MUJOCO}"
+    optional = {"target": scene.target, "layout_seed": scene.layout_seed}
     return {
         "suite": scene.suite,
         "task": scene.task,
         "init": scene.init,
+        **{name: value for name, value in optional.items() if value is not None},
         "instruction": scene.instruction_for(instruction),
         "conditions": list(conditions),
         "policy": {"name": policy.name, **policy.provenance},
@@ -206,7 +191,7 @@ def record_episode(
 
     Args:
         conditions: names of the conditions that made `wiring` and `scene`; recorded, not applied.
-        video, pictures: as `Recorder` takes them.
+        video, pictures, overwrite: as `Recorder` takes them.
         on_step: called after each step is recorded, for progress and live views.
 
     Raises:
