@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +22,9 @@ Array = NDArray[np.float64]
 def step_line(step: Step) -> dict[str, Any]:
     """One line of `steps.jsonl`; `json.dumps` of it is the line's text.
 
-    Of the picture that the policy saw, in grey levels (0–255): img_mean; img_quarters, the means
-    of its top-left, top-right, bottom-left and bottom-right quarter; img_channels, the means of
-    red, green and blue, which show exchanged colours and a missing JPEG round trip; img_sharpness.
-    After the action: reward. Before it, in metres rounded to 10 µm: eef_pos (3, world frame) and
-    gripper_qpos (2). The action itself: tokens (7) as the policy answered, and action (7) as
-    LIBERO got it, rounded to 1e-6.
+    Beside `picture_fields`, after the action: reward. Before it, in metres rounded to 10 µm:
+    eef_pos (3, world frame) and gripper_qpos (2). The action itself: tokens (7) as the policy
+    answered, and action (7) as LIBERO got it, rounded to 1e-6.
     """
     return {
         "step": step.step,
@@ -40,7 +38,12 @@ def step_line(step: Step) -> dict[str, Any]:
 
 
 def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
-    """The fields of a line that describe the picture (H, W, 3), in grey levels."""
+    """The fields of a line that describe the picture (H, W, 3), in grey levels (0–255).
+
+    img_mean; img_quarters: the means of its top-left, top-right, bottom-left and bottom-right
+    quarter; img_channels: the means of red, green and blue, which show exchanged colours and a
+    missing JPEG round trip; img_sharpness.
+    """
     rows = image.shape[0] // 2
     columns = image.shape[1] // 2
     # Sums are whole numbers, so the order of adding changes nothing.
@@ -56,10 +59,7 @@ def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
-    """Mean difference of neighbouring pixels of (H, W, 3), in grey levels, rows plus columns.
-
-    It falls with blur and rises with noise.
-    """
+    """Mean difference of neighbouring pixels (H, W, 3), grey levels: down by blur, up by noise."""
     total = 0.0
     for a, b in ((image[1:], image[:-1]), (image[:, 1:], image[:, :-1])):
         # Not a - b: uint8 wraps around below 0.
@@ -70,8 +70,7 @@ def sharpness(image: NDArray[np.uint8]) -> float:
 def closing_steps(commands: ArrayLike) -> NDArray[np.int64]:
     """Steps at which the gripper command changes to close.
 
-    Args:
-        commands: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
+    `commands`: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
     """
     closing = np.asarray(commands, np.float64) > 0
     return np.flatnonzero(np.diff(closing.astype(np.int8), prepend=0) > 0)
@@ -98,35 +97,22 @@ class _Line(msgspec.Struct, gc=False):
     img_sharpness: Number | None = None
 
 
-_LINE = msgspec.json.Decoder(_Line)
 _LINES = msgspec.json.Decoder(list[_Line])
 
 
 @dataclass(frozen=True)
 class Log:
-    """One episode's steps as columns; T control steps. `step_line` says what each column is.
+    """One episode's steps as columns of T control steps; `step_line` says what each column is."""
 
-    Attributes:
-        reward: (T,) float64, after the action.
-        image_mean: (T,) float64 grey levels.
-        quarters: (T, 4) float64 grey levels: top left, top right, bottom left, bottom right.
-        channels: (T, 3) float64 grey levels of red, green, blue; None for a folder of format 1.
-        sharpness: (T,) float64 grey levels; None for a folder of format 1.
-        actions: (T, 7) float64 as LIBERO got them.
-        tokens: (T, 7) int64.
-        eef_pos: (T, 3) float64 metres, world frame, before the action.
-        fingers: (T,) float64 millimetres between the fingers, before the action.
-    """
-
-    reward: Array
-    image_mean: Array
-    quarters: Array
-    channels: Array | None
-    sharpness: Array | None
-    actions: Array
-    tokens: NDArray[np.int64]
-    eef_pos: Array
-    fingers: Array
+    reward: Array  # (T,) float64, after the action
+    image_mean: Array  # (T,) float64 grey levels
+    quarters: Array  # (T, 4) float64 grey levels: top left, top right, bottom left, bottom right
+    channels: Array | None  # (T, 3) float64 grey levels of red, green, blue; None in format 1
+    sharpness: Array | None  # (T,) float64 grey levels; None in format 1
+    actions: Array  # (T, 7) float64 as LIBERO got them
+    tokens: NDArray[np.int64]  # (T, 7)
+    eef_pos: Array  # (T, 3) float64 metres, world frame, before the action
+    fingers: Array  # (T,) float64 millimetres between the fingers, before the action
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -159,10 +145,7 @@ class Log:
 
     @property
     def motion(self) -> Array:
-        """(T,) length of the commanded translation as a share of full speed.
-
-        1 is 0.05 m of goal displacement a step.
-        """
+        """(T,) length of the commanded translation; 1 is 0.05 m of goal displacement a step."""
         return np.asarray(np.linalg.norm(self.actions[:, :3], axis=1))
 
     @property
@@ -179,10 +162,8 @@ def read_log(folder: Path | str) -> Log:
     """
     path = Path(folder) / "steps.jsonl"
     if not path.is_file():
-        raise TutorialError(
-            f"{folder} holds no steps.jsonl. "
-            "Expected an episode folder as `vla-tutorial rollout` writes it."
-        )
+        expected = "Expected an episode folder as `vla-tutorial rollout` writes it."
+        raise TutorialError(f"{folder} holds no steps.jsonl. {expected}")
     return _log(path.read_bytes().splitlines(), str(path))
 
 
@@ -193,10 +174,8 @@ def log_of(lines: Sequence[Mapping[str, Any]], where: str = "the log") -> Log:
 
 def _log(texts: Sequence[bytes], where: str) -> Log:
     if not texts:
-        raise TutorialError(
-            f"{where} holds no step: the episode was stopped before its first action. "
-            "Run the episode again."
-        )
+        why = "the episode was stopped before its first action"
+        raise TutorialError(f"{where} holds no step: {why}. Run the episode again.")
     lines = _decode(texts, where)
     for k, line in enumerate(lines):
         if line.step != k:
@@ -206,8 +185,8 @@ def _log(texts: Sequence[bytes], where: str) -> Log:
         reward=_column(lines, "reward"),
         image_mean=_column(lines, "img_mean"),
         quarters=_column(lines, "img_quarters"),
-        channels=_column_since_format_2(lines, "img_channels", where),
-        sharpness=_column_since_format_2(lines, "img_sharpness", where),
+        channels=_optional_column(lines, "img_channels", where),
+        sharpness=_optional_column(lines, "img_sharpness", where),
         actions=_column(lines, "action"),
         tokens=_column(lines, "tokens"),
         eef_pos=_column(lines, "eef_pos"),
@@ -219,7 +198,7 @@ def _column(lines: Sequence[_Line], name: str) -> NDArray[Any]:
     return np.array([getattr(line, name) for line in lines])
 
 
-def _column_since_format_2(lines: Sequence[_Line], name: str, where: str) -> Array | None:
+def _optional_column(lines: Sequence[_Line], name: str, where: str) -> Array | None:
     """A column that folders of format 1 lack. A log has it in every line or in none."""
     lacking = [k for k, line in enumerate(lines, 1) if getattr(line, name) is None]
     if not lacking:
@@ -230,20 +209,18 @@ def _column_since_format_2(lines: Sequence[_Line], name: str, where: str) -> Arr
 
 
 def _decode(texts: Sequence[bytes], where: str) -> list[_Line]:
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
         # All lines in one call, because a sweep has hundreds of logs.
         found = _LINES.decode(b"[" + b",".join(texts) + b"]")
         if len(found) == len(texts):
             return found
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
     # Some line is invalid. Decoding one by one finds it.
     return [_decode_line(text, where, number) for number, text in enumerate(texts, 1)]
 
 
 def _decode_line(text: bytes, where: str, number: int) -> _Line:
     try:
-        return _LINE.decode(text)
+        return msgspec.json.decode(text, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise _malformed(where, number, _what_is_wrong(text, e)) from e
 
@@ -254,11 +231,10 @@ def _what_is_wrong(text: bytes, error: Exception) -> str:
         line = json.loads(text)
     except ValueError:
         return f"is not JSON ({error})"
-    fields = msgspec.structs.fields(_Line)
-    required = [field.name for field in fields if field.required]
     if not isinstance(line, dict):
-        return f"is {type(line).__name__}, expected an object with {', '.join(required)}"
-    missing = [name for name in required if name not in line]
+        return f"is {type(line).__name__}, expected an object"
+    fields = msgspec.structs.fields(_Line)
+    missing = [field.name for field in fields if field.required and field.name not in line]
     if missing:
         return f"lacks {', '.join(missing)}"
     for field in fields:
@@ -271,6 +247,5 @@ def _what_is_wrong(text: bytes, error: Exception) -> str:
 
 
 def _malformed(where: str, number: int, what: str) -> TutorialError:
-    return TutorialError(
-        f"{where}, line {number} {what}. The file was cut or edited. Run the episode again."
-    )
+    remedy = "The file was cut or edited. Run the episode again."
+    return TutorialError(f"{where}, line {number} {what}. {remedy}")
