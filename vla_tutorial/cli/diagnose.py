@@ -17,6 +17,8 @@ from vla_tutorial.errors import TutorialError
 if TYPE_CHECKING:
     from vla_tutorial.diagnose import Diagnosis, Reference, SweepDiagnosis
 
+EPISODE_FIELDS = ("condition", "suite", "task", "init", "success")
+
 
 def diagnose(
     path: Annotated[
@@ -94,18 +96,11 @@ def _tell_sweep(sweep: SweepDiagnosis) -> None:
 
 
 def _sweep_json(sweep: SweepDiagnosis) -> dict[str, Any]:
-    episodes = [
-        {
-            "condition": episode.condition,
-            "suite": episode.suite,
-            "task": episode.task,
-            "init": episode.init,
-            "success": episode.success,
-            "verdict": diagnosis.verdict,
-            "evidence": diagnosis.evidence,
-        }
-        for episode, diagnosis in sweep.judged
-    ]
+    episodes = []
+    for episode, diagnosis in sweep.judged:
+        entry = {name: getattr(episode, name) for name in EPISODE_FIELDS}
+        entry |= {"verdict": diagnosis.verdict, "evidence": diagnosis.evidence}
+        episodes.append(entry)
     return {
         "counts": sweep.counts(),
         "failed": sweep.counts(failed_only=True),

@@ -4,13 +4,15 @@ from vla_tutorial.diagnose.judge import (
     NOTHING_WRONG,
     VERDICTS,
     Diagnosis,
+    SweepDiagnosis,
+    boundaries,
     diagnose,
     diagnose_folder,
+    diagnose_sweep,
 )
 from vla_tutorial.diagnose.reference import Reference, load_reference
 from vla_tutorial.diagnose.rules import RULES_VERSION
-from vla_tutorial.diagnose.show import Row, table
-from vla_tutorial.diagnose.sweep import SweepDiagnosis, boundaries, diagnose_sweep
+from vla_tutorial.diagnose.signatures import Row, table
 
 __all__ = [
     "NOTHING_WRONG",

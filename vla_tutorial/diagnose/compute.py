@@ -54,10 +54,7 @@ def _response(log: Log) -> float:
 
 
 def first_off(bins: Array, reference: Reference) -> float | None:
-    """Mean distance of the first answer's `bins` (6,) from the nearest task's known-good range.
-
-    None where the reference has no ranges.
-    """
+    """Mean distance of `bins` (6,) from the nearest task's known-good range; None without one."""
     if reference.first_bins is None:
         return None
     low, high = np.moveaxis(reference.first_bins, 1, 0)
@@ -66,7 +63,6 @@ def first_off(bins: Array, reference: Reference) -> float | None:
 
 
 def _picture(log: Log, reference: Reference) -> s.Picture:
-    brightness = float(log.quarters[0].mean())
     misfits = _misfits(log.quarters[0], reference)
     turned = min(misfits, key=lambda name: misfits[name])
     red_minus_blue = chroma = sharpness = None
@@ -76,7 +72,7 @@ def _picture(log: Log, reference: Reference) -> s.Picture:
         chroma = red + blue - 2 * green
         sharpness = float(log.sharpness[0])
     return s.Picture(
-        brightness=brightness,
+        brightness=float(log.quarters[0].mean()),
         turned=turned,
         misfit=misfits[turned],
         red_minus_blue=red_minus_blue,
@@ -87,7 +83,7 @@ def _picture(log: Log, reference: Reference) -> s.Picture:
 
 
 def _misfits(quarters: Array, reference: Reference) -> dict[str, float]:
-    """Name of a turn → misfit (`Picture.misfit`) of the first picture's quarters (4,)."""
+    """Name of a turn → `Picture.misfit` of the first picture's quarters (4,)."""
     level = reference.quarters.mean()
     scaled = quarters / max(float(quarters.mean()), 1.0) * level
     known = reference.quarters / reference.quarters.mean(axis=1, keepdims=True) * level
@@ -115,10 +111,11 @@ def _gripper(log: Log, bins: Array) -> s.Gripper:
 
 
 def _mapping(log: Log, expected: str) -> s.Mapping:
-    statistics = actions.embedded_statistics()
-    decoded = {key: actions.decode(log.tokens, known) for key, known in statistics.items()}
-    offs = {key: np.abs(meant[:, :6] - log.actions[:, :6]) for key, meant in decoded.items()}
-    misfits = {key: float(off.max()) for key, off in offs.items()}
+    decoded = {}
+    misfits = {}
+    for key, known in actions.embedded_statistics().items():
+        decoded[key] = actions.decode(log.tokens, known)
+        misfits[key] = np.abs(decoded[key][:, :6] - log.actions[:, :6]).max()
     # The expected key comes first, so that it wins a tie.
     best = min((expected, *misfits), key=lambda key: misfits[key])
     meant = decoded[expected]
@@ -135,28 +132,25 @@ def _gripper_mapping(log: Log, meant: Array) -> GripperMapping | None:
     # The published mapping comes first.
     mappings: tuple[GripperMapping, ...] = get_args(GripperMapping)
     for mapping in mappings:
-        commands = actions.to_libero(meant, mapping)[:, 6]
-        if np.abs(commands - log.gripper).max() < s.EXACT:
+        if np.abs(actions.to_libero(meant, mapping)[:, 6] - log.gripper).max() < s.EXACT:
             return mapping
     return None
 
 
 def _progress(log: Log) -> s.Progress:
     at_rest = np.abs(np.diff(log.fingers, prepend=log.fingers[0])) < s.REST_MM
-    closed, open_ = s.HELD_MM
-    apart = (log.fingers > closed) & (log.fingers < open_)
+    apart = (log.fingers > s.HELD_MM[0]) & (log.fingers < s.HELD_MM[1])
     still = log.closing & _a_step_later(log.closing) & at_rest & apart
     # Two steps at rest, because the fingers are also at rest just before they begin to move.
     held = still & _a_step_later(still)
-    steps = np.arange(len(log))
     reached = _first(log.height < s.REACH_M)
     grasped = _first(held)
-    if grasped is None:
-        return s.Progress(reached, None, None, None)
-    lifted = _first(held & (log.height > log.height[grasped] + s.LIFT_M))
-    if lifted is None:
-        return s.Progress(reached, grasped, None, None)
-    released = _first(~log.closing & (steps > lifted))
+    lifted = None
+    released = None
+    if grasped is not None:
+        lifted = _first(held & (log.height > log.height[grasped] + s.LIFT_M))
+    if lifted is not None:
+        released = _first(~log.closing & (np.arange(len(log)) > lifted))
     return s.Progress(reached, grasped, lifted, released)
 
 

@@ -1,15 +1,19 @@
-"""The verdict on one episode."""
+"""Verdicts: on one episode, and on the episodes of a sweep."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.diagnose.compute import compute
 from vla_tutorial.diagnose.reference import Reference, load_reference
-from vla_tutorial.diagnose.rules import findings
+from vla_tutorial.diagnose.rules import FaultBoundary, findings
 from vla_tutorial.diagnose.signatures import Progress, Signatures
+from vla_tutorial.episodes import Episode, read_sweep
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import Log, read_log
 from vla_tutorial.sim.protocol import STEP_LIMITS
 
@@ -25,20 +29,14 @@ NOTHING_WRONG: Verdict = "nothing wrong"
 class Diagnosis:
     """The verdict on one episode.
 
-    Attributes:
-        verdict: the suspected boundary; where all four check out "policy" for a failure, "nothing
-            wrong" for a success or an early stop.
-        evidence: sentences with numbers. The verdict rests on the first; others name what else is
-            off.
-        next_step: what to do now.
-        notes: what could not be checked.
-        signatures: the numbers.
+    Where all four boundaries check out, it is "policy" for a failure, and "nothing wrong" for a
+    success or an early stop.
     """
 
     verdict: Verdict
-    evidence: tuple[str, ...]
-    next_step: str
-    notes: tuple[str, ...]
+    evidence: tuple[str, ...]  # with numbers; the verdict rests on the first, others are off too
+    next_step: str  # what to do now
+    notes: tuple[str, ...]  # what could not be checked
     signatures: Signatures
 
 
@@ -51,8 +49,7 @@ def diagnose(log: Log, reference: Reference | None = None) -> Diagnosis:
     if found:
         evidence = tuple(f"{finding.boundary}: {finding.evidence}" for finding in found)
         return Diagnosis(found[0].boundary, evidence, found[0].next_step, notes, signatures)
-    limit = STEP_LIMITS.get(reference.key, 0)
-    verdict, sentence, next_step = _judge_without_findings(signatures, limit)
+    verdict, sentence, next_step = _judge_unsuspected(signatures, STEP_LIMITS.get(reference.key, 0))
     return Diagnosis(verdict, (sentence,), next_step, notes, signatures)
 
 
@@ -61,26 +58,18 @@ def diagnose_folder(folder: Path, reference: Reference | None = None) -> Diagnos
     return diagnose(read_log(folder), reference)
 
 
-def _judge_without_findings(s: Signatures, limit: int) -> tuple[Verdict, str, str]:
+def _judge_unsuspected(s: Signatures, limit: int) -> tuple[Verdict, str, str]:
     """Verdict, evidence and next step of a success, an early stop, or the policy's own failure."""
     if s.success:
-        return (
-            NOTHING_WRONG,
-            f"All boundaries check out, and the task was done after {s.steps} steps.",
-            "Nothing to do.",
-        )
+        evidence = f"All boundaries check out, and the task was done after {s.steps} steps."
+        return NOTHING_WRONG, evidence, "Nothing to do."
     if s.steps < limit:
-        return (
-            NOTHING_WRONG,
-            f"All boundaries check out in the {s.steps} steps logged; the episode ended before its "
-            f"limit of {limit} steps without success.",
-            "Let it run to its end before judging the policy.",
-        )
-    return (
-        POLICY,
-        f"All boundaries check out, but no success in {s.steps} steps: {_story(s.progress)}.",
-        "Watch episode.mp4. One episode says little: run more initial states (vla-tutorial sweep).",
-    )
+        stopped = f"the episode ended before its limit of {limit} steps without success."
+        evidence = f"All boundaries check out in the {s.steps} steps logged; {stopped}"
+        return NOTHING_WRONG, evidence, "Let it run to its end before judging the policy."
+    evidence = f"All boundaries check out, but no success in {s.steps} steps: {_story(s.progress)}."
+    more = "One episode says little: run more initial states (vla-tutorial sweep)."
+    return POLICY, evidence, f"Watch episode.mp4. {more}"
 
 
 def _story(progress: Progress) -> str:
@@ -107,3 +96,48 @@ def _notes(log: Log, reference: Reference) -> tuple[str, ...]:
             "of the prompt shows only in the gripper then."
         )
     return tuple(notes)
+
+
+@dataclass(frozen=True)
+class SweepDiagnosis:
+    """Verdicts on a sweep."""
+
+    judged: tuple[tuple[Episode, Diagnosis], ...]
+    unreadable: tuple[tuple[Episode, str], ...]  # why the episode's log could not be read
+    errors: int  # how many episodes the sweep itself could not run
+    notes: tuple[str, ...]  # on the folder, as `episodes.Sweep` has them
+
+    def counts(self, failed_only: bool = False) -> dict[str, Counter[str]]:
+        """Condition → verdict → number of episodes, conditions in the order of the sweep."""
+        table: dict[str, Counter[str]] = {}
+        for episode, diagnosis in self.judged:
+            if not (failed_only and episode.success):
+                table.setdefault(episode.condition, Counter())[diagnosis.verdict] += 1
+        return table
+
+
+def diagnose_sweep(folder: Path, reference: Reference | None = None) -> SweepDiagnosis:
+    """Judge every finished episode of a sweep. Raises TutorialError as `read_sweep` does."""
+    sweep = read_sweep(folder)
+    judged = []
+    unreadable = []
+    errors = 0
+    for episode in sweep.episodes:
+        if episode.outcome == "error":
+            errors += 1
+            continue
+        try:
+            judged.append((episode, diagnose_folder(folder / str(episode.folder), reference)))
+        except TutorialError as e:
+            unreadable.append((episode, str(e)))
+    return SweepDiagnosis(tuple(judged), tuple(unreadable), errors, sweep.notes)
+
+
+def boundaries(condition: str) -> set[str]:
+    """The boundaries that a condition breaks; those of "a+b" are put together.
+
+    "published", unknown names and conditions that are no fault of the code break none.
+    """
+    names = [name for name in condition.split("+") if name in CATALOGUE]
+    broken: set[str] = {CATALOGUE[name].boundary for name in names}
+    return broken & set(get_args(FaultBoundary))

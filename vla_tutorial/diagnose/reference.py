@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import numpy as np
 
@@ -22,46 +21,32 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Reference:
-    """Ranges of one suite's first pictures, and of one policy's first answers to them.
+    """Ranges of one suite's first pictures, and of one policy's first answers to them."""
 
-    Attributes:
-        key: the statistics that policies of this suite are trained with.
-        quarters: (tasks, 4) grey levels: means of the first picture's quarters, as in `log.Log`.
-        brightness, red_minus_blue, chroma, sharpness: of the first picture (`signatures.Picture`).
-        fingers: distance between the fingers at the first step, millimetres.
-        first_bins: (tasks, 2, 6) lowest and highest bin (0–254) of the first motion tokens;
-            None where no known-good episodes of the policy were kept.
-        policy: whose answers those are.
-    """
-
-    key: str
-    quarters: Array
-    brightness: Range
+    key: str  # the statistics that policies of this suite are trained with
+    quarters: Array  # (tasks, 4) grey levels: means of the first picture's quarters (`log.Log`)
+    brightness: Range  # of the first picture (`signatures.Picture`), as are the next three
     red_minus_blue: Range
     chroma: Range
     sharpness: Range
-    fingers: Range
+    fingers: Range  # distance between the fingers at the first step, millimetres
+    # (tasks, 2, 6) lowest and highest bin (0–254) of the first motion tokens; None where no
+    # known-good episodes of the policy were kept.
     first_bins: Array | None
-    policy: str
+    policy: str  # whose answers those are
 
 
 RANGES = ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")
 
 
 @cache
-def _suites() -> dict[str, Any]:
-    file = resources.files("vla_tutorial").joinpath("data/published_signatures.json")
-    return dict(json.loads(file.read_text())["suites"])
-
-
-@cache
 def load_reference(suite: str = "libero_object", policy: str = "mini") -> Reference:
     """The reference of a suite, with the first answers of `policy` where known-good ones were kept.
 
-    Raises:
-        TutorialError: the suite has none; says which do.
+    Raises TutorialError where the suite has none; it says which do.
     """
-    suites = _suites()
+    file = resources.files("vla_tutorial").joinpath("data/published_signatures.json")
+    suites = json.loads(file.read_text())["suites"]
     if suite not in suites:
         remedy = "Make the ranges of another suite: benchmarks/diagnosis.py reference --suite."
         raise unknown("suite", suite, suites, remedy)

@@ -1,9 +1,8 @@
 """Rules that turn signatures into findings: what is off, at which boundary, and what to do next.
 
-*Measured* faults are visible in the log itself: the picture is not a published one, the action is
-not what the tokens mean, or the scene had not settled. The *prompt* leaves no such trace, so it is
-inferred: when everything measured is right and the answers are wrong before the robot has moved,
-the text is the only input left.
+*Measured* faults show in the log: the picture is not a published one, the action is not what the
+tokens mean, or the scene had not settled. The *prompt* leaves no trace, so it is inferred: the text
+is the only input left where all that is right and answers are wrong before the robot has moved.
 """
 
 from __future__ import annotations
@@ -30,16 +29,13 @@ BRIGHTER = 6.0
 """Grey levels beyond the published range of brightness, 2 wide. MuJoCo 3.3.3 takes off 36."""
 
 SHARPER = 0.8
-"""Grey levels beyond the published range of sharpness. Without the crop, first pictures are 1.8 to
-2.4 above it."""
+"""Grey levels beyond the published range of sharpness. Without the crop it is 1.8 to 2.4 above."""
 
 CHROMA = 1.0
-"""Grey levels beyond the published range of red + blue − 2 green. Without the JPEG round trip,
-first pictures are 2 to 2.5 above it."""
+"""Grey levels beyond the published range of red + blue − 2 green. Without JPEG: 2 to 2.5 above."""
 
 FINGERS_MM = 5.0
-"""Millimetres beyond the published range. The fingers are 41.7 mm apart in the saved states and
-77.4 mm after settling."""
+"""Millimetres beyond the published range: 41.7 apart in the saved states, 77.4 after settling."""
 
 FIRST_OFF = 8.0
 """Bins, mean of six dimensions, by which a first answer may miss the nearest task's known-good
@@ -183,9 +179,9 @@ def gripper_mapping(s: Signatures, reference: Reference) -> Finding | None:
 
 def rendering(s: Signatures, reference: Reference) -> Finding | None:
     """Rests on img_mean and img_quarters of the first step, after turning and exchanged colours."""
-    low, high = reference.brightness
     if _scene_is_known(s, reference):
         return None
+    low, high = reference.brightness
     return Finding(
         "simulator",
         "The first picture is no published one, whichever way it is turned: brightness "
@@ -237,13 +233,13 @@ def answers(s: Signatures, reference: Reference) -> Finding | None:
     )
 
 
-PIXELS: tuple[Rule, ...] = (turned, colours, preparation, stale)
-MOTION: tuple[Rule, ...] = (motion_scale, gripper_mapping)
-SIMULATOR: tuple[Rule, ...] = (rendering, unsettled)
+MEASURED: tuple[Rule, ...] = (
+    turned, colours, preparation, stale, motion_scale, gripper_mapping, rendering, unsettled
+)  # fmt: skip
+"""In the order of the boundaries: pixels, motion, simulator."""
 
 
 def findings(s: Signatures, reference: Reference) -> list[Finding]:
     """Everything measured that is off; only when that is nothing, what must be inferred."""
-    measured = [rule(s, reference) for rule in (*PIXELS, *MOTION, *SIMULATOR)]
-    inferred = [] if any(measured) else [answers(s, reference)]
-    return [finding for finding in (*measured, *inferred) if finding]
+    measured = list(filter(None, [rule(s, reference) for rule in MEASURED]))
+    return measured or list(filter(None, [answers(s, reference)]))

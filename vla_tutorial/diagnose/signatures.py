@@ -1,9 +1,10 @@
-"""What an episode's log says in numbers, before anybody judges."""
+"""What an episode's log says in numbers, before anybody judges, and the numbers as a table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_tutorial.diagnose.reference import Range, Reference
 from vla_tutorial.wiring import GripperMapping
 
 TURNS = {
@@ -52,109 +53,118 @@ REST_MM = 0.5
 
 @dataclass(frozen=True)
 class Picture:
-    """The first picture that the policy saw, in grey levels (0–255).
+    """The first picture that the policy saw, in grey levels (0–255)."""
 
-    Attributes:
-        brightness: mean.
-        turned: how the picture was turned (`TURNS`), judged by its quarters.
-        misfit: largest difference of a quarter from the nearest task's, turned and equally bright.
-        red_minus_blue: mean red minus mean blue; None in a log of format 1, as are the next two.
-        chroma: red + blue − 2 green. The JPEG round trip takes about a level off red and blue.
-        sharpness: mean difference of neighbouring pixels. Enlarging the crop blurs.
-        repeats: whether the second picture is the first one, though the hand moved `MOVED_MM`.
-    """
-
-    brightness: float
-    turned: str
-    misfit: float
-    red_minus_blue: float | None
-    chroma: float | None
-    sharpness: float | None
-    repeats: bool
+    brightness: float  # mean
+    turned: str  # how the picture was turned (`TURNS`), judged by its quarters
+    misfit: float  # largest difference of a quarter from the nearest task's, when turned and scaled
+    # The next three are None in a log of format 1.
+    red_minus_blue: float | None  # of the means
+    chroma: float | None  # red + blue − 2 green; a JPEG round trip takes a level off red and blue
+    sharpness: float | None  # mean difference of neighbouring pixels; enlarging the crop blurs
+    repeats: bool  # the second picture is the first one, though the hand moved `MOVED_MM`
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """How the logged actions follow from the logged tokens.
+    """How the logged actions follow from the logged tokens."""
 
-    Attributes:
-        key: the embedded statistics under which the tokens give the logged motion, or None.
-        scale: logged translation over what the tokens mean under the expected statistics.
-        beyond: share of translation commands outside [−1, 1], which the controller clips.
-        gripper: the mapping that gives the logged gripper command at every step, or None.
-    """
-
-    key: str | None
-    scale: float
-    beyond: float
-    gripper: GripperMapping | None
+    key: str | None  # the embedded statistics under which the tokens give the logged motion
+    scale: float  # logged translation over what the tokens mean under the expected statistics
+    beyond: float  # share of translation commands outside [−1, 1], which the controller clips
+    gripper: GripperMapping | None  # what gives the logged gripper command at every step
 
 
 @dataclass(frozen=True)
 class Gripper:
-    """The seventh number.
+    """The seventh number."""
 
-    Attributes:
-        first_close: step of the first closing command, or None.
-        closes: changes from open to close.
-        chatter: changes of the command per 100 steps.
-        undecided: share of tokens that are neither of `GRIPPER_BINS`.
-        early_undecided: the same over the first `EARLY` steps.
-        fingers: millimetres between the fingers at the first step.
-    """
-
-    first_close: int | None
-    closes: int
-    chatter: float
-    undecided: float
-    early_undecided: float
-    fingers: float
+    first_close: int | None  # step of the first closing command
+    closes: int  # changes from open to close
+    chatter: float  # changes of the command per 100 steps
+    undecided: float  # share of tokens that are neither of `GRIPPER_BINS`
+    early_undecided: float  # the same over the first `EARLY` steps
+    fingers: float  # millimetres between the fingers at the first step
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the episode came: the step at which each was first true, or None.
+    """How far the episode came: the step at which each was first true, or None."""
 
-    Attributes:
-        reached: the hand is as low as an object's top (`REACH_M`).
-        grasped: commanded to close, and something holds the fingers apart.
-        lifted: `LIFT_M` above where it grasped, fingers still held apart.
-        released: commanded to open again after that.
-    """
-
-    reached: int | None
-    grasped: int | None
-    lifted: int | None
-    released: int | None
+    reached: int | None  # the hand is as low as an object's top (`REACH_M`)
+    grasped: int | None  # commanded to close, and something holds the fingers apart
+    lifted: int | None  # `LIFT_M` above where it grasped, fingers still held apart
+    released: int | None  # commanded to open again after that
 
 
 @dataclass(frozen=True)
 class Signatures:
-    """Everything that the rules look at.
+    """Everything that the rules look at."""
 
-    Attributes:
-        steps: control steps logged (20 a second).
-        success: whether the last reward is positive.
-        jaggedness: mean |Δa| over mean |a| of the commanded translation.
-        response: millimetres a step of the hand for each unit of commanded translation.
-        travel: largest distance of the hand from where it began, in metres.
-        still: share of steps whose commanded translation is near zero.
-        centred: share of motion tokens at the middle bin.
-        saturated: share of motion tokens in the lowest or highest bin.
-        first_off: distance of the first answer from the known-good ones (`compute.first_off`).
-        picture, mapping, gripper, progress: see there.
-    """
-
-    steps: int
-    success: bool
-    jaggedness: float
-    response: float
-    travel: float
-    still: float
-    centred: float
-    saturated: float
-    first_off: float | None
+    steps: int  # control steps logged (20 a second)
+    success: bool  # the last reward is positive
+    jaggedness: float  # mean |Δa| over mean |a| of the commanded translation
+    response: float  # millimetres a step of the hand for each unit of commanded translation
+    travel: float  # largest distance of the hand from where it began, metres
+    still: float  # share of steps whose commanded translation is near zero (`STILL`)
+    centred: float  # share of motion tokens at the middle bin
+    saturated: float  # share of motion tokens in the lowest or highest bin
+    first_off: float | None  # bins from the known-good first answers (`compute.first_off`)
     picture: Picture
     mapping: Mapping
     gripper: Gripper
     progress: Progress
+
+
+Row = tuple[str, str, str]
+"""Signature, its value here, what published episodes have ("" where nothing is comparable)."""
+
+ENDS = {True: "success", False: "no success"}
+
+
+def table(s: Signatures, reference: Reference) -> list[Row]:
+    """The signatures for people, without a verdict, in the order of the boundaries."""
+    g = s.gripper
+    p = s.picture
+    repeated = "the first one again" if p.repeats else "another"
+    off = "not known" if s.first_off is None else f"{s.first_off:.1f} bins off"
+    undecided = f"{g.undecided:.0%} (at first {g.early_undecided:.0%})"
+    return [
+        ("first picture is turned", p.turned, "as published"),
+        ("quarters of it, off by", f"{p.misfit:.1f} grey levels", "0"),
+        ("brightness (0–255)", _level(p.brightness), _between(reference.brightness)),
+        ("red − blue", _level(p.red_minus_blue), _between(reference.red_minus_blue)),
+        ("red + blue − 2 green", _level(p.chroma), _between(reference.chroma)),
+        ("sharpness", _level(p.sharpness), _between(reference.sharpness)),
+        ("second picture", repeated, "another"),
+        ("first answer", off, "under 4"),
+        ("gripper tokens undecided", undecided, "0%"),
+        ("motion tokens in the middle · at ends", f"{s.centred:.0%} · {s.saturated:.0%}", ""),
+        ("motion fits the tokens under", s.mapping.key or "no known statistics", reference.key),
+        ("size of the motion", f"× {s.mapping.scale:.3g}", "× 1"),
+        ("gripper mapping", s.mapping.gripper or "no known mapping", "binarised"),
+        ("hand moves per unit commanded", f"{s.response:.1f} mm a step", ""),
+        ("hand gets from its start", f"{100 * s.travel:.0f} cm", ""),
+        ("steps without motion", f"{s.still:.0%}", ""),
+        ("jaggedness", f"{s.jaggedness:.2f}", ""),
+        ("fingers at the first step", f"{g.fingers:.0f} mm", f"{reference.fingers[1]:.0f} mm"),
+        ("first close", _step(g.first_close), ""),
+        ("closes · changes", f"{g.closes} · {g.chatter:.1f} in 100 steps", ""),
+        ("came down", _step(s.progress.reached), ""),
+        ("grasped", _step(s.progress.grasped), ""),
+        ("lifted", _step(s.progress.lifted), ""),
+        ("let go", _step(s.progress.released), ""),
+        ("end", f"{ENDS[s.success]} after {s.steps} steps", ""),
+    ]
+
+
+def _between(ends: Range) -> str:
+    return f"{ends[0]:.1f} to {ends[1]:.1f}"
+
+
+def _level(value: float | None) -> str:
+    return "not logged" if value is None else f"{value:.1f}"
+
+
+def _step(step: int | None) -> str:
+    return "never" if step is None else f"step {step}"
