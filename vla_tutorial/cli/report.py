@@ -21,6 +21,10 @@ Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", help="File to write. Default: the terminal; a page is report.html."),
+]
 
 
 def report(
@@ -30,10 +34,7 @@ def report(
     as_html: Annotated[
         bool, typer.Option("--html", help="One page with figures that opens without a network.")
     ] = False,
-    out_file: Annotated[
-        Path | None,
-        typer.Option("--out", help="File to write. Default: report.html, or the terminal."),
-    ] = None,
+    out_file: OutFile = None,
 ) -> None:
     """Report what sweeps measured: success by condition and task, first close, time, comparisons.
 
@@ -44,7 +45,9 @@ def report(
     if as_json + as_csv + as_html > 1:
         raise TutorialError("--json, --csv and --html were given together. Choose one of them.")
     _check_writable(out_file)
-    _check_different(folders)
+    for number, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:number]]:
+            raise TutorialError(f"The folder {folder} is named twice. Expected each sweep once.")
     from vla_tutorial.episodes import read_sweep
     from vla_tutorial.report import build_report, report_csv, report_json, report_text
 
@@ -73,9 +76,7 @@ def compare(
     ] = None,
     condition_b: Annotated[str | None, typer.Option(help="Condition of B, likewise.")] = None,
     as_json: AsJson = False,
-    out_file: Annotated[
-        Path | None, typer.Option("--out", help="File to write. Default: the terminal.")
-    ] = None,
+    out_file: OutFile = None,
 ) -> None:
     """Paired comparison of sweep B with sweep A on their common initial states (3 s).
 
@@ -117,20 +118,11 @@ def _labels(a: Path, b: Path, condition_a: str, condition_b: str) -> tuple[str, 
     return f"{names[0]} · {condition_a}", f"{names[1]} · {condition_b}"
 
 
-def _check_different(folders: list[Path]) -> None:
-    seen = set()
-    for folder in folders:
-        if folder.resolve() in seen:
-            raise TutorialError(f"The folder {folder} is named twice. Expected each sweep once.")
-        seen.add(folder.resolve())
-
-
 def _check_writable(path: Path | None) -> None:
     """Refuse a file that cannot be written before anything is computed."""
     if path and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise TutorialError(
-            f"Cannot write {path}. Expected the name of a file in a folder that exists."
-        )
+        expected = "Expected the name of a file in a folder that exists."
+        raise TutorialError(f"Cannot write {path}. {expected}")
 
 
 def _give(text: str, path: Path | None) -> None:

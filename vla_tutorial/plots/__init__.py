@@ -1,15 +1,8 @@
 """Figures of episodes and of sweeps, in one style."""
 
 from vla_tutorial.plots.episode import episode_figure, training_figure
-from vla_tutorial.plots.inline import inline_svg
-from vla_tutorial.plots.style import save, style, use_style
-from vla_tutorial.plots.sweeps import (
-    Row,
-    Values,
-    confusion_figure,
-    forest_figure,
-    histogram_figure,
-)
+from vla_tutorial.plots.style import inline_svg, save, style, use_style
+from vla_tutorial.plots.sweeps import Row, Values, confusion_figure, forest_figure, histogram_figure
 
 __all__ = [
     "Row",

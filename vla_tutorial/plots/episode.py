@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vla_tutorial.log import Log
-from vla_tutorial.plots.style import style, write_text
+from vla_tutorial.plots.style import ABOVE, style, write_text
 
 
 def episode_figure(
@@ -19,9 +19,7 @@ def episode_figure(
 ) -> Figure:
     """Gripper command, end-effector height, commanded motion and reward over control steps.
 
-    Args:
-        other: a second episode, laid over the first.
-        labels: names of the two episodes, for the legend.
+    `other` is a second episode, laid over the first; the legend has the two `labels`.
     """
     with style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
@@ -49,15 +47,11 @@ def _draw(axes: Sequence[Axes], log: Log, colour: str, label: str) -> None:
         reward.plot(end, log.reward[-1], "o", color=colour)
         offset = {"xytext": (6, -3), "textcoords": "offset points"}
         write_text(reward, f"success: {end}", (end, 1), color=colour, **offset)
-    if log.first_close is not None:
-        _mark_close(axes, log.first_close, colour)
-
-
-def _mark_close(axes: Sequence[Axes], step: int, colour: str) -> None:
-    for axis in axes:
-        axis.axvline(step, color=colour, linestyle=":", linewidth=1)
-    look = {"color": colour, "ha": "left", "va": "bottom", "annotation_clip": False}
-    write_text(axes[0], f"first close: {step}", (step, 1.15), **look)
+    step = log.first_close
+    if step is not None:
+        for axis in axes:
+            axis.axvline(step, color=colour, linestyle=":", linewidth=1)
+        write_text(gripper, f"first close: {step}", (step, 1.15), color=colour, **ABOVE)
 
 
 def _label(axes: Sequence[Axes]) -> None:
@@ -83,11 +77,7 @@ CURVES = {
 
 
 def training_figure(lines: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """The curves of a training run over optimiser steps.
-
-    Args:
-        lines: those of `curves.jsonl` (`training`). A curve that no line has is not drawn.
-    """
+    """The curves that the `lines` of `curves.jsonl` (`training`) have, over optimiser steps."""
     curves = {}
     for key in CURVES:
         known = [line for line in lines if line.get(key) is not None]

@@ -1,10 +1,12 @@
-"""The project's plotting style (data/vla.mplstyle). Nothing here touches pyplot's global state."""
+"""The project's style (data/vla.mplstyle), without pyplot's global state; figures inside a page."""
 
 from __future__ import annotations
 
+import io
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.style
@@ -15,6 +17,18 @@ from matplotlib.figure import Figure
 SUCCESS = "#0072B2"
 FAILURE = "#D55E00"
 SOFT = "#999999"
+
+PAGE_COLOURS = {
+    SUCCESS: "var(--success)",
+    FAILURE: "var(--failure)",
+    SOFT: "var(--soft)",
+    "#000000": "currentColor",
+    "#E5E5E5": "var(--line)",
+}
+"""Colour of a figure → that of the page which it stands in, light or dark."""
+
+ABOVE: dict[str, Any] = {"ha": "left", "va": "bottom", "annotation_clip": False}
+"""Look of a text that begins at a point, above it, and may leave the axes."""
 
 _STYLE = resources.files("vla_tutorial").joinpath("data/vla.mplstyle")
 
@@ -40,3 +54,39 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure without dates in it, so that equal figures are equal files."""
     dates = {"Software": None} if path.suffix == ".png" else {"Date": None}
     figure.savefig(path, metadata=dates)
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as SVG in the page's colours and fonts, without an address or an id that repeats.
+
+    Args:
+        name: letters that no other figure of the page has.
+        description: what a reader who cannot see it should know.
+    """
+    drawn = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    svg = ElementTree.fromstring(drawn.getvalue())
+    for element in svg.iter():
+        for child in element.findall("{*}metadata") + element.findall("{*}style"):
+            element.remove(child)
+        # HTML has no namespaces.
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = {key.rpartition("}")[2]: value for key, value in element.items()}
+        element.attrib = {key: _in_page(key, value, name) for key, value in attributes.items()}
+    box = svg.get("viewBox", "")
+    svg.attrib = {"class": "plot", "role": "img", "aria-label": description, "viewBox": box}
+    return ElementTree.tostring(svg, encoding="unicode")
+
+
+def _in_page(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href":
+        return value.replace("#", f"#{name}-")
+    if key == "style":
+        parts = value.split("; ")
+        value = "; ".join(part for part in parts if not part.startswith("font-family"))
+    for colour, variable in PAGE_COLOURS.items():
+        value = value.replace(colour.lower(), variable)
+    return value.replace("url(#", f"url(#{name}-")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vla_tutorial.plots.style import FAILURE, SOFT, SUCCESS, style, write_text
+from vla_tutorial.plots.style import ABOVE, FAILURE, SOFT, SUCCESS, style, write_text
 from vla_tutorial.stats import Interval, Rate
 
 WIDTH = 4.8
@@ -44,12 +44,9 @@ class Values:
 
 
 def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
-    """Success rates with Wilson's intervals, one below the other.
+    """Success rates with Wilson's intervals, one below the other. A row without episodes says so.
 
-    A row without episodes says so. Long labels stand above their row.
-
-    Args:
-        beside: long labels stand beside the axes too, which takes less height.
+    Long labels stand above their row, or `beside` the axes too, which takes less height.
     """
     labels = [row.label for row in rows]
     above = max(map(len, labels), default=0) > LONG and not beside
@@ -60,8 +57,7 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
         for y, row in enumerate(rows):
             _draw_interval(axes, y, row)
             if above:
-                place = (0, y - 0.2)
-                write_text(axes, row.label, place, ha="left", va="bottom", annotation_clip=False)
+                write_text(axes, row.label, (0, y - 0.2), **ABOVE)
         axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), xlabel="success (%), 95 % intervals")
         axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=labels)
         if above:
@@ -77,11 +73,11 @@ def _draw_interval(axes: Axes, y: int, row: Row) -> None:
         write_text(axes, "no episode ended", (50, y), color=SOFT, ha="center", va="center")
         return
     if row.over_tasks:
-        ends = [100 * share for share in row.over_tasks]
+        ends = 100 * np.array(row.over_tasks)
         axes.plot(ends, [y, y], color=SOFT, linewidth=1, marker="|", markersize=5)
-    ends = [100 * share for share in row.rate.interval]
+    ends = 100 * np.array(row.rate.interval)
     axes.plot(ends, [y, y], color=SUCCESS, linewidth=3, solid_capstyle="butt")
-    axes.plot([100 * row.rate.rate], [y], "o", color=SUCCESS, markersize=6)
+    axes.plot(100 * row.rate.rate, y, "o", color=SUCCESS, markersize=6)
 
 
 def confusion_figure(matrix: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> Figure:

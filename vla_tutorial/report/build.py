@@ -44,26 +44,17 @@ class FirstClose:
 
 @dataclass(frozen=True)
 class ConditionReport:
-    """One condition of one sweep.
+    """One condition of one sweep."""
 
-    Attributes:
-        label: its name in tables and figures.
-        errors: episodes that broke; they count nowhere else.
-        rate: of all episodes, with Wilson's interval (for more episodes of these tasks).
-        mean: over tasks, with a task-clustered bootstrap (for other tasks of the kind).
-        first_close_successes, first_close_failures: when the gripper first closes.
-        seconds: wall time an episode.
-    """
-
-    label: str
+    label: str  # its name in tables and figures
     condition: str
-    errors: int
-    rate: Rate | None
-    mean: SuiteMean | None
+    errors: int  # episodes that broke; they count nowhere else
+    rate: Rate | None  # of all episodes, with Wilson's interval (for more episodes of these tasks)
+    mean: SuiteMean | None  # with a task-clustered bootstrap (for other tasks of the kind)
     tasks: tuple[TaskReport, ...]
     first_close_successes: FirstClose
     first_close_failures: FirstClose
-    seconds: Spread | None
+    seconds: Spread | None  # wall time an episode
 
 
 @dataclass(frozen=True)
@@ -100,12 +91,19 @@ def build_report(sweeps: Sequence[Sweep]) -> Report:
     runs = label_runs(sweeps)
     reports = []
     for sweep, name in zip(sweeps, _names(sweeps), strict=True):
-        own = [run for run in runs if run.sweep is sweep]
-        reports.append(_report_sweep(sweep, name, own))
+        report = SweepReport(
+            folder=str(sweep.folder),
+            name=name,
+            suite=sweep.suite,
+            policy=_policy(sweep),
+            command=str(sweep.config.get("command", "")),
+            notes=sweep.notes,
+            conditions=tuple(_report_condition(run) for run in runs if run.sweep is sweep),
+        )
+        reports.append(report)
     found = [compare_runs(a, b) for a, b in _against_published(runs)]
     adjusted = holm([c.paired.p_value for c in found])
-    comparisons = tuple(map(Adjusted, found, adjusted))
-    return Report(tuple(reports), comparisons)
+    return Report(tuple(reports), tuple(map(Adjusted, found, adjusted)))
 
 
 def label_runs(sweeps: Sequence[Sweep]) -> tuple[ConditionRun, ...]:
@@ -130,9 +128,7 @@ def _names(sweeps: Sequence[Sweep]) -> list[str]:
     return [str(sweep.folder) if times[name] > 1 else name for name, sweep in pairs]
 
 
-def _against_published(
-    runs: Sequence[ConditionRun],
-) -> Iterator[tuple[ConditionRun, ConditionRun]]:
+def _against_published(runs: Sequence[ConditionRun]) -> Iterator[tuple[ConditionRun, ...]]:
     """(baseline, run), for each run that has a baseline with common starts."""
     for number, run in enumerate(runs):
         baseline = next(_baselines(runs, number), None)
@@ -158,18 +154,6 @@ def _baselines(runs: Sequence[ConditionRun], number: int) -> Iterator[ConditionR
             yield other
 
 
-def _report_sweep(sweep: Sweep, name: str, runs: Sequence[ConditionRun]) -> SweepReport:
-    return SweepReport(
-        folder=str(sweep.folder),
-        name=name,
-        suite=sweep.suite,
-        policy=_policy(sweep),
-        command=str(sweep.config.get("command", "")),
-        notes=sweep.notes,
-        conditions=tuple(_report_condition(run) for run in runs),
-    )
-
-
 def _policy(sweep: Sweep) -> str:
     """The policy's name, and its checkpoint where it has one."""
     found = sweep.config.get("policy")
@@ -185,7 +169,8 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
     tasks = []
     for number in sorted({e.task for e in run.episodes}):
         own = [e for e in run.episodes if e.task == number]
-        tasks.append(_report_task(run.sweep, own))
+        errors = sum(e.success is None for e in own)
+        tasks.append(TaskReport(number, _instruction(run.sweep, own), errors, success_rate(own)))
     counts = {t.task: (t.rate.successes, t.rate.episodes) for t in tasks if t.rate}
     ended = [e for e in run.episodes if e.success is not None]
     return ConditionReport(
@@ -201,16 +186,12 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
     )
 
 
-def _report_task(sweep: Sweep, episodes: Sequence[Episode]) -> TaskReport:
-    errors = sum(e.success is None for e in episodes)
-    instruction = _instruction(sweep, episodes)
-    return TaskReport(episodes[0].task, instruction, errors, success_rate(episodes))
-
-
 def success_rate(episodes: Sequence[Episode]) -> Rate | None:
     """The success rate of episodes without those that ended in an error; None if none is left."""
     ended = [e.success for e in episodes if e.success is not None]
-    return rate(sum(ended), len(ended)) if ended else None
+    if not ended:
+        return None
+    return rate(sum(ended), len(ended))
 
 
 def _first_close(episodes: Sequence[Episode]) -> FirstClose:
@@ -228,9 +209,9 @@ def spread(numbers: Sequence[float | None]) -> Spread | None:
 
 def _instruction(sweep: Sweep, episodes: Sequence[Episode]) -> str | None:
     """What the robot was asked to do, from the record of the first episode that has one."""
-    for episode in episodes:
-        path = sweep.folder / (episode.folder or "") / "episode.json"
-        if not episode.folder or not path.is_file():
+    for folder in filter(None, (episode.folder for episode in episodes)):
+        path = sweep.folder / folder / "episode.json"
+        if not path.is_file():
             continue
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["instruction"])

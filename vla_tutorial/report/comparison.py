@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,11 @@ from vla_tutorial.stats import ALPHA, Paired, Start, paired, pairs_needed, small
 
 @dataclass(frozen=True)
 class ConditionRun:
-    """One condition of one sweep.
-
-    Attributes:
-        label: its name in tables.
-    """
+    """One condition of one sweep."""
 
     sweep: Sweep
     condition: str = PUBLISHED
-    label: str = ""
+    label: str = ""  # its name in tables
 
     @property
     def episodes(self) -> tuple[Episode, ...]:
@@ -57,30 +53,20 @@ def _start(episode: Episode) -> Start:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs compared.
-
-    Attributes:
-        a, b: their labels.
-        only_in_a, only_in_b: starts that the other did not run (or has not yet).
-        errors_a, errors_b: starts left out because that run's episode ended in an error.
-        smallest: `smallest_paired`, if as many pairs as here go the other way.
-        needed: `pairs_needed` for the difference measured.
-        differs: settings other than the condition that are not the same in both.
-        repeat: policy, condition and settings are the same: the noise of running twice is left.
-    """
+    """Two runs compared; `a` and `b` are their labels."""
 
     suite: str
     a: str
     b: str
     paired: Paired
-    only_in_a: tuple[Start, ...]
+    only_in_a: tuple[Start, ...]  # starts that the other did not run (or has not yet)
     only_in_b: tuple[Start, ...]
-    errors_a: tuple[Start, ...]
+    errors_a: tuple[Start, ...]  # starts left out because that run's episode ended in an error
     errors_b: tuple[Start, ...]
-    smallest: float | None
-    needed: int | None
-    differs: tuple[str, ...]
-    repeat: bool
+    smallest: float | None  # `smallest_paired`, if as many pairs as here go the other way
+    needed: int | None  # `pairs_needed` for the difference measured
+    differs: tuple[str, ...]  # settings other than the condition that are not the same in both
+    repeat: bool  # policy, condition and settings are the same: only noise is left
 
     @property
     def shows_difference(self) -> bool:
@@ -91,8 +77,7 @@ class Comparison:
 def choose_condition(sweep: Sweep, condition: str | None, option: str) -> str:
     """The condition to compare: the one asked for, else the only one, else the published one.
 
-    Raises:
-        TutorialError: the sweep has no such condition, or several and none is the published one.
+    TutorialError where the sweep has no such condition, or several and none is the published one.
     """
     if condition is not None:
         sweep.of(condition)
@@ -109,10 +94,18 @@ def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
     """Compare two runs pair by pair.
 
     Raises:
-        TutorialError: the suites differ, both are the same episodes, or no start ended in success
-            or failure in both.
+        TutorialError: the suites differ, both are the same episodes, or they share no start.
     """
-    _check_comparable(a, b)
+    if a.sweep.suite != b.sweep.suite:
+        raise TutorialError(
+            f"{a.label} is of suite {a.sweep.suite}, {b.label} of {b.sweep.suite}. Expected the "
+            "same suite: a task's number means another task in another suite."
+        )
+    if a.condition == b.condition and a.sweep.folder.resolve() == b.sweep.folder.resolve():
+        raise TutorialError(
+            f"Both sides are {a.label}. Name two folders, or two conditions with --condition-a "
+            "and --condition-b."
+        )
     outcomes_a = a.outcomes()
     outcomes_b = b.outcomes()
     found = paired(outcomes_a, outcomes_b)
@@ -136,26 +129,9 @@ def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
     )
 
 
-def _check_comparable(a: ConditionRun, b: ConditionRun) -> None:
-    if a.sweep.suite != b.sweep.suite:
-        raise TutorialError(
-            f"{a.label} is of suite {a.sweep.suite}, {b.label} of {b.sweep.suite}. Expected the "
-            "same suite: a task's number means another task in another suite."
-        )
-    if a.condition == b.condition and a.sweep.folder.resolve() == b.sweep.folder.resolve():
-        raise TutorialError(
-            f"Both sides are {a.label}. Name two folders, or two conditions with --condition-a "
-            "and --condition-b."
-        )
-
-
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Settings that decide outcomes and differ between two `sweep.json`.
-
-    Returns:
-        Their names, for example ("policy.checkpoint", "versions.mujoco").
-    """
-    found = []
+    """Settings that decide outcomes and differ between two `sweep.json`: "versions.mujoco"."""
+    found: list[str] = []
     for key in ("policy", "wiring", "max_steps"):
         found += _unlike(key, a.get(key), b.get(key))
     versions_a = a.get("versions") or {}
@@ -165,15 +141,12 @@ def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str,
     return tuple(found)
 
 
-def _unlike(name: str, a: Any, b: Any) -> list[str]:
+def _unlike(name: str, a: Any, b: Any) -> Iterator[str]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        found = []
-        for key in dict.fromkeys([*a, *b]):
-            found += _unlike(f"{name}.{key}", a.get(key), b.get(key))
-        return found
-    if a == b:
-        return []
-    return [name]
+        for key in {**a, **b}:
+            yield from _unlike(f"{name}.{key}", a.get(key), b.get(key))
+    elif a != b:
+        yield name
 
 
 def comparison_sentence(c: Comparison) -> str:
@@ -218,6 +191,5 @@ def _unseen(c: Comparison) -> str:
         could = f"one of {size(c.smallest)} would have been"
     needs = ""
     if c.needed is not None:
-        pairs = about(c.needed)
-        needs = f"; to show one as small as measured takes about {pairs} pairs"
+        needs = f"; to show one as small as measured takes about {about(c.needed)} pairs"
     return f"There may still be one: {could} found with 80 % probability{needs}."

@@ -22,11 +22,7 @@ COLUMNS = (
 
 
 def report_json(report: Report, command: str = "") -> str:
-    """Everything, as JSON; intervals are [low, high], shares of one.
-
-    Args:
-        command: the command that the file names as its origin.
-    """
+    """Everything, and the `command` that made it, as JSON; intervals are [low, high] of one."""
     return _layout({"command": command, "level": 0.95, **asdict(report)})
 
 
@@ -61,21 +57,15 @@ def _rows(sweep: SweepReport, condition: ConditionReport) -> Iterator[dict[str, 
     whole = {"task": "all", "errors": condition.errors}
     yield names | whole | _rate(condition.rate) | _mean(condition.mean)
     for task in condition.tasks:
-        one = {"task": task.task, "errors": task.errors}
-        yield names | one | _rate(task.rate)
+        yield names | {"task": task.task, "errors": task.errors} | _rate(task.rate)
 
 
 def _rate(rate: Rate | None) -> dict[str, Any]:
     if rate is None:
         return {"episodes": 0, "successes": 0}
-    return {
-        "episodes": rate.episodes,
-        "successes": rate.successes,
-        "rate": round(rate.rate, 6),
-        "standard_error": round(rate.standard_error, 6),
-        "wilson_low": round(rate.interval.low, 6),
-        "wilson_high": round(rate.interval.high, 6),
-    }
+    found = asdict(rate)
+    found["wilson_low"], found["wilson_high"] = found.pop("interval")
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def _mean(mean: SuiteMean | None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def plural(number: int, word: str) -> str:
 def digits(share: float, decimals: int = 1) -> str:
     """A share in per cent without the sign. Only what is exactly 0 or 1 has no decimal."""
     if share in (0, 1):
-        return f"{100 * share:.0f}"
+        decimals = 0
     return f"{100 * share:.{decimals}f}"
 
 

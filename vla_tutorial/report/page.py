@@ -33,18 +33,15 @@ Drawing = dict[str, str]
 
 
 def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
-    """The whole page.
-
-    Args:
-        sweeps: those that `report` was built from; the histograms show each of their episodes.
-    """
+    """The whole page. `sweeps` are those that `report` was built from."""
     conditions = _conditions(report.sweeps)
     comparisons = report.comparisons
+    rows = [Row(c.label, c.rate, c.mean.interval if c.mean else None) for c in conditions]
     return _template().render(
         sweeps=list(zip(report.sweeps, sweeps, strict=True)),
         broken=tables.error_notes(conditions),
         success=tables.success_table(conditions),
-        forest=_overview(conditions),
+        forest=_forest("overview", rows, "Success by condition"),
         comparisons=comparisons and tables.comparison_table(comparisons),
         sentences=[comparison_sentence(entry.comparison) for entry in comparisons],
         tasks=list(_task_tables(report.sweeps)),
@@ -79,8 +76,7 @@ def _unbroken(value: Any) -> Any:
     """Keep numbers and their signs on one line."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    for sign in (" %", " points"):
-        value = value.replace(sign, sign.replace(" ", "\N{NO-BREAK SPACE}"))
+    value = re.sub(" (?=%|points)", "\N{NO-BREAK SPACE}", value)
     return re.sub(r"\bp ([=<]) (?=[\d.])", "p\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", value)
 
 
@@ -99,20 +95,13 @@ def _task_tables(sweeps: Sequence[SweepReport]) -> Iterator[Table]:
         yield tables.task_table(title, own, [c.label for c in own])
 
 
-def _overview(conditions: Sequence[ConditionReport]) -> Drawing:
-    rows = [Row(c.label, c.rate, c.mean.interval if c.mean else None) for c in conditions]
-    return _forest("overview", rows, "Success by condition")
-
-
 def _task_forests(conditions: Sequence[ConditionReport]) -> Iterator[Drawing]:
     """A forest plot of the tasks for each condition under which they differ."""
     for number, condition in enumerate(conditions):
         rates = {task.rate and task.rate.rate for task in condition.tasks}
-        if len(rates) == 1:
-            continue
-        rows = [Row(f"task {task.task}", task.rate) for task in condition.tasks]
-        name = f"tasks{number}"
-        yield _forest(name, rows, f"{condition.label}, task by task")
+        if len(rates) > 1:
+            rows = [Row(f"task {task.task}", task.rate) for task in condition.tasks]
+            yield _forest(f"tasks{number}", rows, f"{condition.label}, task by task")
 
 
 def _forest(name: str, rows: Sequence[Row], what: str) -> Drawing:
@@ -120,8 +109,7 @@ def _forest(name: str, rows: Sequence[Row], what: str) -> Drawing:
     caption = f"{what}. Blue: rate and Wilson’s interval."
     if any(row.over_tasks for row in rows):
         caption += " Grey: over tasks."
-    figure = forest_figure(rows)
-    svg = inline_svg(figure, name, f"{what}: {read}.")
+    svg = inline_svg(forest_figure(rows), name, f"{what}: {read}.")
     return {"svg": svg, "caption": caption}
 
 
@@ -131,13 +119,12 @@ def _histograms(runs: Sequence[ConditionRun]) -> Iterator[Drawing]:
     for name, axis in HISTOGRAMS.items():
         shown = [_values(run, name) for run in runs]
         numbers = chain.from_iterable((*v.successes, *v.failures) for v in shown)
-        if all(number is None for number in numbers):
+        if set(numbers) <= {None}:
             continue
-        figure = histogram_figure(shown, axis)
         text = (
             f"Histograms of the {axis}, successes and failures, one below the other for {labels}."
         )
-        svg = inline_svg(figure, name, text)
+        svg = inline_svg(histogram_figure(shown, axis), name, text)
         yield {"svg": svg, "caption": f"Number of episodes by {axis}."}
 
 

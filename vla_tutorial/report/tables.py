@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spread
@@ -18,30 +18,25 @@ Cell = str | Rate
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column of a row is its name.
-
-    Attributes:
-        caption: how to read it.
-    """
+    """A table; the first column of a row is its name."""
 
     title: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    caption: str  # how to read it
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
 
     def without(self, *columns: str) -> Table:
         """The table without some columns."""
         kept = [column not in columns for column in self.columns]
-        rows = [tuple(compress(row, kept)) for row in self.rows]
-        heads = tuple(compress(self.columns, kept))
-        return Table(self.title, self.caption, heads, tuple(rows))
+        rows = [list(compress(row, kept)) for row in self.rows]
+        return replace(self, columns=list(compress(self.columns, kept)), rows=rows)
 
     def turned(self, first: str) -> Table:
         """Rows as columns, of which only the first word is kept; `first` heads the first column."""
         names, *columns = zip(*self.rows, strict=True)
-        heads = (first, *(str(name).split()[0] for name in names))
-        rows = zip(self.columns[1:], *zip(*columns, strict=True), strict=True)
-        return Table(self.title, self.caption, heads, tuple(rows))
+        heads = [first, *(str(name).split()[0] for name in names)]
+        rows = list(zip(self.columns[1:], *zip(*columns, strict=True), strict=True))
+        return replace(self, columns=heads, rows=rows)
 
 
 def error_notes(conditions: Iterable[ConditionReport]) -> list[str]:
@@ -61,7 +56,7 @@ def success_table(conditions: Sequence[ConditionReport]) -> Table:
         "95 %: Wilson, for more episodes of these tasks. Over tasks: bootstrap, for other tasks "
         "of the kind.",
         ("condition", "succeed", "%", "s.e.", "95 %", "mean of tasks", "over tasks", "errors"),
-        tuple(rows),
+        rows,
     )
 
 
@@ -86,18 +81,17 @@ def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
 def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequence[str]) -> Table:
     """Successes by task, a column for each condition, headed by its name."""
     instructions: dict[int, str] = {}
-    rates: dict[tuple[int, int], Cell] = {}
+    cells: dict[int, list[Cell]] = {}
     for column, condition in enumerate(conditions):
         for task in condition.tasks:
-            rates[task.task, column] = task.rate or NONE
+            own = cells.setdefault(task.task, [NONE] * len(names))
+            own[column] = task.rate or NONE
             if not instructions.get(task.task):
                 instructions[task.task] = task.instruction or ""
     rows = []
-    for number, instruction in sorted(instructions.items()):
-        name = f"{number} {instruction}".strip()
-        cells = [rates.get((number, column), NONE) for column in range(len(names))]
-        rows.append((name, *cells))
-    return Table(title, "A cell counts successes and episodes.", ("task", *names), tuple(rows))
+    for number, own in sorted(cells.items()):
+        rows.append((f"{number} {instructions[number]}".strip(), *own))
+    return Table(title, "A cell counts successes and episodes.", ("task", *names), rows)
 
 
 def behaviour_table(conditions: Sequence[ConditionReport]) -> Table:
@@ -111,7 +105,7 @@ def behaviour_table(conditions: Sequence[ConditionReport]) -> Table:
         "Median (least to greatest): control step of the first closing command, wall time of an "
         "episode.",
         ("condition", "close, successes", "close, failures", "seconds"),
-        tuple(rows),
+        rows,
     )
 
 
@@ -131,28 +125,29 @@ def _spread(spread: Spread | None) -> str:
 def comparison_table(found: Sequence[Adjusted]) -> Table:
     """Every run against the published one."""
     baselines = {entry.comparison.a for entry in found}
-    single = len(baselines) == 1
+    against = "the published run"
+    if len(baselines) == 1:
+        against = found[0].comparison.a
     rows = []
     for entry in found:
         c = entry.comparison
         p = c.paired
-        rows.append(
-            (
-                c.b if single else f"{c.b} against {c.a}",
-                str(p.pairs),
-                str(p.only_b),
-                str(p.only_a),
-                signed(p.difference),
-                f"{signed(p.interval.low)} to {signed(p.interval.high)}",
-                bare_p(p.p_value),
-                bare_p(entry.holm),
-            )
+        row = (
+            c.b if len(baselines) == 1 else f"{c.b} against {c.a}",
+            str(p.pairs),
+            str(p.only_b),
+            str(p.only_a),
+            signed(p.difference),
+            f"{signed(p.interval.low)} to {signed(p.interval.high)}",
+            bare_p(p.p_value),
+            bare_p(entry.holm),
         )
+        rows.append(row)
     return Table(
-        f"Against {baselines.pop() if single else 'the published run'}",
+        f"Against {against}",
         "Same starts in both. Won: only this run succeeds; lost: only the other. Points: the "
         "difference of the rates, with Newcombe's interval. p: exact McNemar. Holm: p among all "
         "these comparisons.",
         ("run", "pairs", "won", "lost", "points", "95 %", "p", "Holm"),
-        tuple(rows),
+        rows,
     )

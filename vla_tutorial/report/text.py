@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -53,7 +54,9 @@ def _sweep(sweep: SweepReport, width: int) -> Iterator[RenderableType]:
     # The terminal is narrow: errors are said below, and the mean mostly equals the rate.
     success = tables.success_table(sweep.conditions).without("mean of tasks", "errors")
     if width >= WIDE:
-        success = _with_drawing(success)
+        rows = [(*row, _drawn(row[1])) for row in success.rows]
+        head = "0" + "100 %".rjust(DRAWN - 1)
+        success = replace(success, columns=[*success.columns, head], rows=rows)
     yield from _table(success)
     yield from _notes(tables.error_notes(sweep.conditions))
     names = [c.condition for c in sweep.conditions]
@@ -76,8 +79,7 @@ def _table(table: Table) -> Iterator[RenderableType]:
     for column in others:
         drawn.add_column(column, justify="right", no_wrap=True)
     for row in table.rows:
-        cells = map(_text, row)
-        drawn.add_row(*map(escape, cells))
+        drawn.add_row(*map(_text, row))
     yield Text(f"\n{table.title}", style="bold")
     yield drawn
     if table.caption:
@@ -87,14 +89,7 @@ def _table(table: Table) -> Iterator[RenderableType]:
 def _text(cell: Cell) -> str:
     if isinstance(cell, Rate):
         return f"{cell.successes}/{cell.episodes}"
-    return cell
-
-
-def _with_drawing(table: Table) -> Table:
-    """The table of success with a last column of drawn intervals."""
-    rows = [(*row, _drawn(row[1])) for row in table.rows]
-    head = "0" + " " * (DRAWN - 6) + "100 %"
-    return Table(table.title, table.caption, (*table.columns, head), tuple(rows))
+    return escape(cell)
 
 
 def _drawn(rate: Cell) -> str:
@@ -122,8 +117,8 @@ def comparison_text(c: Comparison) -> RenderableType:
         ),
     )
     facts = RichTable(box=None, pad_edge=False, show_header=False)
-    for name, value in _facts(c):
-        facts.add_row(escape(name), escape(value))
+    for fact in _facts(c):
+        facts.add_row(*map(escape, fact))
     sentence = Text(comparison_sentence(c), style="bold")
     return Group(sentence, *_table(pairs), Text(), facts, *_notes(_left_out(c)))
 
@@ -176,7 +171,5 @@ def _starts(starts: Sequence[Start]) -> str:
     inits: dict[int, set[int]] = {}
     for start in starts:
         inits.setdefault(start[0], set()).add(start[1])
-    parts = []
-    for task, numbers in sorted(inits.items()):
-        parts.append(f"task {task}, init {format_numbers(numbers)}")
-    return "; ".join(parts)
+    tasks = sorted(inits.items())
+    return "; ".join(f"task {task}, init {format_numbers(own)}" for task, own in tasks)

@@ -19,28 +19,19 @@ Start = tuple[int, int] | tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs, a and b, from the same starts.
+    """Two runs, a and b, from the same starts."""
 
-    Attributes:
-        both, only_a, only_b, neither: number of pairs, by which run succeeds.
-        difference: rate of b minus rate of a.
-        interval: of the difference, for more episodes of these tasks (Newcombe 1998, method 10).
-        over_tasks: of the difference, for other tasks of the kind; None as in `SuiteMean`.
-        p_value: exact McNemar, two-sided.
-        flips: share of pairs that disagree. For the same run twice this is the flip rate.
-    """
-
-    both: int
+    both: int  # number of pairs in which both succeed; the next three likewise
     only_a: int
     only_b: int
     neither: int
     rate_a: Rate
     rate_b: Rate
-    difference: float
-    interval: Interval
-    over_tasks: Interval | None
-    p_value: float
-    flips: Rate
+    difference: float  # rate of b minus rate of a
+    interval: Interval  # of the difference, for more episodes of these tasks (`newcombe`)
+    over_tasks: Interval | None  # of it, for other tasks of the kind; None as in `SuiteMean`
+    p_value: float  # exact McNemar, two-sided
+    flips: Rate  # share of pairs that disagree; for the same run twice this is the flip rate
 
     @property
     def pairs(self) -> int:
@@ -51,25 +42,19 @@ class Paired:
 def paired(
     a: Mapping[Start, bool], b: Mapping[Start, bool], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Paired:
-    """Compare two runs (start → success) on the starts that they share.
-
-    Raises:
-        TutorialError: they share no start.
-    """
+    """Compare two runs (start → success) on the starts that both have. Raises if there is none."""
     common = sorted(a.keys() & b.keys())
     if not common:
         raise TutorialError(
             "The two runs share no start (task, init) that ended in success or failure in both, "
             "so there is nothing to compare."
         )
-    outcomes = np.array([(start[0], a[start], b[start]) for start in common])
-    tasks, first, second = outcomes.T
+    tasks, first, second = np.array([(start[0], a[start], b[start]) for start in common]).T
     pairs = len(common)
     both = int(np.sum(first & second))
     only_a = int(np.sum(first > second))
     only_b = int(np.sum(second > first))
     neither = pairs - both - only_a - only_b
-    changes = np.array([-1.0, 0.0, 1.0])
     cells = _changes_by_task(tasks, second - first)
     return Paired(
         both=both,
@@ -80,7 +65,7 @@ def paired(
         rate_b=rate(both + only_b, pairs),
         difference=(only_b - only_a) / pairs,
         interval=newcombe(both, only_a, only_b, neither),
-        over_tasks=bootstrap_over_tasks(cells, changes, resamples, seed),
+        over_tasks=bootstrap_over_tasks(cells, np.array([-1.0, 0.0, 1.0]), resamples, seed),
         p_value=mcnemar(only_a, only_b),
         flips=rate(only_a + only_b, pairs),
     )
@@ -88,11 +73,10 @@ def paired(
 
 def _changes_by_task(tasks: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.int64]:
     """(tasks, 3): how many of a task's pairs changed by −1, 0 and +1."""
-    rows = []
-    for task in np.unique(tasks):
-        own = changes[tasks == task]
-        rows.append([np.sum(own == change) for change in (-1, 0, 1)])
-    return np.array(rows)
+    _, rows = np.unique(tasks, return_inverse=True)
+    cells = np.zeros((rows.max() + 1, 3), np.int64)
+    np.add.at(cells, (rows, changes + 1), 1)
+    return cells
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -114,22 +98,16 @@ def newcombe(both: int, only_a: int, only_b: int, neither: int) -> Interval:
     b = (both + only_b) / n
     low_a, high_a = wilson(both + only_a, n)
     low_b, high_b = wilson(both + only_b, n)
-    phi = _correlation(both, only_a, only_b, neither)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    cross: float = both * neither - only_a * only_b
+    if cross > 0:
+        cross = max(cross - n / 2, 0)
+    phi = 0.0
+    if margins:
+        phi = cross / math.sqrt(margins)
     down = _joined(b - low_b, high_a - a, phi)
     up = _joined(high_b - b, a - low_a, phi)
     return Interval(b - a - down, b - a + up)
-
-
-def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """φ of the table of pairs, corrected for continuity."""
-    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    if margins == 0:
-        return 0.0
-    cross: float = both * neither - only_a * only_b
-    if cross > 0:
-        n = both + only_a + only_b + neither
-        cross = max(cross - n / 2, 0)
-    return cross / math.sqrt(margins)
 
 
 def _joined(first: float, second: float, phi: float) -> float:

@@ -1,7 +1,4 @@
-"""How many episodes a question needs, and what a given number can show.
-
-By default power is 80 %; tests are two-sided at 5 %. Both are customs.
-"""
+"""How many episodes a question needs, and what a given number can show."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from scipy.stats import binom, norm
 from vla_tutorial.errors import TutorialError
 
 ALPHA = 0.05
-"""Significance level of the tests."""
+"""Significance level of the two-sided tests, by custom."""
 
 POWER = 0.8
-"""Probability with which a difference is to be found."""
+"""Probability with which a difference is to be found, by custom."""
 
 MOST = 1_000_000
 """Pairs beyond which `pairs_needed` gives up: at a minute an episode they take two years."""
@@ -26,9 +23,7 @@ MOST = 1_000_000
 def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) -> float:
     """Probability that exact McNemar finds a difference: exact and unconditional (Duffy 1984).
 
-    Args:
-        pairs: starts from which both run.
-        gain, loss: probability that only the second, or only the first, succeeds from a start.
+    `gain`, `loss`: probability that only the second, or only the first, succeeds from a start.
     """
     disagree = gain + loss
     if disagree == 0:
@@ -53,9 +48,7 @@ def smallest_paired(pairs: int, loss: float, power: float = POWER) -> float | No
             measured share. Noise of running the same twice puts half the flip rate here.
     """
     if not 0 <= loss < 0.5:
-        raise TutorialError(
-            f"loss must be in [0, 0.5), got {loss} (share of pairs that contradict the difference)."
-        )
+        raise TutorialError(f"loss must be in [0, 0.5), got {loss}.")
 
     def missing(difference: float) -> float:
         return mcnemar_power(pairs, loss + difference, loss) - power
@@ -94,10 +87,7 @@ def episodes_needed(rate_a: float, rate_b: float, power: float = POWER) -> int:
     Normal approximation without continuity correction (Fleiss 1981).
     """
     if rate_a == rate_b:
-        raise TutorialError(
-            f"No number of episodes tells two equal rates ({rate_a}) apart. "
-            "Expected two different rates."
-        )
+        raise TutorialError(f"No number of episodes tells two equal rates ({rate_a}) apart.")
     middle = (rate_a + rate_b) / 2
     pooled = math.sqrt(2 * middle * (1 - middle))
     apart = math.sqrt(rate_a * (1 - rate_a) + rate_b * (1 - rate_b))

@@ -37,18 +37,13 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Rate:
-    """A success rate.
-
-    Attributes:
-        standard_error: √(p(1 − p)/n), as §2.4 reports it; zero where every episode ends alike.
-        interval: Wilson's.
-    """
+    """A success rate."""
 
     successes: int
     episodes: int
     rate: float
-    standard_error: float
-    interval: Interval
+    standard_error: float  # as §2.4 reports it; zero where every episode ends alike
+    interval: Interval  # Wilson's
 
 
 def wilson(successes: int, episodes: int) -> Interval:
@@ -58,10 +53,8 @@ def wilson(successes: int, episodes: int) -> Interval:
         TutorialError: there is no episode, or `successes` is not in 0 … `episodes`.
     """
     if episodes < 1:
-        raise TutorialError(
-            f"Cannot compute a success rate from {episodes} episodes. Expected at least one that "
-            "ended in success or failure."
-        )
+        expected = "Expected at least one that ended in success or failure."
+        raise TutorialError(f"There is no success rate from {episodes} episodes. {expected}")
     if not 0 <= successes <= episodes:
         raise TutorialError(f"successes must be between 0 and {episodes}, got {successes}.")
     found = binomtest(successes, episodes).proportion_ci(LEVEL, method="wilson")
@@ -84,13 +77,11 @@ def rate(successes: int, episodes: int) -> Rate:
 class SuiteMean:
     """The mean over a suite's tasks, each task with the same weight.
 
-    Attributes:
-        mean: equals the rate of all episodes where each task has as many.
-        interval: for other tasks of the kind, so it is wide where tasks differ. None where
-            resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+    Its interval is for other tasks of the kind, so it is wide where tasks differ. It is None where
+    resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
     """
 
-    mean: float
+    mean: float  # equals the rate of all episodes where each task has as many
     tasks: int
     interval: Interval | None
     resamples: int
@@ -103,9 +94,7 @@ def suite_mean(
     """Mean over tasks; `counts` is task → (successes, episodes).
 
     Its bootstrap resamples tasks, then each one's episodes (Davison and Hinkley 1997, §3.8).
-
-    Raises:
-        TutorialError: there is no task, or a task without episodes.
+    TutorialError where there is no task, or a task without episodes.
     """
     empty = [task for task, (_, episodes) in counts.items() if episodes < 1]
     if not counts or empty:
