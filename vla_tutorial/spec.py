@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,21 +18,14 @@ class EpisodeSpec:
     """Everything that decides an episode; by default the published protocol on the first task.
 
     Attributes:
-        suite: LIBERO's suite, for example "libero_object".
-        task: number of the task within the suite.
-        init: number of the saved initial state.
+        suite, task, init, target, layout_seed: as `Scene` has them.
         policy: a key of `policies.POLICIES`.
         checkpoint: hub id or folder, for policies that have one.
         conditions: names from the catalogue, in the order in which they are applied.
-        max_steps: step limit; None takes the suite's published one.
+        max_steps, embedded_statistics: as `Wiring` has them.
         revision: branch, tag or commit of a checkpoint on the hub.
         device: where a model runs, for example "cuda:0"; None takes the first GPU, else the CPU.
         unnorm_key: whose action statistics to use; None takes those that the policy was made for.
-        embedded_statistics: whether statistics of this package may replace the checkpoint's own.
-        target: another object of the scene that is asked for, for example "milk_1"; None keeps the
-            task's own.
-        layout_seed: seed of a random layout that replaces the saved initial state; None keeps the
-            saved one.
     """
 
     suite: str = "libero_object"
@@ -56,11 +48,7 @@ class EpisodeSpec:
         return "+".join(self.conditions) or PUBLISHED
 
     def settings(self) -> tuple[Wiring, Scene]:
-        """The wiring and the scene, with the conditions applied.
-
-        Raises:
-            TutorialError: a condition is unknown, or two conditions contradict each other.
-        """
+        """The wiring and the scene, with the conditions applied; raises as `apply`."""
         wiring = Wiring(
             unnorm_key=self.unnorm_key or native_key(self.policy, self.suite),
             embedded_statistics=self.embedded_statistics,
@@ -78,15 +66,10 @@ class EpisodeSpec:
         """
         self.settings()
         # With a random layout, `init` is no number of a saved state.
-        saved_state = self.init if self.layout_seed is None else None
-        check_task(self.suite, self.task, saved_state)
+        check_task(self.suite, self.task, self.init if self.layout_seed is None else None)
 
     def load_policy(self) -> Policy:
-        """The policy that acts, ready to predict.
-
-        Raises:
-            TutorialError: the policy is unknown, or its checkpoint cannot be used.
-        """
+        """The policy that acts, ready to predict; raises as `policies.load_policy`."""
         options = {"revision": self.revision, "device": self.device}
         given = {name: value for name, value in options.items() if value is not None}
         return load_policy(self.policy, self.checkpoint, **given)
@@ -97,20 +80,17 @@ class EpisodeSpec:
 
     def command(self, folder: Path) -> str:
         """The shell command that records the same episode in `folder`."""
-        return shlex.join(["vla-tutorial", "rollout", *self._options(), "--out", str(folder)])
-
-    def _options(self) -> Iterator[str]:
-        """Options of `vla-tutorial rollout` and their values, in turn."""
-        for name in ("suite", "task", "init", "policy"):
-            yield from (f"--{name}", str(getattr(self, name)))
-        for name in ("checkpoint", "revision", "device", "unnorm_key", "max_steps"):
+        words = ["vla-tutorial", "rollout"]
+        named = "suite task init policy checkpoint revision device unnorm_key max_steps"
+        for name in named.split():
             value = getattr(self, name)
             if value is not None:
-                yield from (f"--{name.replace('_', '-')}", str(value))
+                words += [f"--{name.replace('_', '-')}", str(value)]
         if self.embedded_statistics:
-            yield "--embedded-statistics"
+            words.append("--embedded-statistics")
         for name in self.conditions:
-            yield from ("--condition", name)
+            words += ["--condition", name]
+        return shlex.join([*words, "--out", str(folder)])
 
     def python(self, folder: Path) -> str:
         """The line of Python that records the same episode in `folder`."""
@@ -126,7 +106,7 @@ PUBLISHED_EPISODE = EpisodeSpec()
 """`mini` on the first task of libero_object under the published protocol."""
 
 PUBLISHED_WIRING, PUBLISHED_SCENE = PUBLISHED_EPISODE.settings()
-"""The wiring and the scene of the published episode, with which conditions are compared."""
+"""With these the conditions are compared."""
 
 
 def split_condition(condition: str) -> tuple[str, ...]:

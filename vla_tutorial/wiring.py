@@ -8,10 +8,7 @@ from typing import Literal
 from vla_tutorial.errors import TutorialError
 
 PINNED_MUJOCO = "3.3.2"
-"""From MuJoCo 3.3.3 the floor of LIBERO-object is darker and published success falls.
-
-Reported in openvla issues 282 and 335.
-"""
+"""From 3.3.3 LIBERO-object's floor is darker and success falls (openvla issues 282, 335)."""
 
 OPENVLA_TEMPLATE = "In: What action should the robot take to {instruction}?\nOut:"
 """The scaffold that OpenVLA was trained with (openvla, `PurePromptBuilder`)."""
@@ -29,15 +26,13 @@ class Wiring:
     The defaults are OpenVLA's published LIBERO protocol (`run_libero_eval.py`), which works.
 
     Attributes:
-        unnorm_key: whose action statistics turn the bins into motion. It has no default: none is
-            safe.
+        unnorm_key: whose action statistics turn the bins into motion; no default would be safe.
         embedded_statistics: whether this package's statistics may replace a key that the policy
             does not bring. False for a checkpoint: it was trained with its own keys.
         orientation: what is done to the simulator's picture, which arrives upside down *and*
             mirrored relative to the training data.
         colour_order: order of the channels that reach the policy; published: red, green, blue.
-        frame_delay: control steps by which the picture is old. Before any picture is as old, the
-            policy sees the first one.
+        frame_delay: control steps by which the picture is old; the first one is shown until then.
         jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
         center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was
             trained with random crops of that size).
@@ -47,12 +42,9 @@ class Wiring:
         letter_case: what is done to the instruction's letters.
         gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`.
             `binarised`: −sign(2g−1).
-        translation_gain: factor on the first three numbers of the action, which the controller
-            clips to [−1, 1] afterwards.
-        settle_steps: no-op control steps before the policy begins; objects start inside the floor
-            and drop.
-        max_steps: control steps after which the episode counts as failed; None takes the suite's
-            published limit.
+        translation_gain: factor on x, y and z, which the controller clips to [−1, 1] afterwards.
+        settle_steps: no-op control steps in which objects, which start inside the floor, drop.
+        max_steps: control steps after which the episode has failed; None takes the published limit.
         mujoco: the simulator version that the protocol stands on.
     """
 
@@ -77,15 +69,13 @@ class Wiring:
         """Refuse settings that no episode could run with."""
         if "{instruction}" not in self.prompt_template:
             raise TutorialError(
-                f"The prompt template {self.prompt_template!r} has no {{instruction}} in it. "
-                "Without it the policy would not know the task."
+                f"The prompt template {self.prompt_template!r} must have {{instruction}} in it."
             )
         lowest = {"frame_delay": 0, "settle_steps": 0, "camera_size": 1, "max_steps": 1}
         for name, low in lowest.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise TutorialError(f"{name} is {value}; expected {low} or more.")
-        if not 0 < self.translation_gain < float("inf"):
-            raise TutorialError(
-                f"translation_gain is {self.translation_gain}; expected a positive number."
-            )
+        gain = self.translation_gain
+        if not 0 < gain < float("inf"):
+            raise TutorialError(f"translation_gain is {gain}; expected a positive number.")
