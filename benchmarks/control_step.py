@@ -131,7 +131,7 @@ def main() -> None:
 
         def restart() -> None:
             simulator._restart()
-            simulator._set_state(state, picture=False)
+            simulator._env.set_init_state(state)
 
         exact = [milliseconds(restart) for _ in range(args.repeats)]
     median = {k: float(np.median(v)) for k, v in measured.items()}

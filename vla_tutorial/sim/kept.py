@@ -11,19 +11,13 @@ class KeptSimulator:
     """The simulator of the last episode, for as long as the next episode can use it too."""
 
     def __init__(self, build: Callable[[str, int, int], Simulator] = Simulator) -> None:
-        """Build nothing yet. `build`: makes a simulator from suite, task and camera size."""
+        """`build` makes a simulator from suite, task and the camera's size in pixels."""
         self._build = build
         self._simulator: Simulator | None = None
         self._built_for: tuple[str, int, int] | None = None
 
     def get(self, suite: str, task: int, camera_size: int) -> Simulator:
-        """The task's simulator: the last one if it fits, else a new one (1–15 s).
-
-        Args:
-            suite: for example "libero_object".
-            task: number of the task within the suite.
-            camera_size: width and height of the picture in pixels.
-        """
+        """The task's simulator: the last one if it fits, else a new one (1–15 s)."""
         wanted = (suite, task, camera_size)
         if self._simulator is None or self._built_for != wanted:
             # Before the new one is built: two simulators at a time would take twice the memory.

@@ -1,7 +1,6 @@
 """Scenes that nobody saved: libero_object's things elsewhere, any of them the target, any arm pose.
 
-Nothing here reads the benchmark's saved initial states, which are kept for measuring. Metres,
-radians, world frame.
+The saved initial states are not read: they are kept for measuring. Metres, radians, world frame.
 """
 
 from __future__ import annotations
@@ -12,27 +11,18 @@ from weakref import WeakKeyDictionary
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import pick_up_sentence
 from vla_tutorial.sim.rotations import norm, rotation_vector
+from vla_tutorial.sim.sensors import Floats
 
 if TYPE_CHECKING:
     from vla_tutorial.sim.simulator import Simulator
 
-Floats = NDArray[np.float64]
-
 BASKET = "basket_1"
 SLOTS: Floats = np.array(
-    [
-        (-0.12, -0.24),
-        (0.05, -0.10),
-        (-0.15, 0.06),
-        (0.10, -0.20),
-        (0.15, 0.03),
-        (-0.20, -0.08),
-    ]
+    [(-0.12, -0.24), (0.05, -0.10), (-0.15, 0.06), (0.10, -0.20), (0.15, 0.03), (-0.20, -0.08)]
 )
 """(6, 2): where libero_object's samplers put things; the target stands at one of the first two."""
 
@@ -52,14 +42,11 @@ _TRIES = 200
 
 @dataclass(frozen=True)
 class Layout:
-    """Where an episode on libero_object begins.
-
-    `Simulator.start` uses one where the scene has a `layout_seed`.
+    """Where an episode on libero_object begins, if its scene has a `layout_seed`.
 
     Attributes:
         state: (S,) float64, MuJoCo's time, qpos and qvel flattened, of the task's scene.
-        target: name of the object to pick up, for example "milk_1".
-        instruction: LIBERO's sentence for this target.
+        target, instruction: the object to pick up ("milk_1"), and LIBERO's sentence for it.
         settle_steps: no-op control steps before the episode begins.
         wide: whether the hand starts somewhere else than at home.
     """
@@ -84,8 +71,7 @@ def random_layout(simulator: Simulator, seed: int) -> Layout:
     task = simulator.task
     if BASKET not in simulator.bodies:
         raise TutorialError(
-            f"{task.suite} task {task.index} has no basket. "
-            "Layouts are made for libero_object's scenes."
+            f"{task.suite} task {task.index} has no basket; layouts need a scene of libero_object."
         )
     rng = np.random.default_rng([seed, task.index])
     kind = str(rng.choice(["own", "permuted", "free"], p=[0.3, 0.4, 0.3]))
@@ -93,7 +79,7 @@ def random_layout(simulator: Simulator, seed: int) -> Layout:
     _place_without_collision(simulator, things, kind, rng)
     wide = bool(rng.random() < 0.35) and _start_wide(simulator, rng)
     if not wide:
-        _jitter_arm(simulator, rng)
+        simulator.data.qpos[_ARM] += rng.uniform(-1, 1, 7) * rng.uniform(0.03, 0.12)
     own = kind == "own" and rng.random() < 0.5
     target = simulator.targets[0] if own else str(rng.choice(things))
     state = np.concatenate([[0.0], simulator.data.qpos, np.zeros(simulator.model.nv)])
@@ -160,8 +146,7 @@ def _place(simulator: Simulator, things: list[str], kind: str, rng: np.random.Ge
 
 def _turn(quaternion: Floats, yaw: float) -> None:
     """Turn a pose's quaternion (4,) about the vertical, in place."""
-    half = yaw / 2
-    turn = np.array([np.cos(half), 0, 0, np.sin(half)])
+    turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
     mujoco.mju_mulQuat(quaternion, turn, quaternion.copy())
 
 
@@ -175,15 +160,8 @@ def _collides(simulator: Simulator) -> bool:
     return bool((is_thing.any(1) & moves.all(1)).any())
 
 
-def _jitter_arm(simulator: Simulator, rng: np.random.Generator) -> None:
-    simulator.data.qpos[_ARM] += rng.uniform(-1, 1, 7) * rng.uniform(0.03, 0.12)
-
-
 def _start_wide(simulator: Simulator, rng: np.random.Generator) -> bool:
-    """Put the hand anywhere above the field, turned and tilted a little, fingers somehow.
-
-    Returns False, and changes nothing, when it finds no place.
-    """
+    """Put the hand anywhere above the field, fingers somehow; False, unchanged, if none is free."""
     before = simulator.data.qpos.copy()
     for _ in range(10):
         _pose(simulator, before)
@@ -211,21 +189,12 @@ def _pointing_down(yaw: float, tilt: Floats) -> Floats:
     mujoco.mju_quat2Mat(tilted, quaternion)
     c = np.cos(yaw)
     s = np.sin(yaw)
-    down = np.array(
-        [
-            [c, s, 0],
-            [s, -c, 0],
-            [0, 0, -1.0],
-        ]
-    )
+    down = np.array([[c, s, 0], [s, -c, 0], [0, 0, -1.0]])
     return np.asarray(tilted.reshape(3, 3) @ down)
 
 
 def _reach(simulator: Simulator, position: Floats, rotation: Floats) -> bool:
-    """Solve for arm joints that bring the grip site there (damped least squares).
-
-    Returns whether it came within 1 cm and 0.05 rad.
-    """
+    """Whether damped least squares bring the grip site there, within 1 cm and 0.05 rad."""
     model = simulator.model
     data = simulator.data
     site = model.site(_SITE).id

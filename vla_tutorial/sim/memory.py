@@ -41,10 +41,7 @@ def _library() -> ctypes.CDLL | None:
 
 @contextlib.contextmanager
 def keep_little() -> Iterator[None]:
-    """Inside, each description is forgotten as soon as robosuite has compiled it.
-
-    The cache of assets is switched off, for the rest of the process too.
-    """
+    """Inside, robosuite's descriptions are forgotten once compiled; assets are cached no more."""
     import mujoco
     from robosuite.utils.binding_utils import MjSim
 
@@ -77,12 +74,10 @@ def _trim() -> None:
 def page_out(model: Any) -> None:
     """Back the model's arrays by an unlinked temporary file, so that the system can page them out.
 
-    Addresses and contents stay, and what is written later stays in memory, so no reader sees a
-    difference. It takes a second, and 260 MiB of the temporary folder until the model is freed.
-    Where it is impossible (no room, not Linux) the model stays in memory.
-
-    Args:
-        model: mujoco.MjModel, whose textures and meshes the renderer already has.
+    `model` is a mujoco.MjModel, whose textures and meshes the renderer already has. Addresses and
+    contents stay, and what is written later stays in memory, so no reader sees a difference. It
+    takes a second, and 260 MiB of the temporary folder until the model is freed. Where it is
+    impossible (no room, not Linux) the model stays in memory.
     """
     if sys.platform != "linux":
         return
@@ -99,10 +94,7 @@ def page_out(model: Any) -> None:
 
 
 def _pages(model: Any) -> tuple[int, int]:
-    """First and last address of the whole pages that hold the model's arrays.
-
-    MuJoCo keeps all of them in one piece of memory.
-    """
+    """First and last address of the whole pages of the memory that holds all arrays of a model."""
     values = [getattr(model, name) for name in dir(model) if not name.startswith("_")]
     arrays = [value for value in values if isinstance(value, np.ndarray) and value.nbytes]
     first = min(array.ctypes.data for array in arrays)
@@ -112,15 +104,11 @@ def _pages(model: Any) -> tuple[int, int]:
 
 
 def _map_over(descriptor: int, start: int, size: int) -> None:
-    """Put a file's bytes in the place of memory that holds the same ones.
-
-    Raises:
-        OSError: the system refused; the memory is as it was.
-    """
+    """Put a file's bytes in the place of memory that holds the same ones, or raise an OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    numbers = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    integers = [ctypes.c_int] * 3
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *numbers]
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *integers, ctypes.c_long]
     protection = mmap.PROT_READ | mmap.PROT_WRITE
     flags = mmap.MAP_PRIVATE | _MAP_FIXED
     if libc.mmap(start, size, protection, flags, descriptor, 0) != start:

@@ -1,7 +1,4 @@
-"""Change the simulated world or its camera for one episode, and undo it exactly.
-
-`scene.Perturbation` lists what can be changed.
-"""
+"""Apply a `scene.Perturbation` of the world or its camera for one episode, and undo it exactly."""
 
 from __future__ import annotations
 
@@ -10,27 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim.rendered_copy import RenderedCopy
-
-Floats = NDArray[np.float64]
+from vla_tutorial.sim.sensors import Floats, Picture
 
 JOINT_NOISE_RAD = 0.01
-"""Standard deviation of the noise in each arm joint.
-
-LIBERO's saved initial states differ by 0.06–0.12 rad (results/chapter_claims.json).
-"""
+"""For each arm joint; LIBERO's saved states differ by 0.06–0.12 (results/chapter_claims.json)."""
 
 HIDING_PLACE = (6.0, 0.0)
 """Metres, world frame: hidden objects stand in a row, some five metres behind the camera."""
 
-_LIGHTS = ("light_ambient", "light_diffuse", "light_specular")
-_CHANGED = ("cam_pos", "cam_quat", *_LIGHTS, "geom_friction")
-_HEADLIGHT = ("ambient", "diffuse", "specular")
 _FREE_JOINT = 0
 """mjJNT_FREE: the joint of an object that can be moved anywhere."""
 
@@ -38,33 +27,24 @@ _LEVEL = np.arange(256) / 255
 _LINEAR = np.rint(
     255 * np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4)
 ).astype(np.uint8)
-"""(256,) sRGB grey level → linear grey level (IEC 61966-2-1).
-
-OpenGL does the same when it samples a texture of format GL_SRGB8.
-"""
+"""(256,) sRGB → linear grey level (IEC 61966-2-1), as OpenGL reads textures of format GL_SRGB8."""
 
 
 class Perturber:
-    """Holds one simulator's model as it was and the perturbation that is on.
-
-    Attributes:
-        now: the perturbation that is on.
-    """
+    """Holds one simulator's model as it was, and the perturbation that is on (`now`)."""
 
     def __init__(self, inner: Any, camera: str) -> None:
-        """Remember the model.
-
-        Args:
-            inner: LIBERO's environment (robosuite's, not its wrapper).
-            camera: name of the camera that policies look through.
-        """
+        """Remember the model of robosuite's environment; policies look through `camera`."""
         self._inner = inner
-        self._model = inner.sim.model._model
-        self._camera = self._model.camera(camera).id
-        self._kept = {name: getattr(self._model, name).copy() for name in _CHANGED}
-        headlight = self._model.vis.headlight
-        self._headlight = {name: getattr(headlight, name).copy() for name in _HEADLIGHT}
-        self._textures: dict[int, NDArray[np.uint8]] = {}
+        self._model = model = inner.sim.model._model
+        self._camera = model.camera(camera).id
+        headlight = model.vis.headlight
+        self._lamps = [model.light_ambient, model.light_diffuse, model.light_specular]
+        self._lamps += [headlight.ambient, headlight.diffuse, headlight.specular]
+        # Each is a view of MuJoCo's memory.
+        self._changed = [model.cam_pos, model.cam_quat, model.geom_friction, *self._lamps]
+        self._kept = [array.copy() for array in self._changed]
+        self._textures: dict[int, Picture] = {}
         self._copy: RenderedCopy | None = None
         self._seed = 0
         self._frame = 0
@@ -72,13 +52,9 @@ class Perturber:
         self._pivot = self._looked_at()
 
     def start(self, perturbation: Perturbation, state: Floats) -> Floats:
-        """Undo what was on and turn `perturbation` on.
+        """Undo what was on, turn `perturbation` on, and return the state to start in.
 
-        Args:
-            state: (S,) MuJoCo's time, qpos and qvel flattened, in which the episode is to start.
-
-        Returns:
-            The state (S,) to start in instead.
+        `state` (S,) is where the episode would start: MuJoCo's time, qpos and qvel flattened.
 
         Raises:
             TutorialError: the scene has nothing that could be changed so.
@@ -99,10 +75,8 @@ class Perturber:
         """Make the model what it was when this was built, to the bit."""
         if self.now == UNPERTURBED:
             return
-        for name, value in self._kept.items():
-            getattr(self._model, name)[:] = value
-        for name, value in self._headlight.items():
-            getattr(self._model.vis.headlight, name)[:] = value
+        for array, kept in zip(self._changed, self._kept, strict=True):
+            array[:] = kept
         for texture, pixels in self._textures.items():
             self._write_texture(texture, pixels)
         self._textures.clear()
@@ -111,7 +85,7 @@ class Perturber:
         self._copy = None
         self.now = UNPERTURBED
 
-    def picture(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def picture(self, image: Picture) -> Picture:
         """The camera's next picture (H, W, 3), with noise where that is on."""
         self._frame += 1
         if not self.now.camera_noise:
@@ -126,10 +100,9 @@ class Perturber:
     def _apply(self, p: Perturbation, state: Floats) -> Floats:
         if p.camera_degrees:
             self._turn_camera(p.camera_degrees)
-        if p.light != 1:
-            self._dim(p.light)
-        if p.friction != 1:
-            self._model.geom_friction *= p.friction
+        for lamp in self._lamps:
+            lamp *= p.light
+        self._model.geom_friction *= p.friction
         if p.srgb_textures:
             self._linearise_textures()
         if p.distractors != "as_saved":
@@ -155,18 +128,11 @@ class Perturber:
 
         half = np.radians(degrees) / 2
         turn = np.array([np.cos(half), 0, 0, np.sin(half)])
-        position = np.zeros(3)
-        quaternion = np.zeros(4)
-        mujoco.mju_rotVecQuat(position, self._kept["cam_pos"][self._camera] - self._pivot, turn)
-        mujoco.mju_mulQuat(quaternion, turn, self._kept["cam_quat"][self._camera])
-        self._model.cam_pos[self._camera] = self._pivot + position
-        self._model.cam_quat[self._camera] = quaternion
-
-    def _dim(self, share: float) -> None:
-        for name in _LIGHTS:
-            getattr(self._model, name)[:] *= share
-        for name in _HEADLIGHT:
-            getattr(self._model.vis.headlight, name)[:] *= share
+        position = self._model.cam_pos[self._camera]
+        quaternion = self._model.cam_quat[self._camera]
+        mujoco.mju_rotVecQuat(position, position - self._pivot, turn)
+        position += self._pivot
+        mujoco.mju_mulQuat(quaternion, turn, quaternion.copy())
 
     def _linearise_textures(self) -> None:
         model = self._model
@@ -177,7 +143,7 @@ class Perturber:
             self._textures[texture] = model.tex_data[start:end].copy()
             self._write_texture(texture, _LINEAR[self._textures[texture]])
 
-    def _write_texture(self, texture: int, pixels: NDArray[np.uint8]) -> None:
+    def _write_texture(self, texture: int, pixels: Picture) -> None:
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
         start = self._model.tex_adr[texture]
@@ -194,10 +160,8 @@ class Perturber:
         for name in named:
             if name in movable:
                 return str(name)
-        raise TutorialError(
-            f"Nothing that this task is about ({', '.join(named)}) could lie there twice. "
-            "Choose another task."
-        )
+        about = ", ".join(named)
+        raise TutorialError(f"Nothing in this task ({about}) can be moved. Choose another task.")
 
     def _move_distractors(self, state: Floats, swap: bool) -> None:
         named = self._inner.parsed_problem["obj_of_interest"]
@@ -207,15 +171,13 @@ class Perturber:
         if len(starts) < needed:
             raise TutorialError(
                 f"This scene has {len(starts)} distractors ({', '.join(starts) or 'none'}); "
-                f"expected {needed} or more. "
-                "Choose another task, or leave the distractors as they are."
+                f"expected {needed} or more. Choose another task."
             )
-        old = np.array([state[start : start + 2] for start in starts.values()])
+        columns_xy = np.add.outer(list(starts.values()), (0, 1))
         new = HIDING_PLACE + np.arange(len(starts))[:, None] * (0.0, 0.5)
         if swap:
-            new = np.roll(old, -1, axis=0)
-        for start, place in zip(starts.values(), new, strict=True):
-            state[start : start + 2] = place
+            new = np.roll(state[columns_xy], -1, axis=0)
+        state[columns_xy] = new
 
 
 def free_positions(inner: Any) -> Mapping[str, int]:

@@ -11,50 +11,67 @@ this.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 
 class Physics:
-    """Takes the place of the slow parts of one robosuite environment."""
+    """Takes the place of the slow parts of one robosuite environment, once it is built.
+
+    They are `MjSim.forward` and `step`, `SingleArm.control` and `Controller.update`.
+    """
 
     def __init__(self, environment: Any) -> None:
         """Install it. `environment`: the innermost one, with one arm."""
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
-        sim = environment.sim
-        (robot,) = environment.robots
         self._mujoco = mujoco
+        sim = environment.sim
         self._model = sim.model._model
         self._data = sim.data._data
-        # Whether only robosuite's own loop changes the state now; see `once`.
+        (self._robot,) = environment.robots
+        self._site = self._model.site(self._robot.controller.eef_name).id
+        self._limits = self._robot.torque_limits
+        self._fingers = [self._model.actuator(name).id for name in self._robot.gripper.actuators]
+        low, high = self._model.actuator_ctrlrange[self._fingers].T
+        self._middle = 0.5 * (high + low)
+        self._half = 0.5 * (high - low)
+        # Whether only robosuite's own loop changes the state now.
         self._trusted = False
         # Whether MuJoCo's data already say where everything is and how it moves.
         self._placed = False
-        sim.forward = self.forward
-        sim.step = self.step
-        self._arm = _Arm(robot, self)
-        environment._pre_action = self._arm.control
+        self._control_step = environment.step
+        self._new_action = self._robot.control
+        self._reset_robot = self._robot.reset
+        sim.forward = self._forward
+        sim.step = self._step
+        environment.step = self._trusted_control_step
+        environment._pre_action = self._control
+        self._robot.control = self._control
+        self._robot.reset = self._reset
+        self._adopt_controller()
 
-    def adopt_controller(self) -> None:
-        """Call after a robot's reset, which makes a new controller."""
-        self._arm.adopt_controller()
+    def _reset(self, deterministic: bool = False) -> None:
+        """The robot's reset, which makes a new controller."""
+        self._reset_robot(deterministic)
+        self._adopt_controller()
 
-    @contextlib.contextmanager
-    def once(self) -> Iterator[None]:
-        """Compute positions once a physics step; only robosuite's own loop may touch the state."""
+    def _adopt_controller(self) -> None:
+        self._controller = self._robot.controller
+        self._controller.update = self._update
+
+    def _trusted_control_step(self, action: Any) -> Any:
+        """A control step that computes positions once a physics step."""
         self._trusted = True
         self._placed = False
         try:
-            yield
+            return self._control_step(action)
         finally:
             self._trusted = False
             self._placed = False
 
-    def forward(self) -> None:
+    def _forward(self) -> None:
         """`mj_forward`; without positions and velocities where they are known."""
         if self._placed:
             known = int(self._mujoco.mjtStage.mjSTAGE_VEL)
@@ -63,7 +80,7 @@ class Physics:
             self._mujoco.mj_forward(self._model, self._data)
             self._placed = self._trusted
 
-    def step(self, with_udd: bool = True) -> None:
+    def _step(self, with_udd: bool = True) -> None:
         """`mj_step`, or its second half where the first is known."""
         if self._placed:
             self._mujoco.mj_step2(self._model, self._data)
@@ -71,56 +88,28 @@ class Physics:
             self._mujoco.mj_step(self._model, self._data)
         self._placed = False
 
-
-class _Arm:
-    """robosuite's `SingleArm.control` and `Controller.update` without repeated work.
-
-    What never changes is looked up once, and one Jacobian takes the place of four.
-    """
-
-    def __init__(self, robot: Any, physics: Physics) -> None:
-        self._robot = robot
-        self._physics = physics
-        self._mujoco = physics._mujoco
-        self._model = physics._model
-        self._data = physics._data
-        self._site = self._model.site(robot.controller.eef_name).id
-        self._limits = robot.torque_limits
-        self._fingers = [self._model.actuator(name).id for name in robot.gripper.actuators]
-        low, high = self._model.actuator_ctrlrange[self._fingers].T
-        self._middle = 0.5 * (high + low)
-        self._half = 0.5 * (high - low)
-        self._new_action = robot.control
-        robot.control = self.control
-        self.adopt_controller()
-
-    def adopt_controller(self) -> None:
-        """Work for the robot's present controller."""
-        self._controller = self._robot.controller
-        self._controller.update = self.update
-
-    def control(self, action: Any, policy_step: bool = False) -> None:
+    def _control(self, action: Any, policy_step: bool = False) -> None:
         """Torques and fingers for one physics step.
 
         The first one of a control step brings a new action and is robosuite's own.
         """
-        robot = self._robot
         if policy_step:
             self._new_action(action, policy_step=True)
             return
+        robot = self._robot
         robot.torques = np.clip(self._controller.run_controller(), *self._limits)
         fingers = robot.gripper.format_action(action[self._controller.control_dim :])
         self._data.ctrl[self._fingers] = self._middle + self._half * fingers
         self._data.ctrl[robot._ref_joint_actuator_indexes] = robot.torques
 
-    def update(self, force: bool = False) -> None:
+    def _update(self, force: bool = False) -> None:
         """Tell robosuite's controller where the hand is and how the arm can move it."""
         c = self._controller
         if not (c.new_update or force):
             return
         model = self._model
         data = self._data
-        self._physics.forward()
+        self._forward()
         turning = np.zeros((3, model.nv))
         moving = np.zeros((3, model.nv))
         self._mujoco.mj_jacSite(model, data, moving, turning, self._site)

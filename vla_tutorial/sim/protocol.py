@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.sim import libero
+from vla_tutorial.sim.sensors import Floats
 
 SEED = 0
-"""`env.seed(0)` in OpenVLA's run_libero_eval.py.
-
-Its comment: "even when using a fixed initial state" the seed changes object positions.
-"""
+"""`env.seed(0)` in run_libero_eval.py: it moves objects "even when using a fixed initial state"."""
 
 STEP_LIMITS = {
     "libero_spatial": 220,
@@ -26,26 +23,15 @@ STEP_LIMITS = {
     "libero_10": 520,
     "libero_90": 400,
 }
-"""By suite: the longest training demonstration and some more (run_libero_eval.py).
-
-LIBERO-PRO suites take the limit of the suite that they vary.
-"""
+"""By base suite: the longest training demonstration and some more (run_libero_eval.py)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a suite.
-
-    Attributes:
-        suite, index: the suite and the task's number in it.
-        name: the task's file name without ending.
-        instruction: LIBERO's `task.language`.
-        bddl: path of the task's definition.
-    """
+    """One task of a suite: its number, LIBERO's `task.language`, and the path of its definition."""
 
     suite: str
     index: int
-    name: str
     instruction: str
     bddl: Path
 
@@ -54,12 +40,10 @@ class Task:
 def suites() -> tuple[str, ...]:
     """Suites whose tasks, definitions and saved initial states came with the benchmark."""
     module = libero.load()
-    folders = [Path(module.get_libero_path(kind)) for kind in ("bddl_files", "init_states")]
-
-    def complete(suite: str) -> bool:
-        return all((f / suite).is_dir() and any((f / suite).iterdir()) for f in folders)
-
-    return tuple(filter(complete, module.benchmark.get_benchmark_dict()))
+    definitions = Path(module.get_libero_path("bddl_files"))
+    states = Path(module.get_libero_path("init_states"))
+    named = module.benchmark.get_benchmark_dict()
+    return tuple(s for s in named if any(definitions.glob(f"{s}/*")) and any(states.glob(f"{s}/*")))
 
 
 @cache
@@ -71,11 +55,7 @@ def _benchmark(suite: str) -> Any:
 
 
 def check_task(suite: str, task: int, init: int | None = None) -> Task:
-    """The task, after checking that suite, task number and (if given) initial state exist.
-
-    Raises:
-        TutorialError: one of them does not exist; says what does.
-    """
+    """The task, or a TutorialError that says what suites, tasks and initial states exist."""
     benchmark = _benchmark(suite)
     last = benchmark.n_tasks - 1
     if not 0 <= task <= last:
@@ -83,23 +63,16 @@ def check_task(suite: str, task: int, init: int | None = None) -> Task:
     if init is not None:
         last = len(initial_states(suite, task)) - 1
         if not 0 <= init <= last:
-            raise TutorialError(
-                f"Initial state {init} of {suite} task {task} is out of range: expected 0 … {last}."
-            )
+            raise TutorialError(f"Unknown init {init} of {suite} task {task}: expected 0 … {last}.")
     entry = benchmark.get_task(task)
-    folder = Path(libero.load().get_libero_path("bddl_files")) / entry.problem_folder
-    path = folder / entry.bddl_file
-    return Task(suite, task, entry.name, _instruction(suite, entry.language, path), path)
-
-
-def _instruction(suite: str, from_file_name: str, bddl: Path) -> str:
-    """The task's sentence, which `task.language` takes from the file name.
-
-    LIBERO-PRO suites that vary language or task keep the name and change the definition.
-    """
-    if not suite.endswith(("_lan", "_task")):
-        return from_file_name
-    return str(libero.load().envs.bddl_utils.get_problem_info(str(bddl))["language_instruction"])
+    module = libero.load()
+    bddl = Path(module.get_libero_path("bddl_files"), entry.problem_folder, entry.bddl_file)
+    instruction = entry.language
+    # LIBERO takes the sentence from the file name, which these keep when they change the sentence.
+    if suite.endswith(("_lan", "_task")):
+        problem = module.envs.bddl_utils.get_problem_info(str(bddl))
+        instruction = problem["language_instruction"]
+    return Task(suite, task, instruction, bddl)
 
 
 def task_instructions(suite: str) -> tuple[str, ...]:
@@ -108,7 +81,7 @@ def task_instructions(suite: str) -> tuple[str, ...]:
 
 
 @cache
-def initial_states(suite: str, task: int) -> NDArray[np.float64]:
+def initial_states(suite: str, task: int) -> Floats:
     """Saved initial states, (50, S) float64: MuJoCo's time, qpos and qvel flattened.
 
     Raises:
@@ -117,9 +90,8 @@ def initial_states(suite: str, task: int) -> NDArray[np.float64]:
     try:
         return np.asarray(_benchmark(suite).get_task_init_states(task), np.float64)
     except FileNotFoundError as e:
-        raise TutorialError(
-            f"{suite} task {task} comes without saved initial states; choose another suite."
-        ) from e
+        what = f"{suite} task {task}"
+        raise TutorialError(f"{what} has no saved initial states; choose another suite.") from e
 
 
 def base_suite(suite: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from vla_tutorial.sim.sensors import Floats
 
 _MARGIN = 0.05
 """Metres by which the place may lie outside the rectangle that the objects span."""
@@ -23,33 +21,21 @@ _COPIED = (
 """What mjv_initGeom does not set, by name in mjvGeom."""
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """One shape of the copy.
-
-    Attributes:
-        geometry: arguments of mjv_initGeom: type, size (3,), position (3,), matrix (9,), RGBA (4,).
-        appearance: the rest of mjvGeom (`_COPIED`), by name.
-    """
+class _Shape(NamedTuple):
+    """One shape: arguments of mjv_initGeom, and the rest of mjvGeom (`_COPIED`) by name."""
 
     geometry: tuple[Any, ...]
     appearance: dict[str, Any]
 
 
 class RenderedCopy:
-    """Draws an object once more, at rest, in the freest place among the others.
+    """Draws an object once more, in the freest place among the others; physics ignores the copy.
 
-    Physics does not know of the copy. It lies as the original lay when the episode's first picture
-    was taken, so it does not follow when the original is lifted.
+    It rests as the original lay in the episode's first picture, and stays when that is lifted.
     """
 
     def __init__(self, inner: Any, name: str) -> None:
-        """Take over the drawing of `inner`'s off-screen context until `remove`.
-
-        Args:
-            inner: LIBERO's environment (robosuite's, not its wrapper).
-            name: the object to draw again.
-        """
+        """Draw the object `name` twice in `inner`, robosuite's environment, until `remove`."""
         self._inner = inner
         self._name = name
         self._model = inner.sim.model._model
@@ -65,10 +51,7 @@ class RenderedCopy:
             del self._context.render
 
     def _render(self, width: int, height: int, camera_id: int, segmentation: bool = False) -> None:
-        """robosuite's `MjRenderContext.render` for a fixed camera, with the copy.
-
-        The copy is added between updating the scene and drawing it.
-        """
+        """robosuite's `MjRenderContext.render`; adds the copy between updating and drawing."""
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
         c = self._context
@@ -93,31 +76,21 @@ class RenderedCopy:
         root = self._inner.obj_body_id[self._name]
         move = np.zeros(3)
         move[:2] = free_place(self._inner, self._name) - self._data.xpos[root][:2]
-        bodies = self._bodies(root)
+        of_root = self._model.body_rootid[self._model.geom_bodyid] == root
         found = []
         for geom in scene.geoms[: scene.ngeom]:
-            if geom.objtype != mujoco.mjtObj.mjOBJ_GEOM:
-                continue
-            if self._model.geom_bodyid[geom.objid] not in bodies:
+            if geom.objtype != mujoco.mjtObj.mjOBJ_GEOM or not of_root[geom.objid]:
                 continue
             matrix = geom.mat.copy().ravel()
             geometry = (geom.type, geom.size.copy(), geom.pos + move, matrix, geom.rgba.copy())
             found.append(_Shape(geometry, {name: getattr(geom, name) for name in _COPIED}))
         return found
 
-    def _bodies(self, root: int) -> set[int]:
-        """The object's body and those that belong to it."""
-        later = range(root, self._model.nbody)
-        return {root, *(body for body in later if self._model.body_rootid[body] == root)}
-
 
 def free_place(inner: Any, name: str) -> Floats:
-    """The place for another instance of an object that is farthest from all objects.
+    """(2,) metres, world frame: where another instance of an object is farthest from all objects.
 
     It lies in the rectangle that the objects span, or close around it.
-
-    Returns:
-        (2,) metres, world frame.
     """
     model = inner.sim.model._model
     data = inner.sim.data._data

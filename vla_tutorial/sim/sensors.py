@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
 CAMERA = "agentview"
 PICTURE = f"{CAMERA}_image"
 _ARM = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
@@ -29,25 +32,20 @@ class Observation:
         joint_pos: (7,) radians.
     """
 
-    image: NDArray[np.uint8]
-    eef_pos: NDArray[np.float64]
-    eef_quat: NDArray[np.float64]
-    gripper_qpos: NDArray[np.float64]
-    joint_pos: NDArray[np.float64]
+    image: Picture
+    eef_pos: Floats
+    eef_quat: Floats
+    gripper_qpos: Floats
+    joint_pos: Floats
 
 
 class Camera:
-    """robosuite's camera sensor with a switch: a step whose picture is not used renders none.
+    """robosuite's camera sensor with a switch: unless `on`, it renders none and answers black.
 
     Disabling robosuite's observable would stop its clock and shift the moment of later pictures.
-
-    Attributes:
-        on: whether the next picture is rendered; otherwise it is black.
     """
 
-    def __init__(
-        self, sensor: Any, make_current: Callable[[], None], black: NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, sensor: Any, make_current: Callable[[], None], black: Picture) -> None:
         """Wrap robosuite's sensor; `black` is the picture (H, W, 3) of a camera that is off."""
         self.on = False
         self._sensor = sensor
@@ -59,7 +57,6 @@ class Camera:
         """The picture (H, W, 3) uint8, in robosuite's calling convention."""
         if not self.on:
             return self._black
-        # Another simulator of this process, or closing it, may have left its own context current:
-        # this one's picture would be black.
+        # Another simulator may have left its context current: this one's picture would be black.
         self._make_current()
         return self._sensor(cache)

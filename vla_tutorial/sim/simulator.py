@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vla_tutorial.actions import check_action
 from vla_tutorial.errors import TutorialError, unknown
@@ -18,7 +18,7 @@ from vla_tutorial.sim.memory import keep_little
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
-from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
+from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Floats, Observation, Picture
 
 BASKET_REGION = "basket_1_contain_region"
 """Where LIBERO-object wants the target: `In` asks for the object's origin inside this region."""
@@ -32,27 +32,19 @@ class Simulator:
 
     Attributes:
         task: the task, with its instruction.
-        model, data: MuJoCo's own objects, for privileged policies and perturbations.
+        model, data: MuJoCo's own objects.
         bodies: object name → MuJoCo body id.
         targets: names of the objects that the goal puts inside something, in the goal's order.
-        placement: (S,) float64, the flattened state in which LIBERO's own reset (seed 0) left the
-            scene: the robot at home, objects where the task's samplers put them, not settled. It is
-            none of the saved initial states.
+        placement: (S,) float64, the flattened state after LIBERO's own reset (seed 0), which is not
+            a saved one: the robot at home, objects where the task's samplers put them, not settled.
     """
 
     def __init__(
-        self,
-        suite: str,
-        task: int,
-        camera_size: int = 256,
-        render: bool = True,
-        lean: bool = True,
+        self, suite: str, task: int, camera_size: int = 256, render: bool = True, lean: bool = True
     ) -> None:
-        """Build the environment (1–15 s).
+        """Build the environment of a suite's task (1–15 s).
 
         Args:
-            suite: for example "libero_object"; see `protocol.suites`.
-            task: number within the suite.
             camera_size: width and height of the picture in pixels.
             render: False leaves out the camera, for policies that do not look:
                 `Observation.image` is black.
@@ -64,10 +56,11 @@ class Simulator:
         self._inner = self._env.env
         self._black = np.zeros((camera_size, camera_size, 3), np.uint8)
         self._camera = self._install_camera() if render else None
-        self._physics: Physics | None = None
         if lean:
-            self._drop_unread_sensors()
-            self._physics = Physics(self._inner)
+            # robosuite polls some 30 more sensors in each physics step: a tenth of a control step.
+            for name in set(self._inner._observables) - set(SENSORS):
+                del self._inner._observables[name]
+            Physics(self._inner)
         self.model = self._inner.sim.model._model
         self.data = self._inner.sim.data._data
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
@@ -93,9 +86,8 @@ class Simulator:
                 ignore_done=True,
                 hard_reset=False,
             )
-            # A hard reset would compile the model again, which changes nothing and costs seconds
-            # and 250 MiB. Loading it draws random numbers that decide where fixtures stand, so
-            # these alone are drawn again.
+            # A hard reset would compile the model again, for seconds and 250 MiB. Of all that, only
+            # the random numbers of loading matter: they decide where fixtures stand.
             environment.seed(SEED)
             environment.env._load_model()
             environment.reset()
@@ -108,22 +100,11 @@ class Simulator:
         self._inner.modify_observable(observable_name=PICTURE, attribute="sensor", modifier=camera)
         return camera
 
-    def _drop_unread_sensors(self) -> None:
-        """Remove some 30 sensors that `Observation` does not carry.
-
-        robosuite polls them in each physics step, which is a tenth of a control step.
-        """
-        for name in set(self._inner._observables) - set(SENSORS):
-            del self._inner._observables[name]
-
     def start(self, scene: Scene, settle_steps: int) -> Observation:
         """Reset to where `scene` begins; until the next reset, success means the scene's target.
 
-        Args:
-            scene: of this simulator's suite and task. With a `layout_seed` the episode begins with
-                that random layout, and a layout whose hand starts elsewhere settles for as many
-                steps as it says.
-            settle_steps: no-op control steps; the published protocol takes 10.
+        `scene` is of this simulator's suite and task. It settles for `settle_steps` no-op control
+        steps, or for fewer where a random layout says so.
 
         Raises:
             TutorialError: as `reset`; or the scene's target is no object that fits into a basket.
@@ -136,7 +117,7 @@ class Simulator:
             objects = [name for name in self.bodies if name != BASKET]
         if scene.target is not None and scene.target not in objects:
             raise unknown("target", scene.target, objects)
-        init: int | NDArray[np.float64] = scene.init
+        init: int | Floats = scene.init
         if scene.layout_seed is not None:
             layout = random_layout(self, scene.layout_seed)
             init = layout.state
@@ -147,7 +128,7 @@ class Simulator:
 
     def reset(
         self,
-        init: int | NDArray[np.float64] = 0,
+        init: int | Floats = 0,
         settle_steps: int = 10,
         perturbation: Perturbation = UNPERTURBED,
     ) -> Observation:
@@ -167,24 +148,20 @@ class Simulator:
         self._target = None
         state = self._perturber.start(perturbation, np.array(init, np.float64))
         self._restart()
-        raw = self._set_state(state, picture=settle_steps == 0)
+        self._show(settle_steps == 0)
+        raw = self._env.set_init_state(state)
         for k in range(settle_steps):
             self._show(k == settle_steps - 1)
-            raw, *_ = self._control_step(NO_OP)
+            raw, *_ = self._inner.step(NO_OP)
         self._show(True)
         return self._observation(raw)
 
     def _restart(self) -> None:
-        """Clear what a hard reset clears and `set_init_state` leaves.
-
-        That is the controller's goal, the gripper's memory, clocks and flags.
-        """
+        """Clear what `set_init_state` leaves: goals, the gripper's memory, clocks and flags."""
         inner = self._inner
         inner.sim.reset()
         robot = inner.robots[0]
         robot.reset(deterministic=False)
-        if self._physics:
-            self._physics.adopt_controller()
         robot.gripper.current_action = np.zeros(robot.gripper.dof)
         inner.timestep = 0
         inner.cur_time = 0.0
@@ -196,20 +173,9 @@ class Simulator:
             # physics step (2 ms).
             observable._time_since_last_sample += inner.model_timestep
 
-    def _set_state(self, state: NDArray[np.float64], picture: bool) -> Any:
-        self._show(picture)
-        return self._env.set_init_state(state)
-
     def _show(self, on: bool) -> None:
         if self._camera:
             self._camera.on = on
-
-    def _control_step(self, action: NDArray[np.float64]) -> Any:
-        """robosuite's answer to an action (7,): sensors by name, reward, done, more."""
-        if self._physics is None:
-            return self._inner.step(action)
-        with self._physics.once():
-            return self._inner.step(action)
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool]:
         """One control step of 50 ms.
@@ -225,7 +191,7 @@ class Simulator:
         Raises:
             TutorialError: NaN, infinity or a wrong length.
         """
-        raw, reward, done, _ = self._control_step(check_action(action))
+        raw, reward, done, _ = self._inner.step(check_action(action))
         if self._target is not None:
             done = self.inside(self._target, BASKET_REGION)
             reward = float(done)
@@ -237,7 +203,7 @@ class Simulator:
             image = self._perturber.picture(raw[PICTURE])
         return Observation(image, *(raw[name] for name in SENSORS[1:]))
 
-    def state(self) -> NDArray[np.float64]:
+    def state(self) -> Floats:
         """MuJoCo's time, qpos and qvel, flattened: (S,) float64, as `reset` takes it."""
         return np.asarray(self._env.get_sim_state(), np.float64)
 
@@ -246,19 +212,15 @@ class Simulator:
         return bool(self._env.check_success())
 
     def inside(self, name: str, region: str) -> bool:
-        """LIBERO's predicate `In`: whether the object `name` is inside `region`.
-
-        Args:
-            region: by LIBERO's name, for example "basket_1_contain_region".
-        """
+        """LIBERO's predicate `In`: is the object inside a region, such as `BASKET_REGION`?"""
         return bool(self._inner._eval_predicate(["in", name, region]))
 
     @property
-    def eef_pos(self) -> NDArray[np.float64]:
+    def eef_pos(self) -> Floats:
         """(3,) metres, world frame: the grip site, as the last `Observation` has it."""
         return np.array(self._inner._observables["robot0_eef_pos"].obs)
 
-    def pose_in_picture(self) -> NDArray[np.float64]:
+    def pose_in_picture(self) -> Floats:
         """(nq,) the positions that the last step's picture and `eef_pos` show; call after `step`.
 
         robosuite's sensors lag two physics steps of 2 ms behind the state: one because they are
@@ -267,20 +229,16 @@ class Simulator:
         """
         import mujoco  # not above: `libero.load` must choose the GL backend first
 
-        pose: NDArray[np.float64] = self.data.qpos.copy()
+        pose: Floats = self.data.qpos.copy()
         dt = self.model.opt.timestep
         mujoco.mj_integratePos(self.model, pose, self.data.qvel, -dt)
         mujoco.mj_integratePos(self.model, pose, self.data.qvel - dt * self.data.qacc, -dt)
         return pose
 
-    def view(self, qpos: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-        """The camera's picture of positions, without a step. Overwrites the state: reset after it.
+    def view(self, qpos: ArrayLike) -> Picture:
+        """The camera's picture (H, W, 3) of the positions `qpos` (nq,) of all joints.
 
-        Args:
-            qpos: (nq,) positions of all joints.
-
-        Returns:
-            (H, W, 3), as `Observation.image`.
+        It takes no step. It overwrites the state: reset after it.
 
         Raises:
             TutorialError: built with `render=False`.
@@ -291,7 +249,7 @@ class Simulator:
         self.data.qvel[:] = 0
         self._inner.sim.forward()
         self._show(True)
-        picture: NDArray[np.uint8] = self._camera({})
+        picture: Picture = self._camera({})
         return picture
 
     def close(self) -> None:
@@ -301,10 +259,10 @@ class Simulator:
         self._perturber.undo()
         self._env.close()
         self._env = None
-        # All that knows robosuite's environment or MuJoCo's model is let go.
-        del self._inner, self._perturber, self._physics, self._camera, self.model, self.data
-        # robosuite's objects refer to each other in circles, so nothing else would free the model
-        # before the next simulator is built.
+        # All that knows robosuite's environment or MuJoCo's model is let go. robosuite's objects
+        # refer to each other in circles, so nothing else would free the model before the next
+        # simulator is built.
+        del self._inner, self._perturber, self._camera, self.model, self.data
         gc.collect()
 
     def __enter__(self) -> Self:
