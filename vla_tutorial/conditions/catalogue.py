@@ -15,38 +15,26 @@ from vla_tutorial.wiring import Wiring
 CATALOGUE: dict[str, Condition] = {c.name: c for c in (*FAULTS, *SHIFTS, *LANGUAGE, *CHANCE)}
 """Every condition by name, boundary by boundary, in the order of the chapter."""
 
-_FACTORIES: dict[str, Callable[[int], Condition]] = {
-    factory.__name__: factory for factory in (camera, light, noise, nudge, paraphrase)
-}
+_LEVELLED: list[Callable[[int], Condition]] = [camera, light, noise, nudge, paraphrase]
+_FACTORIES = {factory.__name__: factory for factory in _LEVELLED}
 
 
 def find_condition(name: str) -> Condition:
-    """The condition called `name`.
-
-    Raises:
-        TutorialError: the name is unknown, its level is out of range, or the catalogue does not
-            hold this level.
-    """
+    """The condition called `name`. A TutorialError says what a wrong name or level must be."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     family, _, level = name.rpartition("_")
     if family in _FACTORIES and level.lstrip("-").isdecimal():
-        # The factory raises where the level is out of range.
+        # It raises where the level is out of range.
         _FACTORIES[family](int(level))
         levels = ", ".join(c.name for c in families()[family])
-        raise TutorialError(
-            f"The catalogue has no {name}, only {levels}. "
-            f"In Python, `apply` takes `conditions.{family}({level})` as well."
-        )
+        remedy = f"In Python, `apply` takes `conditions.{family}({level})` as well."
+        raise TutorialError(f"The catalogue has no {name}, only {levels}. {remedy}")
     raise unknown("condition", name, CATALOGUE)
 
 
 def families(boundary: Boundary | None = None) -> dict[str, list[Condition]]:
-    """Family → its conditions, which differ in level or number only.
-
-    Args:
-        boundary: only the families of this boundary; None for all.
-    """
+    """Family → its conditions, which differ in level or number; of one boundary, or of all."""
     found: dict[str, list[Condition]] = {}
     for condition in CATALOGUE.values():
         if boundary in (None, condition.boundary):
@@ -72,10 +60,7 @@ def changed_settings(
 def apply(
     conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene
 ) -> tuple[Wiring, Scene]:
-    """Apply conditions one after the other.
-
-    Args:
-        conditions: names from the catalogue, or conditions of another level, such as `camera(12)`.
+    """Apply conditions in turn, by name or made with another level, such as `camera(12)`.
 
     Raises:
         TutorialError: a name is unknown or given twice, or two conditions change the same setting.
@@ -87,10 +72,8 @@ def apply(
         # Compared with the given pair: a condition that is named twice must be found too.
         for setting in changed_settings(condition, wiring, scene):
             if setting in changed_by:
-                raise TutorialError(
-                    f"Conditions {changed_by[setting]!r} and {condition.name!r} both change "
-                    f"{setting}; choose one of them."
-                )
+                both = f"{changed_by[setting]!r} and {condition.name!r}"
+                raise TutorialError(f"Conditions {both} both change {setting}; choose one of them.")
             changed_by[setting] = condition.name
         result = condition.change(*result)
     return result

@@ -11,7 +11,6 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
 Boundary = Literal["pixels", "prompt", "motion", "simulator", "shift", "language", "chance"]
-"""What a condition touches; `BOUNDARIES` says each in words."""
 
 BOUNDARIES: dict[Boundary, str] = {
     "pixels": "From observation to pixels: what happens to the picture before a policy sees it.",
@@ -23,10 +22,7 @@ BOUNDARIES: dict[Boundary, str] = {
     "language": "Language: the wiring is right and the instruction is another sentence.",
     "chance": "Chance: the same episode with physics that differ a little.",
 }
-"""Every boundary, in the order of the catalogue.
-
-Code can get the first four wrong. The last three cause trouble although the script is right.
-"""
+"""Code can get the first four wrong. The last three cause trouble although the script is right."""
 
 Change = Callable[[Wiring, Scene], tuple[Wiring, Scene]]
 
@@ -68,20 +64,12 @@ class Condition:
 
 def wiring_change(**changes: Any) -> Change:
     """Replace settings of the wiring."""
-
-    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
-        return replace(wiring, **changes), scene
-
-    return change
+    return lambda wiring, scene: (replace(wiring, **changes), scene)
 
 
 def scene_change(**changes: Any) -> Change:
     """Replace settings of the scene."""
-
-    def change(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
-        return wiring, replace(scene, **changes)
-
-    return change
+    return lambda wiring, scene: (wiring, replace(scene, **changes))
 
 
 def perturbation_change(**changes: Any) -> Change:

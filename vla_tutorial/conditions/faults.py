@@ -1,16 +1,15 @@
-"""Faults of the code around a policy: the chapter's three silent failures and their relatives.
-
-They stand boundary by boundary.
-"""
+"""Faults of the code around a policy: the chapter's three silent failures and their relatives."""
 
 from __future__ import annotations
 
 from vla_tutorial.conditions.condition import Condition, perturbation_change, wiring_change
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
-_GITHUB = "https://github.com/"
+_GITHUB = "https://github.com"
+_LIBERO = f"{_GITHUB}/Lifelong-Robot-Learning/LIBERO"
+_OPENVLA = f"{_GITHUB}/openvla/openvla"
 
-PIXELS = (
+FAULTS = (
     Condition(
         "no_flip",
         "pixels",
@@ -18,7 +17,7 @@ PIXELS = (
         wiring_change(orientation="raw"),
         claims="Success on task 0 falls from about 90 % to single digits; the picture's mean looks "
         "normal while the arm misses the can.",
-        seen_in=(f"{_GITHUB}strands-labs/robots/pull/172",),
+        seen_in=(f"{_GITHUB}/strands-labs/robots/pull/172",),
     ),
     Condition(
         "flip_only",
@@ -27,7 +26,7 @@ PIXELS = (
         "were turned by 180°.",
         wiring_change(orientation="flip_vertical"),
         claims="Reversing the rows is the right thing to do.",
-        seen_in=(f"{_GITHUB}openvla/openvla/issues/295", f"{_GITHUB}huggingface/lerobot/pull/3882"),
+        seen_in=(f"{_OPENVLA}/issues/295", f"{_GITHUB}/huggingface/lerobot/pull/3882"),
     ),
     Condition(
         "no_center_crop",
@@ -49,7 +48,7 @@ PIXELS = (
         "Red and blue change places, as when OpenCV reads or writes the picture: shapes are right, "
         "a red can is blue.",
         wiring_change(colour_order="bgr"),
-        seen_in=(f"{_GITHUB}XPolicyLab/XPolicyLab/pull/53",),
+        seen_in=(f"{_GITHUB}/XPolicyLab/XPolicyLab/pull/53",),
     ),
     Condition(
         "stale_frame",
@@ -57,11 +56,8 @@ PIXELS = (
         "The policy sees the picture of one control step (50 ms) ago, while the arm has moved on "
         "by up to 13 mm.",
         wiring_change(frame_delay=1),
-        seen_in=(f"{_GITHUB}Positronic-Robotics/positronic/issues/421",),
+        seen_in=(f"{_GITHUB}/Positronic-Robotics/positronic/issues/421",),
     ),
-)
-
-PROMPT = (
     Condition(
         "wrong_prompt",
         "prompt",
@@ -77,7 +73,7 @@ PROMPT = (
         "The prompt ends without token 29871, Llama's lone space, which ended every prompt in "
         "training.",
         wiring_change(empty_token=False),
-        seen_in=(f"{_GITHUB}openvla/openvla/issues/104",),
+        seen_in=(f"{_OPENVLA}/issues/104",),
     ),
     Condition(
         "upper_case",
@@ -92,9 +88,6 @@ PROMPT = (
         "The instruction ends with a full stop, as sentences do, so the scaffold reads “….?”.",
         wiring_change(prompt_template=OPENVLA_TEMPLATE.replace("{instruction}", "{instruction}.")),
     ),
-)
-
-MOTION = (
     Condition(
         "wrong_unnorm_key",
         "motion",
@@ -103,10 +96,7 @@ MOTION = (
         wiring_change(unnorm_key="bridge_orig", embedded_statistics=True),
         claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm "
         "slams towards its joint limits.",
-        seen_in=(
-            f"{_GITHUB}openvla/openvla/issues/118",
-            f"{_GITHUB}allenai/vla-evaluation-harness/pull/3",
-        ),
+        seen_in=(f"{_OPENVLA}/issues/118", f"{_GITHUB}/allenai/vla-evaluation-harness/pull/3"),
     ),
     Condition(
         "wrong_suite_key",
@@ -114,14 +104,14 @@ MOTION = (
         "libero_spatial's statistics, same robot: x 21 % too large, y 11 % too small and shifted "
         "to one side, rotations 34–44 % too large.",
         wiring_change(unnorm_key="libero_spatial", embedded_statistics=True),
-        seen_in=(f"{_GITHUB}openvla/openvla/issues/225", f"{_GITHUB}openvla/openvla/issues/203"),
+        seen_in=(f"{_OPENVLA}/issues/225", f"{_OPENVLA}/issues/203"),
     ),
     Condition(
         "gripper_inverted",
         "motion",
         "The minus sign of the gripper's mapping is forgotten: open means close.",
         wiring_change(gripper="inverted"),
-        seen_in=(f"{_GITHUB}lovellai-dev/odyssey/pull/95",),
+        seen_in=(f"{_GITHUB}/lovellai-dev/odyssey/pull/95",),
     ),
     Condition(
         "gripper_not_binarised",
@@ -146,15 +136,12 @@ MOTION = (
         claims="What a wrong unnorm_key does: motion too large by a factor of 3 to 5, |dx| above "
         "0.1 m a step.",
     ),
-)
-
-SIMULATOR = (
     Condition(
         "no_settle",
         "simulator",
         "The policy begins while the objects, which start inside the floor, still drop.",
         wiring_change(settle_steps=0),
-        seen_in=(f"{_GITHUB}huggingface/lerobot/pull/3020",),
+        seen_in=(f"{_GITHUB}/huggingface/lerobot/pull/3020",),
     ),
     Condition(
         "mujoco_drift",
@@ -162,12 +149,7 @@ SIMULATOR = (
         "Textures tagged sRGB (the floor, some labels) are darker, as MuJoCo draws them from 3.3.3 "
         "on; physics stay.",
         perturbation_change(srgb_textures=True),
-        seen_in=(
-            f"{_GITHUB}openvla/openvla/issues/282",
-            f"{_GITHUB}openvla/openvla/issues/335",
-            f"{_GITHUB}Lifelong-Robot-Learning/LIBERO/issues/88",
-        ),
+        seen_in=(f"{_OPENVLA}/issues/282", f"{_OPENVLA}/issues/335", f"{_LIBERO}/issues/88"),
     ),
 )
-
-FAULTS = PIXELS + PROMPT + MOTION + SIMULATOR
+"""In the order of the boundaries: pixels, prompt, motion, simulator."""

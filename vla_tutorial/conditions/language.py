@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from functools import cache
-from importlib import resources
-from typing import Any
 
 from vla_tutorial.conditions.condition import Condition, scene_change
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import read_data
 from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
 UNRELATED = "turn on the stove"
 """An instruction of libero_goal: none of libero_object's scenes has a stove."""
 
+_FILE = "paraphrases.json"
 _FIRST_CLAIM = "“Put the soup can in the bin” costs 10 to 30 percentage points on task 0."
-
-
-@cache
-def _data() -> dict[str, Any]:
-    file = resources.files("vla_tutorial").joinpath("data/paraphrases.json")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
 
 
 def kinds() -> tuple[str, ...]:
     """What each paraphrase changes, from number 1 on; the same for all tasks."""
-    return tuple(_data()["kinds"])
+    return tuple(read_data(_FILE)["kinds"])
 
 
 def paraphrases(suite: str, task: int) -> tuple[str, ...]:
-    """The paraphrases of a task's instruction, from number 1 on.
-
-    Raises:
-        TutorialError: none were written for this task.
-    """
-    suites = _data()["suites"]
-    tasks = _data()["tasks"]
+    """The paraphrases of a task's instruction, from number 1 on; or a TutorialError for none."""
+    suites = read_data(_FILE)["suites"]
+    tasks = read_data(_FILE)["tasks"]
     if suite not in suites or not 0 <= task < len(tasks):
-        raise TutorialError(
-            f"No paraphrases were written for {suite} task {task}; "
-            f"expected tasks 0 … {len(tasks) - 1} of {', '.join(suites)}."
-        )
+        known = f"tasks 0 … {len(tasks) - 1} of {', '.join(suites)}"
+        raise TutorialError(f"No paraphrases of {suite} task {task}; expected {known}.")
     return tuple(tasks[task]["paraphrases"])
 
 
 def paraphrase(number: int) -> Condition:
-    """The instruction in other words, 1 … 8.
-
-    Raises:
-        TutorialError: there is no paraphrase of this number.
-    """
+    """The instruction in other words, 1 … 8. A TutorialError refuses another number."""
     count = len(kinds())
     if number not in range(1, count + 1):
         raise TutorialError(f"There is no paraphrase {number}; expected 1 … {count}.")

@@ -1,6 +1,6 @@
 """Trouble although the script is right: distribution shift with levels, and chance.
 
-Each factory makes a condition of any level and checks the level.
+Each function makes a condition of any level and checks the level.
 """
 
 from __future__ import annotations
@@ -10,15 +10,6 @@ from vla_tutorial.errors import TutorialError
 
 _SHARPLY = "Success on task 0 falls sharply."
 
-CAMERA_LEVELS = (5, 10, 15, 30)
-"""Degrees."""
-
-LIGHT_LEVELS = (75, 50, 25)
-"""Per cent of the published light; 100 is the published protocol itself."""
-
-NOISE_LEVELS = (5, 10, 20)
-"""Grey levels."""
-
 CLIPS = ("camera_15", "light_50", "noise_10")
 """The level of each shift that the player shows."""
 
@@ -26,89 +17,77 @@ CLIPS = ("camera_15", "light_50", "noise_10")
 def camera(degrees: float) -> Condition:
     """The camera walked around the scene, −90 … 90 degrees."""
     name = f"camera_{degrees:g}"
-    return Condition(
-        name,
-        "shift",
+    teaches = (
         "The camera is walked around the scene by this angle, counterclockwise from above, and "
-        "looks at the same point from as far.",
-        perturbation_change(camera_degrees=_checked(name, degrees, -90, 90, "degrees")),
-        level=degrees,
-        unit="°",
-        claims=f"The camera rotated by 15°: {_SHARPLY.lower()}" if degrees == 15 else "",
-        clip=name in CLIPS,
+        "looks at the same point from as far."
     )
+    change = perturbation_change(camera_degrees=degrees)
+    claims = f"The camera rotated by 15°: {_SHARPLY.lower()}" if degrees == 15 else ""
+    _check(name, degrees, -90, 90, "°")
+    return Condition(name, "shift", teaches, change, degrees, "°", claims, clip=name in CLIPS)
 
 
 def light(percent: float) -> Condition:
     """Every lamp at a share of its brightness, 0 … 200 per cent."""
     name = f"light_{percent:g}"
-    return Condition(
-        name,
-        "shift",
-        "Every lamp burns at this share of its brightness; shapes and colours stay.",
-        perturbation_change(light=_checked(name, percent, 0, 200, "per cent") / 100),
-        level=percent,
-        unit=" %",
-        claims=f"The lighting dimmed: {_SHARPLY.lower()}",
-        clip=name in CLIPS,
-    )
+    teaches = "Every lamp burns at this share of its brightness; shapes and colours stay."
+    change = perturbation_change(light=percent / 100)
+    claims = f"The lighting dimmed: {_SHARPLY.lower()}"
+    _check(name, percent, 0, 200, " %")
+    return Condition(name, "shift", teaches, change, percent, " %", claims, clip=name in CLIPS)
 
 
 def noise(sigma: float) -> Condition:
     """Noise in the camera, 0 … 128 grey levels."""
     name = f"noise_{sigma:g}"
-    return Condition(
-        name,
-        "shift",
+    teaches = (
         "The camera's every pixel carries Gaussian noise of this standard deviation, drawn anew "
-        "each step.",
-        perturbation_change(camera_noise=_checked(name, sigma, 0, 128, "grey levels")),
-        level=sigma,
-        unit=" grey levels",
-        clip=name in CLIPS,
+        "each step."
     )
+    change = perturbation_change(camera_noise=sigma)
+    unit = " grey levels"
+    _check(name, sigma, 0, 128, unit)
+    return Condition(name, "shift", teaches, change, sigma, unit, clip=name in CLIPS)
 
 
 def friction(name: str, percent: float) -> Condition:
     """All friction coefficients at a share of their value, 10 … 1000 per cent."""
-    return Condition(
-        name,
-        "chance",
-        f"Every friction coefficient is at {percent:g} % of its value, which no picture shows.",
-        perturbation_change(friction=_checked(name, percent, 10, 1000, "per cent") / 100),
-        level=percent,
-        unit=" %",
-        claims="MuJoCo samples friction in each rollout, and that is part of why one episode in "
-        "ten fails.",
-        clip=False,
+    teaches = (
+        f"Every friction coefficient is at {percent:g} % of its value, which no picture shows."
     )
+    change = perturbation_change(friction=percent / 100)
+    claims = (
+        "MuJoCo samples friction in each rollout, and that is part of why one episode in ten fails."
+    )
+    _check(name, percent, 10, 1000, " %")
+    return Condition(name, "chance", teaches, change, percent, " %", claims, clip=False)
 
 
 def nudge(number: int) -> Condition:
     """The arm's start turned a little; each number is another draw."""
     name = f"nudge_{number}"
-    return Condition(
-        name,
-        "chance",
+    teaches = (
         "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states "
-        "differ by.",
-        perturbation_change(joint_noise_seed=int(_checked(name, number, 1, 2**31, "as a number"))),
-        claims="Episodes fail by chance, through contact angle and placement, with the script and "
-        "the policy right.",
-        clip=False,
+        "differ by."
     )
+    change = perturbation_change(joint_noise_seed=number)
+    claims = (
+        "Episodes fail by chance, through contact angle and placement, with the script and "
+        "the policy right."
+    )
+    _check(name, number, 1, 2**31)
+    return Condition(name, "chance", teaches, change, claims=claims, clip=False)
 
 
-def _checked(name: str, level: float, low: float, high: float, unit: str) -> float:
+def _check(name: str, level: float, low: float, high: float, unit: str = "") -> None:
     if not low <= level <= high:
-        raise TutorialError(f"The level of {name} is out of range: expected {low} … {high} {unit}.")
-    return level
+        raise TutorialError(f"The level of {name} is out of range: expected {low} … {high}{unit}.")
 
 
 SHIFTS = (
-    *map(camera, CAMERA_LEVELS),
-    *map(light, LIGHT_LEVELS),
-    *map(noise, NOISE_LEVELS),
+    *map(camera, (5, 10, 15, 30)),
+    *map(light, (75, 50, 25)),
+    *map(noise, (5, 10, 20)),
     Condition(
         "second_can",
         "shift",
