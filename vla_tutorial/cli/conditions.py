@@ -12,9 +12,6 @@ from vla_tutorial.cli.terminal import out, tell
 if TYPE_CHECKING:
     from vla_tutorial.conditions import Condition
 
-LONGEST_LIST = 4
-"""Conditions of one family that are all named; of more, the first and the last are."""
-
 
 def conditions(
     boundary: Annotated[
@@ -49,7 +46,7 @@ def _tell_family(members: list[Condition]) -> None:
     first = members[0]
     names = [first.name, *(c.name.removeprefix(c.family) for c in members[1:])]
     listed = ", ".join(names)
-    if len(names) > LONGEST_LIST:
+    if len(names) > 4:
         listed = f"{names[0]} … {names[-1]}"
     about = first.teaches
     if any(c.teaches != about for c in members):
@@ -62,10 +59,8 @@ def _tell_condition(condition: Condition) -> None:
     from vla_tutorial.conditions import changed_settings
     from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 
-    details = []
-    changed = changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE)
-    for setting, (before, after) in changed.items():
-        details.append(f"{setting}: {before!r} → {after!r}")
+    changed = changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE).items()
+    details = [f"{setting}: {before!r} → {after!r}" for setting, (before, after) in changed]
     if condition.claims:
         details.append(f"the chapter: {condition.claims}")
     if condition.seen_in:

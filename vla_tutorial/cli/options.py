@@ -18,13 +18,17 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where a model runs, for example cuda:0 or cpu. Default: the first GPU."),
 ]
+Tasks = Annotated[str, typer.Option(help="Task numbers, for example 0-3,7.")]
+Workers = Annotated[
+    int,
+    typer.Option(help="Simulators at a time, 1 GB each: one a core, or some 3 with a GPU.", min=1),
+]
 UnnormKey = Annotated[
     str | None,
     typer.Option(help="Whose action statistics to use. Default: those the policy was made for."),
 ]
 EmbeddedStatistics = Annotated[
-    bool,
-    typer.Option(help="Allow this package's statistics in place of the checkpoint's own."),
+    bool, typer.Option(help="Allow this package's statistics in place of the checkpoint's own.")
 ]
 MaxSteps = Annotated[
     int | None, typer.Option(help="Step limit. Default: the suite's published one.")

@@ -12,6 +12,7 @@ from vla_tutorial.cli import options
 from vla_tutorial.cli.terminal import advance, err, out, progress_bar, tell
 
 if TYPE_CHECKING:
+    from vla_tutorial.loop import Step
     from vla_tutorial.spec import EpisodeSpec
 
 
@@ -58,6 +59,7 @@ def rollout(
 
 
 def _run(spec: EpisodeSpec, folder: Path, overwrite: bool) -> None:
+    from vla_tutorial.doctor import check_mujoco
     from vla_tutorial.loop import statistics_for
     from vla_tutorial.record import check_folder, record_episode
     from vla_tutorial.sim import Simulator
@@ -67,28 +69,18 @@ def _run(spec: EpisodeSpec, folder: Path, overwrite: bool) -> None:
     check_folder(folder, overwrite)
     policy = spec.load_policy()
     statistics_for(policy, wiring)
-    _warn_of_other_mujoco()
+    mujoco = check_mujoco()
+    if mujoco.verdict == "fail":
+        warning = f"MuJoCo {mujoco.detail}; the episode's record says so. {mujoco.remedy}"
+        tell(err, f"[yellow]Warning:[/] {escape(warning)}")
     limit = spec.limit()
     with progress_bar() as progress:
         bar = progress.add_task("building the simulator", total=None)
+
+        def show(step: Step) -> None:
+            advance(progress, bar, "control step", step, limit)
+
         with Simulator(scene.suite, scene.task, wiring.camera_size) as simulator:
-            result = record_episode(
-                policy,
-                simulator,
-                wiring,
-                scene,
-                folder,
-                spec.conditions,
-                overwrite=overwrite,
-                on_step=lambda step: advance(progress, bar, "control step", step, limit),
-            )
+            episode = (policy, simulator, wiring, scene, folder, spec.conditions)
+            result = record_episode(*episode, overwrite=overwrite, on_step=show)
     tell(out, f"{escape(result.sentence())} Recorded in [bold]{escape(str(folder))}[/].")
-
-
-def _warn_of_other_mujoco() -> None:
-    from vla_tutorial.doctor import check_mujoco
-
-    finding = check_mujoco()
-    if finding.verdict == "fail":
-        warning = f"MuJoCo {finding.detail}; the episode's record says so. {finding.remedy}"
-        tell(err, f"[yellow]Warning:[/] {escape(warning)}")

@@ -7,26 +7,15 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from vla_tutorial.loop import Step
 
 UNHEALTHY = 1
-"""Exit code: the doctor found something that spoils results."""
-
 BAD_INPUT = 2
-"""Exit code: an input or a setting that the user can fix."""
-
 INTERRUPTED = 130
-"""Exit code: Ctrl-C, as shells have it."""
+"""Exit codes: the doctor found a fault; the user can fix an input; Ctrl-C, as shells have it."""
 
 err = Console(stderr=True)
 out = Console()
@@ -39,13 +28,8 @@ def tell(console: Console, text: str) -> None:
 
 def progress_bar() -> Progress:
     """Description, bar, count and time, on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-    )
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err)
 
 
 class Interrupt:
@@ -53,45 +37,35 @@ class Interrupt:
 
     Python swallows an exception that is raised in a destructor or in a library's
     `finally: continue`. So each control step calls `check`, which raises it again.
-
-    Attributes:
-        presses: how often Ctrl-C was pressed.
     """
 
     def __init__(self, graceful: bool = False) -> None:
-        """Do nothing yet.
-
-        Args:
-            graceful: the first press raises nothing, and sets `asked` alone; the second one raises.
-        """
-        self.presses = 0
+        """If `graceful`, the first press only sets `asked`, and the second one raises."""
+        self._presses = 0
         self._harmless_presses = int(graceful)
         self._before: Any = None
 
     @property
     def asked(self) -> bool:
         """Whether Ctrl-C was pressed."""
-        return self.presses > 0
+        return self._presses > 0
 
     def check(self, _progress: object = None) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed often enough."""
-        if self.presses > self._harmless_presses:
+        if self._presses > self._harmless_presses:
             raise KeyboardInterrupt
 
     def _on_signal(self, _signal: int, _frame: object) -> None:
-        self.presses += 1
+        self._presses += 1
         self.check()
-        tell(
-            err,
-            "[yellow]Ctrl-C:[/] no new episode starts; those in flight end and are recorded. "
-            "Press it again to stop now.",
-        )
+        after = "no new episode starts; those in flight end and are recorded"
+        tell(err, f"[yellow]Ctrl-C:[/] {after}. Press it again to stop now.")
 
     def __enter__(self) -> Self:
         # Python allows signal handlers in the main thread alone.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._on_signal)
-        self.presses = 0
+        self._presses = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,12 +79,7 @@ interrupt = Interrupt()
 
 
 def advance(progress: Progress, bar: TaskID, what: str, step: Step, limit: int) -> None:
-    """Move the bar, and stop where Ctrl-C got lost.
-
-    Args:
-        what: description in front of the bar.
-        limit: step limit of the episode; its last step makes the bar full.
-    """
+    """Move the bar to a step of an episode, whose last step fills it; stop if Ctrl-C got lost."""
     taken = step.step + 1
     total = taken if step.done else limit
     progress.update(bar, description=what, completed=taken, total=total)
