@@ -21,7 +21,6 @@ Verdict = Literal["pixels", "prompt", "motion", "simulator", "policy", "nothing 
 """A `rules.FaultBoundary`, or one of the two that blame no code."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-POLICY: Verdict = "policy"
 NOTHING_WRONG: Verdict = "nothing wrong"
 
 
@@ -69,7 +68,7 @@ def _judge_unsuspected(s: Signatures, limit: int) -> tuple[Verdict, str, str]:
         return NOTHING_WRONG, evidence, "Let it run to its end before judging the policy."
     evidence = f"All boundaries check out, but no success in {s.steps} steps: {_story(s.progress)}."
     more = "One episode says little: run more initial states (vla-tutorial sweep)."
-    return POLICY, evidence, f"Watch episode.mp4. {more}"
+    return "policy", evidence, f"Watch episode.mp4. {more}"
 
 
 def _story(progress: Progress) -> str:

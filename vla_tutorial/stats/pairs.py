@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.stats.rates import RESAMPLES, Interval, Rate, bootstrap_over_tasks, rate, wilson
+from vla_tutorial.stats.rates import Interval, Rate, bootstrap_over_tasks, rate, wilson
 
 Start = tuple[int, int] | tuple[int, int, str]
 """(task, init) of an episode, and the object that it asks for where that is not the task's own."""
@@ -39,9 +39,7 @@ class Paired:
         return self.both + self.only_a + self.only_b + self.neither
 
 
-def paired(
-    a: Mapping[Start, bool], b: Mapping[Start, bool], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Paired:
+def paired(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> Paired:
     """Compare two runs (start → success) on the starts that both have. Raises if there is none."""
     common = sorted(a.keys() & b.keys())
     if not common:
@@ -65,7 +63,7 @@ def paired(
         rate_b=rate(both + only_b, pairs),
         difference=(only_b - only_a) / pairs,
         interval=newcombe(both, only_a, only_b, neither),
-        over_tasks=bootstrap_over_tasks(cells, np.array([-1.0, 0.0, 1.0]), resamples, seed),
+        over_tasks=bootstrap_over_tasks(cells, np.array([-1.0, 0.0, 1.0])),
         p_value=mcnemar(only_a, only_b),
         flips=rate(only_a + only_b, pairs),
     )

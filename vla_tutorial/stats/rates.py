@@ -113,7 +113,10 @@ def suite_mean(
 
 
 def bootstrap_over_tasks(
-    cells: NDArray[np.int64], values: NDArray[np.float64], resamples: int, seed: int
+    cells: NDArray[np.int64],
+    values: NDArray[np.float64],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval | None:
     """Percentile interval of the mean over tasks of a score, or None as in `SuiteMean`.
 
