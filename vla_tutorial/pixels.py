@@ -32,8 +32,9 @@ SIGLIP_MEAN = (0.5, 0.5, 0.5)
 SIGLIP_STD = (0.5, 0.5, 0.5)
 """Channel statistics of the two vision encoders (preprocessor_config.json of openvla-7b)."""
 
+f32 = np.float32
 Uint8 = NDArray[np.uint8]
-Float32 = NDArray[np.float32]
+Float32 = NDArray[f32]
 
 
 def check_image(image: Uint8) -> None:
@@ -70,14 +71,14 @@ _libm.sinf.argtypes = [ctypes.c_float]
 
 def _sin(x: Float32) -> Float32:
     """The C library's `sinf`, which TensorFlow calls; numpy's sine differs in the last bit."""
-    return np.array([_libm.sinf(float(v)) for v in x], np.float32)
+    return np.array([_libm.sinf(float(v)) for v in x], f32)
 
 
 def _lanczos3(x: Float32) -> Float32:
     """The kernel sinc(x)·sinc(x/3) on |x| ≤ 3, in float32 as TensorFlow computes it."""
-    three = np.float32(3)
-    pi = np.float32(np.pi)
-    tiny = np.float32(1e-3)
+    three = f32(3)
+    pi = f32(np.pi)
+    tiny = f32(1e-3)
     near = np.maximum(x, tiny)
     value = three * _sin(pi * near) * _sin(pi * near / three) / (pi * pi * near * near)
     value[x > three] = 0
@@ -88,18 +89,18 @@ def _lanczos3(x: Float32) -> Float32:
 @cache
 def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     """(size_out, size_in) float32: the antialiased resampling of one axis; every row sums to 1."""
-    half = np.float32(0.5)
-    one = np.float32(1)
-    inverse = one / (np.float32(size_out) / np.float32(size_in))
+    half = f32(0.5)
+    one = f32(1)
+    inverse = one / (f32(size_out) / f32(size_in))
     stretch = max(inverse, one)
-    centre = (np.arange(size_out, dtype=np.float32) + half) * inverse
-    radius = np.float32(3) * stretch
+    centre = (np.arange(size_out, dtype=f32) + half) * inverse
+    radius = f32(3) * stretch
     first = np.ceil(centre - radius - half).clip(0, size_in - 1).astype(int)
     last = np.floor(centre + radius - half).clip(0, size_in - 1).astype(int)
-    matrix = np.zeros((size_out, size_in), np.float32)
+    matrix = np.zeros((size_out, size_in), f32)
     for i in range(size_out):
         source = np.arange(first[i], last[i] + 1)
-        offset = source.astype(np.float32) + half - centre[i]
+        offset = source.astype(f32) + half - centre[i]
         weights = _lanczos3(np.abs(offset * (one / stretch)))
         # Added one by one: the pairwise sum of `np.sum` differs in the last bit.
         total = np.cumsum(weights)[-1]
@@ -110,7 +111,7 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
 def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
     """(H, W, 3) → (size, size, 3), antialiased lanczos3: rows, columns, rounding half to even."""
     height, width = image.shape[:2]
-    rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(np.float32)
+    rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(f32)
     turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
     out = (lanczos3_matrix(width, size) @ turned).reshape(size, size, 3).transpose(1, 0, 2)
     return np.ascontiguousarray(np.clip(np.rint(out), 0, 255).astype(np.uint8))
@@ -121,27 +122,27 @@ def center_crop(image: Uint8) -> Uint8:
 
     It is bilinear with corners aligned.
     """
-    x = image.astype(np.float32) * np.float32(1 / 255)
+    x = image.astype(f32) * f32(1 / 255)
     for axis in (1, 0):
         x = _crop_axis(x, axis)
-    out: Uint8 = (np.clip(x, 0, 1) * np.float32(255.5)).astype(np.uint8)
+    out: Uint8 = (np.clip(x, 0, 1) * f32(255.5)).astype(np.uint8)
     return out
 
 
 def _crop_axis(x: Float32, axis: int) -> Float32:
     n = x.shape[axis]
-    side = np.sqrt(np.float32(CROP_AREA))
-    low = (np.float32(1) - side) / np.float32(2)
-    last = np.float32(n - 1)
+    side = np.sqrt(f32(CROP_AREA))
+    low = (f32(1) - side) / f32(2)
+    last = f32(n - 1)
     step = ((low + side) - low) * last / last
-    at = low * last + np.arange(n, dtype=np.float32) * step
+    at = low * last + np.arange(n, dtype=f32) * step
     below = np.floor(at).astype(int)
     shape = [1, 1, 1]
     shape[axis] = n
-    fraction = (at - below.astype(np.float32)).reshape(shape)
+    fraction = (at - below.astype(f32)).reshape(shape)
     left: Float32 = x.take(below, axis)
     right: Float32 = x.take(np.ceil(at).astype(int), axis)
-    return np.asarray(left + (right - left) * fraction, np.float32)
+    return np.asarray(left + (right - left) * fraction, f32)
 
 
 def prepare(image: Uint8, wiring: Wiring) -> Uint8:
@@ -159,9 +160,9 @@ def prepare(image: Uint8, wiring: Wiring) -> Uint8:
 @cache
 def normalisation_table() -> Float32:
     """(6, 256) float32: each grey level in three channels for DINOv2, then three for SigLIP."""
-    level = np.arange(256, dtype=np.float32) / np.float32(255)
-    mean = np.array([*DINO_MEAN, *SIGLIP_MEAN], np.float32).reshape(6, 1)
-    std = np.array([*DINO_STD, *SIGLIP_STD], np.float32).reshape(6, 1)
+    level = np.arange(256, dtype=f32) / f32(255)
+    mean = np.array([*DINO_MEAN, *SIGLIP_MEAN], f32).reshape(6, 1)
+    std = np.array([*DINO_STD, *SIGLIP_STD], f32).reshape(6, 1)
     return (level - mean) / std
 
 

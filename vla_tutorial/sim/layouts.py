@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import mujoco
 import numpy as np
+from numpy.random import Generator
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import pick_up_sentence
@@ -115,7 +116,7 @@ def pose_column(simulator: Simulator, name: str) -> int:
 
 
 def _place_without_collision(
-    simulator: Simulator, things: list[str], kind: str, rng: np.random.Generator
+    simulator: Simulator, things: list[str], kind: str, rng: Generator
 ) -> None:
     rest = _resting(simulator)
     for _ in range(_TRIES):
@@ -126,7 +127,7 @@ def _place_without_collision(
     raise TutorialError(f"No free layout of task {simulator.task.index} in {_TRIES} tries.")
 
 
-def _place(simulator: Simulator, things: list[str], kind: str, rng: np.random.Generator) -> None:
+def _place(simulator: Simulator, things: list[str], kind: str, rng: Generator) -> None:
     qpos = simulator.data.qpos
     slots = rng.permutation(SLOTS)
     for name, slot in zip(things, slots, strict=True):
@@ -160,7 +161,7 @@ def _collides(simulator: Simulator) -> bool:
     return bool((is_thing.any(1) & moves.all(1)).any())
 
 
-def _start_wide(simulator: Simulator, rng: np.random.Generator) -> bool:
+def _start_wide(simulator: Simulator, rng: Generator) -> bool:
     """Put the hand anywhere above the field, fingers somehow; False, unchanged, if none is free."""
     before = simulator.data.qpos.copy()
     for _ in range(10):
