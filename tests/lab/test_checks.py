@@ -257,8 +257,8 @@ def test_an_unlabelled_episode_shows_its_signatures_and_not_its_verdict(tmp_path
     episode = UnlabelledEpisode(tmp_path)
     found = episode.reveal()
     assert found.evidence[0] not in repr(episode)
-    assert len(repr(episode).splitlines()) == len(episode.rows()) + 1
-    assert episode._repr_html_().count("<tr>") == len(episode.rows()) + 1
+    assert len(repr(episode).splitlines()) == len(episode.rows) + 1
+    assert episode._repr_html_().count("<tr>") == len(episode.rows) + 1
     assert episode.check(found.verdict) == checks.CheckResult(True, found.evidence[0])
     other = "policy" if found.verdict != "policy" else "pixels"
     assert not episode.check(other).right and not episode.check(None).right

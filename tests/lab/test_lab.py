@@ -80,10 +80,12 @@ def session():
 
 
 @pytest.fixture
-def form(tmp_path, session):
-    return lab.Form(
-        tmp_path, session, lambda runs: ipywidgets.HTML("|".join(str(r.folder.name) for r in runs))
-    )
+def form(tmp_path, session, monkeypatch):
+    def names(episodes):
+        return ipywidgets.HTML("|".join(episode.folder.name for episode in episodes))
+
+    monkeypatch.setattr(lab_form, "show_player", names)
+    return lab.Form(tmp_path, session)
 
 
 def test_a_run_records_an_episode_and_tells_of_every_step(tmp_path, session):
@@ -288,10 +290,11 @@ def test_the_form_tells_an_error_in_one_line(tmp_path):
     assert not form.start_button.disabled and form.result.children == ()
 
 
-def test_the_stop_button_ends_the_run(tmp_path):
+def test_the_stop_button_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab_form, "show_player", lambda episodes: ipywidgets.HTML())
     gate = threading.Semaphore(2)
     with live.Session(lambda spec: FakePolicy(gate), FakeSimulator) as session:
-        form = lab.Form(tmp_path, session, lambda runs: ipywidgets.HTML())
+        form = lab.Form(tmp_path, session)
         form.start()
         while form.episodes[-1].steps < 2:
             pass

@@ -5,19 +5,54 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
 from vla_tutorial import actions, pixels, prompt, stats
-from vla_tutorial.lab.check_result import NO_ANSWER, CheckResult, call_answer, not_yet, right
 from vla_tutorial.log import Log
 from vla_tutorial.spec import PUBLISHED_WIRING
 
 KEYS = ("libero_object", "bridge_orig")
 """Keys of the action statistics that the classroom compares: the right ones and the wrong ones."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check says; `why` is a hint if the answer is not right. It shows itself in a cell."""
+
+    right: bool
+    why: str
+
+    def __repr__(self) -> str:
+        return f"{'Right' if self.right else 'Not yet'}: {self.why}"
+
+
+def right(why: str) -> CheckResult:
+    """The answer is right."""
+    return CheckResult(True, why)
+
+
+def not_yet(why: str) -> CheckResult:
+    """The answer is not right."""
+    return CheckResult(False, why)
+
+
+NO_ANSWER = not_yet("there is no answer; replace None by yours.")
+
+
+def _call(function: Callable[..., Any], *arguments: object) -> Any:
+    """What the reader's function returns, or a `CheckResult` that says how it failed."""
+    try:
+        return function(*arguments)
+    # A reader's code may raise anything.
+    except Exception as e:
+        name = getattr(function, "__name__", "your function")
+        return not_yet(f"{name} raised {type(e).__name__}: {e}")
 
 
 def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResult:
@@ -31,17 +66,14 @@ def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResul
             "Which sign closes, and is there an earlier step with it?"
         )
     if times != log.closes:
-        return not_yet(
-            "the first close is right, but count the changes from open to close, "
-            "not the steps that are closed."
-        )
+        return not_yet("count the changes from open to close, not the steps that are closed.")
     return right("the plot's dotted line stands at that step.")
 
 
 def orientation(function: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> CheckResult:
     """A function from the simulator's picture to what the training pictures looked like."""
     image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
-    found = call_answer(function, image.copy())
+    found = _call(function, image.copy())
     if isinstance(found, CheckResult):
         return found
     if not isinstance(found, np.ndarray) or found.shape != image.shape:
@@ -66,23 +98,17 @@ def prompt_text(text: str | None, instruction: str) -> CheckResult:
     """The whole prompt for `instruction`, as OpenVLA was trained with it."""
     if text is None:
         return NO_ANSWER
-    given = str(text)
     wanted = prompt.build(PUBLISHED_WIRING, instruction).text
-    if given == wanted:
+    if text == wanted:
         return right("the tokenizer adds the token of the beginning and the empty token.")
-    if given.lower() == wanted.lower():
-        return not_yet(
-            "only capital letters differ. "
-            "What does the protocol do to an instruction before it enters the template?"
-        )
-    if "".join(given.split()).lower() == "".join(wanted.split()).lower():
+    if text.lower() == wanted.lower():
+        return not_yet("only capital letters differ. What does the protocol do to them?")
+    if "".join(text.split()).lower() == "".join(wanted.split()).lower():
         return not_yet("only spaces or line breaks differ; print(repr(…)) shows them.")
-    if instruction.lower() not in given.lower():
+    if instruction.lower() not in text.lower():
         return not_yet("the instruction itself is not in it.")
-    start = os.path.commonprefix([given, wanted])  # noqa: RUF071 (of characters, as wanted)
-    return not_yet(
-        f"right up to character {len(start)} ({start[-12:]!r}), then it differs or ends."
-    )
+    start = os.path.commonprefix([text, wanted])  # noqa: RUF071 (of characters, as wanted)
+    return not_yet(f"right up to character {len(start)} ({start[-12:]!r}), then it differs.")
 
 
 def decoder(function: Callable[[int, float, float], float]) -> CheckResult:
@@ -92,14 +118,14 @@ def decoder(function: Callable[[int, float, float], float]) -> CheckResult:
         low = float(statistics.q01[0])
         high = float(statistics.q99[0])
         for token in (31999, 31872, 31745, 31800, 31744):
-            found = call_answer(function, token, low, high)
+            found = _call(function, token, low, high)
             if isinstance(found, CheckResult):
                 return found
             if found is None:
                 return not_yet("the function returns nothing.")
-            wanted = float(actions.decode([token] * actions.ACTION_DIMENSIONS, statistics)[0])
+            wanted = actions.decode([token] * actions.ACTION_DIMENSIONS, statistics)[0]
             if not np.isclose(found, wanted, atol=1e-9):
-                return _decoder_hint(token, float(found), wanted, low, high)
+                return _decoder_hint(token, found, wanted, low, high)
     return right("every token tried gives what `actions.decode` gives.")
 
 
@@ -145,7 +171,7 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
         if not path.is_file():
             name = f"{folder.parent.name}/{folder.name}"
             return not_yet(f"{name} holds no episode yet; record one there.")
-        entries.append(json.loads(path.read_text(encoding="utf-8")))
+        entries.append(json.loads(path.read_bytes()))
     a, b = entries
     same = ("suite", "task", "init", "instruction", "policy")
     differing = [key for key in same if a[key] != b[key]]
@@ -153,7 +179,7 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
         return not_yet(f"the two also differ in {', '.join(differing)}; that may be the cause.")
     if a["wiring"]["max_steps"] != b["wiring"]["max_steps"]:
         return not_yet("the two have different step limits, so one had longer to succeed.")
-    if a["success"] is None or b["success"] is None:
+    if None in (a["success"], b["success"]):
         return not_yet("one of the two was stopped before its end.")
     changed = set(a["conditions"]) ^ set(b["conditions"])
     if len(changed) != 1:
@@ -174,7 +200,7 @@ def interval(successes: int, episodes: int, answer: Sequence[float] | None) -> C
     wald = measured.rate + np.array([-1, 1]) * norm.ppf(0.975) * measured.standard_error
     if np.allclose(given, wald, atol=0.003):
         return not_yet("that is ±1.96 standard errors, which fails near 0 and 1. Use Wilson's.")
-    if np.allclose(given, 100 * np.asarray(measured.interval), atol=0.3):
+    if np.allclose(given / 100, measured.interval, atol=0.003):
         return not_yet("give shares of one, not per cent.")
     return not_yet("binomtest(successes, episodes).proportion_ci(method=…) has it.")
 
@@ -183,7 +209,7 @@ def episodes_needed(answer: int | None, rate: float = 0.9, error: float = 0.02) 
     """How many episodes bring the standard error down to `error`, at a success rate of `rate`."""
     if answer is None:
         return NO_ANSWER
-    given = float(np.asarray(answer, float))
+    given = float(answer)
     needed = rate * (1 - rate) / error**2
     if abs(given - needed) <= 1:
         return right(

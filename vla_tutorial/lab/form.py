@@ -3,15 +3,14 @@
     from vla_tutorial.lab import lab
     lab()
 
-It also says which line of shell and of Python does the same. `inputs.py` chooses the episode,
-`live.py` runs and records it. Here are the buttons and what is shown.
+`inputs.py` chooses the episode, `live.py` runs it. Here are the buttons and what is shown.
 """
 
 from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as w  # type: ignore[import-untyped]
@@ -22,10 +21,8 @@ from PIL import Image
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.lab.inputs import Inputs
 from vla_tutorial.lab.live import LiveEpisode, Session
-from vla_tutorial.loop import Step
 from vla_tutorial.pixels import orient
 from vla_tutorial.player import show_episodes
-from vla_tutorial.spec import EpisodeSpec
 
 EVERY = 5
 """Control steps from one picture to the next: four pictures a second of the robot's time."""
@@ -51,32 +48,24 @@ def progress_sentence(episode: LiveEpisode) -> str:
     return f"{episode.result.sentence()} Recorded in {episode.folder}."
 
 
-class Form:
-    """The form. `start` and `stop` are its buttons.
+def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
+    """The player for one or two episodes."""
+    folders = [episode.folder for episode in episodes]
+    labels = [", ".join(episode.spec.conditions) or "published protocol" for episode in episodes]
+    return show_episodes(*folders, labels=labels).widget()
 
-    Attributes:
-        box: the widget to display.
-        inputs: choose the next episode.
-        episodes: every episode so far, the latest last.
+
+class Form:
+    """The form: `box` displays it, `inputs` choose the next episode, `episodes` holds all so far.
+
+    Episodes are recorded in `folder`, as `001`, `002` and so on. `session` keeps policy and
+    simulator, which nothing loads yet; None makes one.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        session: Session | None = None,
-        compare: Callable[[Sequence[LiveEpisode]], w.Widget] | None = None,
-    ) -> None:
-        """Build the widgets. No policy and no simulator is loaded yet.
-
-        Args:
-            folder: where episodes are recorded: `001`, `002` and so on.
-            session: keeps policy and simulator; None makes one.
-            compare: makes what is shown of the last two episodes; None takes the player.
-        """
+    def __init__(self, folder: Path, session: Session | None = None) -> None:
         self.folder = folder
         self.session = session or Session()
         self.episodes: list[LiveEpisode] = []
-        self._compare = compare or show_player
         self._make_outputs()
         self.inputs = Inputs(self._changed)
         self._changed()
@@ -89,7 +78,7 @@ class Form:
         self.start_button.on_click(lambda _: self.start())
         self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
         self.stop_button.on_click(lambda _: self.stop())
-        self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="100%"))
+        self.progress = w.IntProgress(max=1, layout=w.Layout(width="100%"))
         self.status = w.HTML()
         self.code = w.HTML()
         self.camera = w.Image(format="jpeg", width=224, height=224)
@@ -98,9 +87,8 @@ class Form:
         right = w.VBox([self.seen, w.HTML("what the policy sees")])
         layout = w.Layout(flex_flow="row wrap", grid_gap="0.5rem", display="none")
         self.pictures = w.HBox([left, right], layout=layout)
-        self.together = w.Checkbox(
-            description="compare with the last run", value=True, indent=False
-        )
+        text = "compare with the last run"
+        self.together = w.Checkbox(description=text, value=True, indent=False)
         self.together.observe(lambda _: self._show_result(), "value")
         self.result = w.VBox()
 
@@ -130,15 +118,19 @@ class Form:
             self.episodes[-1].stop()
 
     def _changed(self) -> None:
-        """Check what is chosen and show its code. A contradiction is told at once."""
-        spec = self.inputs.spec
-        self._show_code(spec)
-        problem = _problem(spec)
+        """Show the code of what is chosen. Conditions that contradict each other are an error."""
+        self._show_code()
+        problem = ""
+        try:
+            self.inputs.spec.settings()
+        except TutorialError as e:
+            problem = str(e)
         self.start_button.disabled = bool(problem) or self.busy
         if not self.busy:
             self._say(problem, wrong=True)
 
-    def _show_code(self, spec: EpisodeSpec) -> None:
+    def _show_code(self) -> None:
+        spec = self.inputs.spec
         folder = _next_folder(self.folder)
         lines = (spec.command(folder), f"import vla_tutorial.lab; {spec.python(folder)}")
         style = "white-space: pre-wrap; margin: 0.3em 0"
@@ -157,42 +149,28 @@ class Form:
         self.progress.max = episode.limit
         self.progress.value = episode.steps
         due = episode.steps % EVERY == 1 or episode.ended
-        if due and episode.latest is not None:
-            self._show_pictures(episode.latest)
+        step = episode.latest
+        if due and step is not None:
+            self.camera.value = jpeg(orient(step.observation.image, "rotate_180"))
+            self.seen.value = jpeg(step.pixels)
+            self.pictures.layout.display = None
         if due or not episode.steps:
             self._say(progress_sentence(episode), wrong=episode.state == "error")
         if episode.steps <= 1 or episode.ended:
             self.start_button.disabled = not episode.ended
             self.stop_button.disabled = episode.ended
         if episode.ended:
-            self._show_code(self.inputs.spec)
+            self._show_code()
             self._show_result()
-
-    def _show_pictures(self, step: Step) -> None:
-        self.camera.value = jpeg(orient(step.observation.image, "rotate_180"))
-        self.seen.value = jpeg(step.pixels)
-        self.pictures.layout.display = None
 
     def _show_result(self) -> None:
         """The last episode, or the last two, in place of the live pictures."""
         self.result.children = ()
-        self.pictures.layout.display = None
-        if self.busy:
-            return
-        self.pictures.layout.display = "none"
+        self.pictures.layout.display = None if self.busy else "none"
         done = [episode for episode in self.episodes if episode.result is not None]
-        if done:
+        if done and not self.busy:
             wanted = 2 if self.together.value else 1
-            self.result.children = (self._compare(done[-wanted:]),)
-
-
-def _problem(spec: EpisodeSpec) -> str:
-    """Why this cannot run, or nothing."""
-    try:
-        spec.settings()
-    except TutorialError as e:
-        return str(e)
-    return ""
+            self.result.children = (show_player(done[-wanted:]),)
 
 
 def _next_folder(folder: Path) -> Path:
@@ -201,17 +179,6 @@ def _next_folder(folder: Path) -> Path:
     return folder / f"{max(taken, default=0) + 1:03d}"
 
 
-def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
-    """The player for one or two episodes."""
-    folders = [episode.folder for episode in episodes]
-    labels = [", ".join(episode.spec.conditions) or "published protocol" for episode in episodes]
-    return show_episodes(*folders, labels=labels).widget()
-
-
 def lab(folder: str | Path = "out/lab") -> w.VBox:
-    """The form, to be the last line of a cell in JupyterLab.
-
-    Args:
-        folder: where episodes are recorded.
-    """
+    """The form, to be the last line of a cell in JupyterLab. It records episodes in `folder`."""
     return Form(Path(folder)).box

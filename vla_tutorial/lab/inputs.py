@@ -19,60 +19,58 @@ CHECKPOINT = "openvla/openvla-7b-finetuned-libero-object"
 class Inputs:
     """Widgets for the fields of an `EpisodeSpec`; `box` displays them.
 
-    Args:
-        changed: called after any widget changed.
+    `changed` is called after any widget changed. Only LIBERO's list of tasks is loaded (seconds).
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        """Build the widgets. Only LIBERO's list of tasks is loaded (seconds)."""
         limit = step_limit(SUITE)
         self.suite = w.Dropdown(description="Suite", options=suites(), value=SUITE, layout=_wide())
         self.task = w.Dropdown(description="Task", options=_tasks(SUITE), layout=_wide())
-        self.init = w.BoundedIntText(
-            description="Start", min=0, max=49, tooltip="Number of the saved initial state, 0 to 49"
-        )
+        tip = "Number of the saved initial state, 0 to 49"
+        self.init = w.BoundedIntText(description="Start", max=49, tooltip=tip)
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
         self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
         self.max_steps = w.BoundedIntText(description="Max steps", min=1, max=1000, value=limit)
-        self.conditions = {c.name: _checkbox(c.name, c.teaches) for c in CATALOGUE.values()}
+        self._fields = (
+            self.suite,
+            self.task,
+            self.init,
+            self.policy,
+            self.checkpoint,
+            self.max_steps,
+        )
+        self.conditions = {}
+        for name, condition in CATALOGUE.items():
+            tip = condition.teaches
+            self.conditions[name] = w.Checkbox(description=name, tooltip=tip, indent=False)
         self.box = self._arrange()
         self._show_checkpoint()
         self.suite.observe(self._suite_changed, "value")
         self.policy.observe(self._show_checkpoint, "value")
-        for widget in (*self._fields(), *self.conditions.values()):
+        for widget in (*self._fields, *self.conditions.values()):
             widget.observe(lambda _change: changed(), "value")
-
-    def _fields(self) -> tuple[w.Widget, ...]:
-        return (self.suite, self.task, self.init, self.policy, self.checkpoint, self.max_steps)
 
     def _arrange(self) -> w.HBox:
         groups = []
         for boundary in BOUNDARIES:
-            members = [c.name for c in CATALOGUE.values() if c.boundary == boundary]
-            groups.append(w.VBox([self.conditions[name] for name in members]))
+            members = [c for c in CATALOGUE.values() if c.boundary == boundary]
+            groups.append(w.VBox([self.conditions[c.name] for c in members]))
         shelf = w.Accordion(groups, titles=tuple(BOUNDARIES), selected_index=0)
         title = w.HTML("<b>Conditions</b> (none: the published protocol)")
         layout = w.Layout(flex_flow="row wrap", grid_gap="1rem")
-        return w.HBox([w.VBox(self._fields()), w.VBox([title, shelf])], layout=layout)
+        return w.HBox([w.VBox(self._fields), w.VBox([title, shelf])], layout=layout)
 
     @property
     def spec(self) -> EpisodeSpec:
         """The episode that is chosen now."""
-        checkpoint = None
-        if self.policy.value == "openvla":
-            checkpoint = self.checkpoint.value.strip() or None
-        max_steps = self.max_steps.value
-        if max_steps == step_limit(self.suite.value):
+        suite, task, init, policy, checkpoint, max_steps = [field.value for field in self._fields]
+        checkpoint = checkpoint.strip() or None
+        if policy != "openvla":
+            checkpoint = None
+        if max_steps == step_limit(suite):
             max_steps = None
-        return EpisodeSpec(
-            self.suite.value,
-            self.task.value,
-            self.init.value,
-            self.policy.value,
-            checkpoint,
-            tuple(name for name, box in self.conditions.items() if box.value),
-            max_steps,
-        )
+        names = tuple(name for name, box in self.conditions.items() if box.value)
+        return EpisodeSpec(suite, task, init, policy, checkpoint, names, max_steps)
 
     def _suite_changed(self, _change: Any) -> None:
         self.task.options = _tasks(self.suite.value)
@@ -90,7 +88,3 @@ def _tasks(suite: str) -> list[tuple[str, int]]:
 def _wide() -> w.Layout:
     # A new one each time: a layout that widgets share hides them together.
     return w.Layout(width="30rem", max_width="100%")
-
-
-def _checkbox(name: str, teaches: str) -> w.Checkbox:
-    return w.Checkbox(description=name, tooltip=teaches, indent=False)

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,21 +14,18 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy
 from vla_tutorial.record import Result, check_folder, record_episode
-from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.kept import KeptSimulator
+from vla_tutorial.sim import KeptSimulator, Simulator
 from vla_tutorial.spec import EpisodeSpec
 
+# "failure" reached its step limit, "stopped" was ended by the reader, "error" could not be run.
 State = Literal["waiting", "preparing", "running", "success", "failure", "stopped", "error"]
-"""How far an episode is.
-
-`failure` reached its step limit. `stopped` was ended by the reader. `error` could not be run.
-"""
 
 
 class Session:
-    """The policy and the simulator, kept between episodes.
+    """The policy and the simulator, kept between episodes. Nothing is loaded before it is needed.
 
-    All their work happens in one thread, because the simulator's GL context belongs to one.
+    All their work happens in `pool`'s one thread, to which the simulator's GL context belongs.
+    Tests pass another `load` (an episode's policy) and `build` (a simulator).
     """
 
     def __init__(
@@ -36,22 +33,12 @@ class Session:
         load: Callable[[EpisodeSpec], Policy] = EpisodeSpec.load_policy,
         build: Callable[..., Simulator] = Simulator,
     ) -> None:
-        """Load nothing before an episode needs it.
-
-        Args:
-            load: makes the policy of an episode; tests pass another.
-            build: makes a simulator; tests pass another.
-        """
         self.simulators = KeptSimulator(build)
+        self.pool = ThreadPoolExecutor(1, "vla-lab")
         self._load = load
         self._policy: Policy | None = None
         self._loaded_for: tuple[str | None, ...] | None = None
-        self._pool = ThreadPoolExecutor(1, "vla-lab")
         self._closed = False
-
-    def submit(self, work: Callable[[], None]) -> Future[None]:
-        """Do `work` in the session's thread, after what was submitted before."""
-        return self._pool.submit(work)
 
     def policy(self, spec: EpisodeSpec) -> Policy:
         """The episode's policy; the last one is kept. Call it in the session's thread only."""
@@ -68,16 +55,13 @@ class Session:
             self._policy.close()
             self._policy = None
 
-    def _release(self) -> None:
-        self.simulators.close()
-        self._drop_policy()
-
     def close(self) -> None:
         """Release policy and simulator, after the episode that runs. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            self._pool.submit(self._release).result()
-            self._pool.shutdown()
+            self.pool.submit(self.simulators.close).result()
+            self.pool.submit(self._drop_policy).result()
+            self.pool.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -90,11 +74,12 @@ class _Stopped(Exception):
     """Raised between two control steps when the reader asked to stop."""
 
 
+@dataclass(eq=False)
 class LiveEpisode:
-    """One episode: start it, look at it while it runs, stop it.
+    """One episode, recorded in `folder`: start it, look at it while it runs, stop it.
 
     Attributes:
-        state: see `State`.
+        watch: called in the session's thread whenever something changed.
         steps: control steps taken so far, of at most `limit`.
         latest: the last step, with its pictures.
         result: the outcome; its `success` is None if the episode was stopped. None until the end,
@@ -102,29 +87,18 @@ class LiveEpisode:
         error: one line, when `state` is "error".
     """
 
-    def __init__(
-        self,
-        spec: EpisodeSpec,
-        folder: Path,
-        session: Session,
-        watch: Callable[[LiveEpisode], None] = lambda episode: None,
-    ) -> None:
-        """Prepare, without starting.
+    spec: EpisodeSpec
+    folder: Path
+    session: Session
+    watch: Callable[[LiveEpisode], None] = lambda episode: None
+    state: State = "waiting"
+    steps: int = 0
+    latest: Step | None = None
+    result: Result | None = None
+    error: str = ""
 
-        Args:
-            folder: where the episode is recorded.
-            watch: called in the session's thread whenever something changed.
-        """
-        self.spec = spec
-        self.folder = folder
-        self.session = session
-        self.watch = watch
-        self.state: State = "waiting"
-        self.steps = 0
-        self.limit = spec.limit()
-        self.latest: Step | None = None
-        self.result: Result | None = None
-        self.error = ""
+    def __post_init__(self) -> None:
+        self.limit = self.spec.limit()
         self._asked_to_stop = threading.Event()
         self._future: Future[None] | None = None
 
@@ -134,14 +108,10 @@ class LiveEpisode:
         return self.state in ("success", "failure", "stopped", "error")
 
     def start(self) -> None:
-        """Begin, and return at once.
-
-        Raises:
-            TutorialError: settings or folder are invalid; nothing was started.
-        """
+        """Begin, and return at once. A TutorialError (settings, folder) means: nothing started."""
         self.spec.settings()
         check_folder(self.folder)
-        self._future = self.session.submit(self._work)
+        self._future = self.session.pool.submit(self._work)
 
     def stop(self) -> None:
         """End after the present control step. The record is kept and marked incomplete."""
@@ -157,14 +127,14 @@ class LiveEpisode:
         try:
             self._record()
         except _Stopped:
-            self._end("stopped")
+            self._become("stopped")
         except TutorialError as e:
             self.error = str(e)
-            self._end("error")
+            self._become("error")
         # Shown as an error, never as a failure of the policy. The future keeps the traceback.
         except Exception as e:
             self.error = f"{type(e).__name__}: {e}"
-            self._end("error")
+            self._become("error")
             raise
 
     def _record(self) -> None:
@@ -174,16 +144,11 @@ class LiveEpisode:
         simulator = self.session.simulators.get(scene.suite, scene.task, wiring.camera_size)
         self._stop_if_asked()
         self._become("running")
+        names = self.spec.conditions
         result = record_episode(
-            policy,
-            simulator,
-            wiring,
-            scene,
-            self.folder,
-            self.spec.conditions,
-            on_step=self._on_step,
+            policy, simulator, wiring, scene, self.folder, names, on_step=self._on_step
         )
-        self._end("success" if result.success else "failure")
+        self._become("success" if result.success else "failure")
 
     def _on_step(self, step: Step) -> None:
         self.latest = step
@@ -197,24 +162,19 @@ class LiveEpisode:
             raise _Stopped
 
     def _become(self, state: State) -> None:
+        recorded = self.folder / "episode.json"
+        if self.steps and recorded.is_file():
+            entry = json.loads(recorded.read_bytes())
+            self.result = Result(**{field.name: entry[field.name] for field in fields(Result)})
         self.state = state
         self.watch(self)
 
-    def _end(self, state: State) -> None:
-        recorded = self.folder / "episode.json"
-        if self.steps and recorded.is_file():
-            entry = json.loads(recorded.read_text(encoding="utf-8"))
-            self.result = Result(**{field.name: entry[field.name] for field in fields(Result)})
-        self._become(state)
-
 
 def run(folder: str | Path, session: Session | None = None, **settings: Any) -> Result | None:
-    """Record one episode in `folder` and wait for it; Ctrl-C keeps what was recorded.
+    """Record one episode in a new folder and wait for it; Ctrl-C keeps what was recorded.
 
-    Args:
-        folder: a new folder.
-        session: keeps policy and simulator for the next episode; without one they are closed.
-        settings: fields of `EpisodeSpec`, for example `task=0, conditions=("no_flip",)`.
+    A session keeps policy and simulator for the next episode. `settings` are fields of
+    `EpisodeSpec`, for example `task=0, conditions=("no_flip",)`.
 
     Raises:
         TutorialError: the episode cannot be run.

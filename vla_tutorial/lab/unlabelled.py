@@ -27,8 +27,8 @@ from vla_tutorial.diagnose import (
     table,
 )
 from vla_tutorial.errors import unknown
-from vla_tutorial.lab.check_result import NO_ANSWER, CheckResult, not_yet, right
-from vla_tutorial.player.clips import read_clip_script
+from vla_tutorial.lab.checks import NO_ANSWER, CheckResult, not_yet, right
+from vla_tutorial.player import read_clip_script
 
 UNLABELLED = {
     "A": "wrong_unnorm_key",
@@ -56,22 +56,21 @@ CURVES: dict[str, dict[str, Any]] = {
 }
 """Series of a clip → how its axis is labelled."""
 
+HEAD = ("signature", "here", "published")
+"""Head of the table of signatures."""
+
 
 class UnlabelledClip:
-    """One clip. As the last line of a cell it shows itself.
-
-    Args:
-        letter: a key of `UNLABELLED`.
-        clips: folder of the clips; None takes `book/clips` of this repository.
+    """One clip, by its letter in `UNLABELLED`. As the last line of a cell it shows itself.
 
     Raises:
         TutorialError: no such letter, or the clips were not made yet.
     """
 
-    def __init__(self, letter: str, clips: Path | None = None) -> None:
+    def __init__(self, letter: str, clips: Path = CLIPS) -> None:
         if letter not in UNLABELLED:
             raise unknown("unlabelled clip", letter, UNLABELLED)
-        folder = (clips or CLIPS) / TASK / UNLABELLED[letter]
+        folder = clips / TASK / UNLABELLED[letter]
         self.letter = letter
         self.series = read_clip_script(folder / "episode.js")["series"]
         self.picture = np.asarray(Image.open(folder / "poster.webp").convert("RGB"))
@@ -87,9 +86,10 @@ class UnlabelledClip:
             picture.grid(False)
             for row, (key, labels) in enumerate(CURVES.items()):
                 axis = figure.add_subplot(grid[row, 1])
-                drawn = "steps-post" if key == "gripper" else "default"
-                axis.plot(self.series[key], drawstyle=drawn)
+                (line,) = axis.plot(self.series[key])
                 axis.set(**labels)
+                if key == "gripper":
+                    line.set_drawstyle("steps-post")
             axis.set_xlabel("control step")
         return figure
 
@@ -106,12 +106,7 @@ class UnlabelledClip:
 
 
 def check_clip(letter: str, answer: str | None) -> CheckResult:
-    """Compare an answer with the condition of a clip.
-
-    Args:
-        letter: a key of `UNLABELLED`.
-        answer: name of a condition, or "published".
-    """
+    """Compare an answer, a condition's name or "published", with the clip called `letter`."""
     if answer is None:
         return NO_ANSWER
     wanted = UNLABELLED[letter]
@@ -133,25 +128,17 @@ def check_clip(letter: str, answer: str | None) -> CheckResult:
 class UnlabelledEpisode:
     """An episode whose condition is not named. As the last line of a cell it shows its signatures.
 
-    Args:
-        folder: an episode's folder; only `steps.jsonl` is read.
-        reference: published ranges; None takes those of libero_object and `mini`.
+    Only `steps.jsonl` in the episode's folder is read. `reference` are the published ranges; None
+    takes those of libero_object and `mini`. `rows` are the table, without a verdict.
     """
 
     def __init__(self, folder: Path | str, reference: Reference | None = None) -> None:
-        self._reference = reference or load_reference()
-        self._diagnosis = diagnose_folder(Path(folder), self._reference)
-
-    def rows(self) -> list[Row]:
-        """The table, without a verdict."""
-        return table(self._diagnosis.signatures, self._reference)
+        ranges = reference or load_reference()
+        self._diagnosis = diagnose_folder(Path(folder), ranges)
+        self.rows = table(self._diagnosis.signatures, ranges)
 
     def check(self, answer: str | None) -> CheckResult:
-        """Compare an answer with the verdict of the rules.
-
-        Raises:
-            TutorialError: the answer is none of the possible verdicts.
-        """
+        """Compare an answer with the rules' verdict. An answer outside `VERDICTS` is an error."""
         if answer is None:
             return NO_ANSWER
         if answer not in VERDICTS:
@@ -168,13 +155,12 @@ class UnlabelledEpisode:
         return self._diagnosis
 
     def __repr__(self) -> str:
-        rows = [("signature", "here", "published"), *self.rows()]
-        lines = [f"{name:<38} {value:<26} {known}".rstrip() for name, value, known in rows]
-        return "\n".join(lines)
+        lines = [f"{name:<38} {value:<26} {known}" for name, value, known in (HEAD, *self.rows)]
+        return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head = _html_row(("signature", "here", "published"), "th")
-        body = "".join(_html_row(row, "td") for row in self.rows())
+        head = _html_row(HEAD, "th")
+        body = "".join(_html_row(row, "td") for row in self.rows)
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
