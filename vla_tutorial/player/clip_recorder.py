@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,15 @@ from vla_tutorial.player.clips import (
     write_clip_script,
 )
 from vla_tutorial.player.episode_data import FORMAT, changes, episode_data
-from vla_tutorial.policies import load_policy
-from vla_tutorial.policies.base import Policy
+from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.record import record_episode
 from vla_tutorial.sim import WORKER_NICENESS, KeptSimulator, Simulator
 from vla_tutorial.spec import EpisodeSpec
 
-Progress = Callable[[int, int], None]
-"""Called with the clips done and the control steps taken so far, at least twice a second."""
-
 
 class ClipRecorder:
-    """Records clips one after the other.
-
-    Args:
-        policy: acts.
-        out: folder of the clips.
-        build: makes a simulator; tests pass another.
-    """
+    """Records clips in the folder `out`, one after the other. Tests pass another `build`."""
 
     def __init__(
         self, policy: Policy, out: Path, build: Callable[..., Simulator] = Simulator
@@ -67,11 +58,9 @@ class ClipRecorder:
             return False
         described = {**asdict(scene), "conditions": clip.conditions, "wiring": asdict(wiring)}
         expected = {"format": FORMAT, "weights": self.weights, "changes": changes(described)}
-        return all(data.get(key) == value for key, value in expected.items())
+        return data == data | expected
 
-    def record(
-        self, clip: EpisodeSpec, on_step: Callable[[Step], None] = lambda step: None
-    ) -> None:
+    def record(self, clip: EpisodeSpec, on_step: Callable[[Step], None] = lambda _: None) -> None:
         """Record one clip. What was there before is replaced when the new one is complete."""
         wiring, scene = clip.settings()
         staging = self.out / f".part-{clip_key(clip).replace('/', '-')}"
@@ -81,17 +70,10 @@ class ClipRecorder:
             last[:] = [step]
             on_step(step)
 
+        simulator = self._simulators.get(scene.suite, scene.task, wiring.camera_size)
+        episode = (self.policy, simulator, wiring, scene, staging, clip.conditions)
         try:
-            record_episode(
-                self.policy,
-                self._simulators.get(scene.suite, scene.task, wiring.camera_size),
-                wiring,
-                scene,
-                staging,
-                clip.conditions,
-                overwrite=True,
-                on_step=keep_last,
-            )
+            record_episode(*episode, overwrite=True, on_step=keep_last)
             self._finish(clip, staging, last[0])
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -113,10 +95,6 @@ class ClipRecorder:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
 
-    def close(self) -> None:
-        """Release the simulator."""
-        self._simulators.close()
-
 
 def record_clips(
     policy: str,
@@ -124,13 +102,14 @@ def record_clips(
     clips: Sequence[EpisodeSpec],
     workers: int = 1,
     *,
-    on_progress: Progress = lambda done, steps: None,
+    on_progress: Callable[[int, int], None] = lambda done, steps: None,
 ) -> None:
     """Record clips in processes that each load the policy, and always write the index at the end.
 
     Args:
         policy: a key of `policies.POLICIES`.
-        out: folder of the clips.
+        on_progress: called with the clips done and the control steps taken so far, at least twice
+            a second.
 
     Raises:
         TutorialError: a process died; finished clips are kept.
@@ -158,27 +137,12 @@ def record_clips(
         write_clip_index(out)
 
 
-@dataclass
-class _Worker:
-    """A process's recorder, and what it shares with the main process: `multiprocessing` objects."""
-
-    recorder: ClipRecorder
-    stop: Any
-    steps: Any
-
-    def on_step(self, _step: Step) -> None:
-        with self.steps.get_lock():
-            self.steps.value += 1
-        if self.stop.is_set():
-            raise InterruptedError("the main process said stop")
-
-
-_worker: _Worker | None = None
-"""Set in a recording process."""
+_record_here: Callable[[EpisodeSpec], None]
 
 
 def _start_worker(policy: str, out: Path, stop: Any, steps: Any) -> None:
-    global _worker
+    """Set `_record_here`. `stop` and `steps` are `multiprocessing`'s: an event and a number."""
+    global _record_here
     import torch
 
     # One thread, so that a clip does not depend on the number of workers.
@@ -186,9 +150,15 @@ def _start_worker(policy: str, out: Path, stop: Any, steps: Any) -> None:
     # The main process handles Ctrl-C and then sets `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(WORKER_NICENESS)
-    _worker = _Worker(ClipRecorder(load_policy(policy), out), stop, steps)
+
+    def on_step(_step: Step) -> None:
+        with steps.get_lock():
+            steps.value += 1
+        if stop.is_set():
+            raise InterruptedError("the main process said stop")
+
+    _record_here = partial(ClipRecorder(load_policy(policy), out).record, on_step=on_step)
 
 
 def _record_clip(clip: EpisodeSpec) -> None:
-    assert _worker is not None
-    _worker.recorder.record(clip, _worker.on_step)
+    _record_here(clip)

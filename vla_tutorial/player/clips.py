@@ -37,7 +37,6 @@ PAIRS = (
 """Two faults at once. Neither hides the other; the plot tells which boundary comes first."""
 
 INDEXED = ("key", *DESCRIBED, "caption", "changes")
-"""Keys of a clip's data that the index repeats."""
 
 
 def clip_key(clip: EpisodeSpec) -> str:
@@ -46,11 +45,7 @@ def clip_key(clip: EpisodeSpec) -> str:
 
 
 def in_catalogue_order(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of conditions as a clip's folder joins them: in the order of the catalogue.
-
-    Raises:
-        TutorialError: a name is unknown.
-    """
+    """Names in the catalogue's order, as a clip's folder joins them. Unknown ones are an error."""
     for name in names:
         find_condition(name)
     return tuple(sorted(names, key=list(CATALOGUE).index))
@@ -59,10 +54,9 @@ def in_catalogue_order(names: Sequence[str]) -> tuple[str, ...]:
 def plan_clips(
     tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PAIRS, policy: str = "mini"
 ) -> list[EpisodeSpec]:
-    """The clips of these tasks: published, and every condition that wants a clip.
+    """The clips of these tasks of libero_object: published, and every condition that wants a clip.
 
     Args:
-        tasks: numbers of tasks of libero_object.
         init: number of the saved initial state.
         also: combinations of conditions. One that contradicts itself is left out.
         policy: a key of `policies.POLICIES`.
@@ -102,12 +96,7 @@ def read_clip_script(path: Path) -> dict[str, Any]:
 
 
 def write_clip_script(path: Path, target: str, value: object) -> None:
-    """Write a script that assigns `value` to `target`, where the player finds it.
-
-    Args:
-        target: an expression of JavaScript, for example "globalThis.VLA_CLIPS".
-        value: anything that JSON can hold.
-    """
+    """Write a script that assigns `value`, as JSON, to `target`, an expression of JavaScript."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     write_atomically(path, f"{target}={text};\n")
 
@@ -126,7 +115,7 @@ def clip_index(out: Path) -> dict[str, Any]:
         "suite": SUITE,
         "policies": sorted(policies),
         "conditions": [_describe(c) for c in CATALOGUE.values() if c.name in shown],
-        "episodes": [_indexed(data) for data in found],
+        "episodes": [index_entry(data) for data in found],
     }
 
 
@@ -135,7 +124,8 @@ def write_clip_index(out: Path) -> None:
     write_clip_script(out / "manifest.js", "globalThis.VLA_CLIPS", clip_index(out))
 
 
-def _indexed(data: dict[str, Any]) -> dict[str, Any]:
+def index_entry(data: dict[str, Any]) -> dict[str, Any]:
+    """What the index repeats of a clip's data."""
     return {key: data[key] for key in INDEXED}
 
 

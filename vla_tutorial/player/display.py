@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vla_tutorial.conditions import PUBLISHED
@@ -34,12 +34,12 @@ def has_anywidget() -> bool:
 class Display(ABC):
     """A player in a notebook or on a page.
 
-    Attributes:
-        index: as `clips.clip_index` makes it.
-        options: what `VlaPlayer.mount` in player.js takes.
+    `index` is as `clips.clip_index` makes it, `listed` are the entries of it that the table lists,
+    `options` are what `VlaPlayer.mount` takes.
     """
 
     index: dict[str, Any]
+    listed: list[dict[str, Any]]
     options: dict[str, Any]
     _live: Any = None
 
@@ -53,11 +53,7 @@ class Display(ABC):
         )
 
     def widget(self) -> Any:
-        """The live widget (an `anywidget.AnyWidget`), the same at each call.
-
-        Raises:
-            TutorialError: anywidget is not installed.
-        """
+        """The live widget, the same at each call. It needs `anywidget` (extra `[book]`)."""
         if not has_anywidget():
             raise TutorialError(
                 "The live player needs anywidget: pip install anywidget (or this package's extra "
@@ -66,22 +62,19 @@ class Display(ABC):
         if self._live is None:
             from vla_tutorial.player.live_player import LivePlayer
 
-            self._live = LivePlayer(self.index, self.options, self.answer)
+            self._live = LivePlayer(self)
         return self._live
 
     def answer(self, key: str) -> tuple[dict[str, Any], list[bytes]]:
-        """The message and the buffers that answer the script's request for an episode.
-
-        An error is sent in the message, so that the reader sees it in the player.
-        """
+        """The message, which may be an error, and the buffers that answer the script's request."""
         message: dict[str, Any] = {"type": "episode", "key": key}
         try:
             data, media = self._episode(key)
         except (TutorialError, OSError) as e:
-            return {**message, "media": [], "error": str(e)}, []
+            return message | {"media": [], "error": str(e)}, []
         kinds = [[name, kind] for name, (kind, _) in media.items()]
         buffers = [content for _, content in media.values()]
-        return {**message, "data": data, "media": kinds}, buffers
+        return message | {"data": data, "media": kinds}, buffers
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle: dict[str, Any] = {}
@@ -93,7 +86,7 @@ class Display(ABC):
         return bundle | {"text/html": self.html(), "text/plain": repr(self)}, {}
 
     @abstractmethod
-    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]:
+    def _episode(self, key: str) -> tuple[dict[str, Any], Media]:
         """Data (`episode_data`) and media of an episode of the index."""
 
     @abstractmethod
@@ -104,16 +97,11 @@ class Display(ABC):
         """What the placeholder carries inside: nothing, unless a player overrides it."""
         return ""
 
-    def _entries(self) -> list[dict[str, Any]]:
-        """Entries of the index that the table lists."""
-        return list(self.index["episodes"])
-
     def _table(self) -> str:
-        entries = self._entries()
-        rows = "".join(self._row(entry) for entry in entries)
+        rows = "".join(self._row(entry) for entry in self.listed)
+        instruction = html.escape(self.listed[0]["instruction"])
         return (
-            '<table class="vla-table">'
-            f"<caption>“{html.escape(entries[0]['instruction'])}”</caption>"
+            f'<table class="vla-table"><caption>“{instruction}”</caption>'
             "<tr><th scope=col>Episode<th scope=col>The policy’s first picture"
             f"<th scope=col>The camera at the end<th scope=col>What is seen</tr>{rows}</table>"
         )
@@ -124,18 +112,15 @@ class Display(ABC):
         cells = []
         for still, description in STILLS.items():
             url = self._still(entry, still)
-            alt = f"{description}: {name}"
-            cells.append("<td>" + (_image(url, alt) if url else "–"))
+            shown = "–"
+            if url:
+                source = f'src="{html.escape(url)}" alt="{description}: {name}"'
+                shown = f'<img {source} width="96" height="96" loading="lazy">'
+            cells.append(f"<td>{shown}")
         caption = html.escape(entry["caption"])
         return f"<tr><th scope=row>{name}{''.join(cells)}<td>{caption}</tr>"
 
 
-def _image(url: str, alt: str) -> str:
-    source = html.escape(url)
-    return f'<img src="{source}" alt="{alt}" width="96" height="96" loading="lazy">'
-
-
-def _attribute(value: str | int | Sequence[str]) -> str:
+def _attribute(value: int | list[str]) -> str:
     """An option as an attribute of HTML; names of conditions are joined with "+"."""
-    text = "+".join(value) if isinstance(value, (list, tuple)) else str(value)
-    return html.escape(text)
+    return html.escape("+".join(value) if isinstance(value, list) else str(value))

@@ -36,9 +36,7 @@ COPIED = ("suite", *DESCRIBED, "warnings", "policy", "versions")
 
 
 def episode_data(folder: Path) -> dict[str, Any]:
-    """Everything of a recorded episode that the player needs, as JSON.
-
-    Keys: format · those of `COPIED` · caption · changes (see `changes`) · series (see `series`).
+    """All that the player needs: `COPIED` and format · caption · changes · series.
 
     Raises:
         TutorialError: the folder holds no episode, or one without a single step.
@@ -49,7 +47,7 @@ def episode_data(folder: Path) -> dict[str, Any]:
             f"{folder} holds no episode.json. "
             "Expected an episode folder as `vla-tutorial rollout` writes it."
         )
-    entry = json.loads(path.read_text(encoding="utf-8"))
+    entry = json.loads(path.read_bytes())
     log = read_log(folder)
     return {
         "format": FORMAT,
@@ -85,15 +83,13 @@ def _rounded(values: Array, digits: int) -> list[float]:
 def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
     """How an episode differs from the published protocol: setting → [published, here].
 
-    Args:
-        entry: what `episode.json` says. Its suite, task, init, conditions and wiring are read.
+    Of `entry`, as in `episode.json`, suite, task, init, conditions and wiring are read.
     """
-    suite = str(entry["suite"])
-    published = replace(PUBLISHED_WIRING, unnorm_key=base_suite(suite))
-    scene = Scene(suite, entry["task"], entry["init"])
-    found: dict[str, tuple[object, object]] = {}
-    for setting, value in asdict(published).items():
-        found[setting] = (value, entry["wiring"].get(setting, value))
+    published = replace(PUBLISHED_WIRING, unnorm_key=base_suite(entry["suite"]))
+    scene = Scene(entry["suite"], entry["task"], entry["init"])
+    before = asdict(published)
+    here = before | entry["wiring"]
+    found = {setting: (value, here[setting]) for setting, value in before.items()}
     for name in entry["conditions"]:
         # An episode may be older than the catalogue and name a condition that is gone.
         if name in CATALOGUE:
@@ -105,24 +101,20 @@ def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def caption(log: Log, success: bool | None) -> str:
-    """What is seen, in three sentences: the hand, the gripper, the end.
-
-    Args:
-        success: None for an episode that was stopped.
-    """
+    """What is seen, in three sentences: the hand, the gripper, the end (None: it was stopped)."""
     return f"{_hand(log)} {_gripper(log)} {_end(len(log), success)}"
 
 
 def _hand(log: Log) -> str:
     path = log.eef_pos
-    farthest = float(np.linalg.norm(path - path[0], axis=1).max())
+    farthest = np.linalg.norm(path - path[0], axis=1).max()
     if farthest < STILL_M:
         return (
             f"The arm hardly moves: the hand gets no more than {100 * farthest:.0f} cm "
             "from where it began."
         )
-    travelled = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-    lowest = float(log.height.min())
+    travelled = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
+    lowest = log.height.min()
     came_down = lowest < log.height[0] - DIPS_M
     ending = "comes down to" if came_down else "never gets lower than"
     return f"The hand travels {100 * travelled:.0f} cm and {ending} {100 * lowest:.0f} cm."

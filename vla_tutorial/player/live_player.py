@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
+from vla_tutorial.player.display import Display
+
 FOLDER = Path(__file__).parent
 
 # The website loads the same script, which therefore is no module and exports nothing by itself.
 RENDER = "export default { render: ({ model, el }) => globalThis.VlaPlayer.live(model, el) };\n"
 
-Answer = Callable[[str], tuple[dict[str, Any], list[bytes]]]
-"""Key of an episode → the message and the buffers that its request gets."""
-
 
 class LivePlayer(anywidget.AnyWidget):  # type: ignore[misc]
-    """Plays the episodes of `index`; `answer` is called when the reader chooses one."""
+    """Plays the episodes of a display, whose `answer` is called when the reader chooses one."""
 
     _esm = (FOLDER / "player.js").read_text("utf-8") + RENDER
     _css = (FOLDER / "player.css").read_text("utf-8")
     index = traitlets.Dict().tag(sync=True)
     options = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self, index: Mapping[str, Any], options: Mapping[str, Any], answer: Answer
-    ) -> None:
-        """Build the widget. `index` and `options` are those of `display.Display`."""
-        super().__init__(index=dict(index), options=dict(options))
-        self._answer = answer
-        self._keys = {entry["key"] for entry in index["episodes"]}
+    def __init__(self, display: Display) -> None:
+        super().__init__(index=display.index, options=display.options)
+        self._answer = display.answer
+        self._keys = {entry["key"] for entry in display.index["episodes"]}
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:

@@ -4,21 +4,19 @@
     Player(task=0, left=(), right=("wrong_unnorm_key",))     # clips of `vla-tutorial clips`
     show_episodes("out/published", "out/no_flip")            # folders of `vla-tutorial rollout`
 
-As the last line of a cell both display themselves. In JupyterLab they are a live widget, which
-needs `anywidget` (extra `[book]`). On the website they are a placeholder that `player.js` brings to
-life. Without JavaScript they are a table with still pictures. `.widget()` is the live widget, for
-an `ipywidgets` box, and `.html()` is placeholder and table as text.
+As the last line of a cell both show themselves: in JupyterLab as a live widget, on the website as
+a placeholder that `player.js` brings to life, without JavaScript as a table with still pictures.
 
-The website's settings are in `_config.yml`. Clips lie at `_static/<task>_<init>/<name>/`, and their
-index is `_static/manifest.js`, which player.js finds from its own address. A page without Python
-writes `<div class="vla-player" data-vla-player data-task="0" data-init="0" data-left="…"></div>`.
+The website (`_config.yml`) has clips at `_static/<task>_<init>/<name>/` and their index at
+`_static/manifest.js`, which player.js finds from its own address. A page without Python writes
+`<div class="vla-player" data-vla-player data-task="0" data-init="0" data-left="…"></div>`.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,10 @@ from PIL import Image
 
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.player.clips import INDEXED, in_catalogue_order, read_clip_script
+from vla_tutorial.player.clips import clip_key, in_catalogue_order, index_entry, read_clip_script
 from vla_tutorial.player.display import Display, Media
 from vla_tutorial.player.episode_data import episode_data
+from vla_tutorial.spec import EpisodeSpec
 
 CLIP_MEDIA = {
     "video": ("episode.mp4", "video/mp4"),
@@ -37,9 +36,6 @@ CLIP_MEDIA = {
     "end": ("end.webp", "image/webp"),
 }
 """What a clip's folder holds for the player: name → (file, MIME type)."""
-
-SHOWN = INDEXED[1:]
-"""What the index of freshly recorded episodes says of each, besides its key."""
 
 COMMAND = "vla-tutorial clips --out book/clips"
 
@@ -49,10 +45,8 @@ class Player(Display):
 
     Args:
         clips: folder of `vla-tutorial clips`; None looks for `book/clips` here and above.
-        task: number of the task that is shown first.
-        left: names of the conditions that are on at first on the left; () is the published wiring.
-        right: the same on the right.
-        init: number of the saved initial state that is shown first.
+        task, init: numbers of the task and of the saved initial state that are shown first.
+        left, right: names of the conditions that are on at first; () is the published wiring.
         static: where the website keeps the clips, seen from the page. Pages lie one folder deep.
 
     Raises:
@@ -73,6 +67,8 @@ class Player(Display):
         self.static = static.rstrip("/")
         self.index = read_clip_script(self.clips / "manifest.js")
         self.options = {"task": task, "init": init, "left": list(left), "right": list(right)}
+        here = f"{task}_{init}/"
+        self.listed = [entry for entry in self.index["episodes"] if entry["key"].startswith(here)]
         self._check_clip(left)
         self._check_clip(right)
 
@@ -83,32 +79,26 @@ class Player(Display):
         return f"Player of {count} clips (task {self.options['task']}: {left} | {right})"
 
     def _check_clip(self, names: Sequence[str]) -> None:
-        wanted = in_catalogue_order(names)
-        known = [set(entry["conditions"]) for entry in self._entries()]
-        if set(wanted) not in known:
-            condition = "+".join(wanted)
-            task = self.options["task"]
-            init = self.options["init"]
-            also = f" --also {condition}" if wanted else ""
+        task = self.options["task"]
+        init = self.options["init"]
+        clip = EpisodeSpec(task=task, init=init, conditions=in_catalogue_order(names))
+        if clip_key(clip) not in [entry["key"] for entry in self.listed]:
+            also = f" --also {clip.condition}" if names else ""
             raise TutorialError(
-                f"There is no clip of {condition or PUBLISHED} for task {task}, initial state "
-                f"{init} in {self.clips}. "
-                f"Make it with: {COMMAND} --tasks {task} --init {init}{also}"
+                f"There is no clip of {clip.condition} for task {task}, initial state {init} in "
+                f"{self.clips}. Make it with: {COMMAND} --tasks {task} --init {init}{also}"
             )
-
-    def _entries(self) -> list[dict[str, Any]]:
-        here = (self.options["task"], self.options["init"])
-        return [entry for entry in self.index["episodes"] if (entry["task"], entry["init"]) == here]
 
     def _still(self, entry: Mapping[str, Any], name: str) -> str:
         return f"{self.static}/{entry['key']}/{name}.webp"
 
-    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]:
+    def _episode(self, key: str) -> tuple[dict[str, Any], Media]:
         folder = self.clips / key
         media = {}
         for name, (file, kind) in CLIP_MEDIA.items():
-            if (folder / file).is_file():
-                media[name] = (kind, (folder / file).read_bytes())
+            path = folder / file
+            if path.is_file():
+                media[name] = (kind, path.read_bytes())
         return read_clip_script(folder / "episode.js"), media
 
 
@@ -124,40 +114,37 @@ class Episodes(Display):
         self.options = {"sides": min(2, len(folders))}
         self.data: dict[str, dict[str, Any]] = {}
         self.media: dict[str, Media] = {}
-        entries = []
+        self._encoded: dict[str, dict[str, str]] = {}
+        self.listed = []
         for number, (folder, label) in enumerate(zip(folders, labels, strict=True)):
             key = str(number)
             data = episode_data(folder)
+            media = _recorded_media(folder)
             self.data[key] = data
-            self.media[key] = _recorded_media(folder)
-            entries.append({"key": key, "label": label, **{name: data[name] for name in SHOWN}})
-        self.index = {"conditions": [], "episodes": entries}
+            self.media[key] = media
+            self._encoded[key] = {n: b64encode(found).decode() for n, (_, found) in media.items()}
+            self.listed.append({"label": label, **index_entry({"key": key, **data})})
+        self.index = {"conditions": [], "episodes": self.listed}
 
     def __repr__(self) -> str:
-        return f"Player of {', '.join(entry['label'] for entry in self.index['episodes'])}"
+        return f"Player of {', '.join(entry['label'] for entry in self.listed)}"
 
-    def _episode(self, key: str) -> tuple[dict[str, Any] | None, Media]:
+    def _episode(self, key: str) -> tuple[dict[str, Any], Media]:
         return self.data[key], self.media[key]
 
     def _still(self, entry: Mapping[str, Any], name: str) -> str | None:
-        found = self.media[entry["key"]].get(name)
-        if found is None:
-            return None
-        kind, content = found
-        return f"data:{kind};base64,{_base64(content)}"
+        encoded = self._encoded[entry["key"]].get(name)
+        return f"data:image/webp;base64,{encoded}" if encoded else None
 
     def _inline(self) -> str:
-        media = {key: _as_base64(found) for key, found in self.media.items()}
-        everything = {"index": self.index, "episodes": self.data, "media": media}
-        text = json.dumps(everything, separators=(",", ":"))
+        everything = {"index": self.index, "episodes": self.data, "media": self._encoded}
         # A label may hold "</script>", which would end the element.
-        return f'<script type="application/json">{text.replace("</", "<" + chr(92) + "/")}</script>'
+        text = json.dumps(everything, separators=(",", ":")).replace("</", r"<\/")
+        return f'<script type="application/json">{text}</script>'
 
 
 def show_episodes(*folders: Path | str, labels: Sequence[str] = ()) -> Episodes:
-    """The player for freshly recorded episode folders, one or more.
-
-    Everything is inside the display; nothing is looked up later.
+    """The player for freshly recorded episode folders, one or more, with all data inside.
 
     Args:
         folders: as `record_episode` writes them; incomplete ones are shown as such.
@@ -184,19 +171,13 @@ def _recorded_media(folder: Path) -> Media:
     return media
 
 
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def _as_base64(media: Media) -> dict[str, str]:
-    return {name: _base64(content) for name, (_, content) in media.items()}
-
-
 def _find_clips(clips: Path | str | None) -> Path:
     """The folder given, or else `book/clips` here, in a folder above or in this repository."""
     here = Path.cwd()
     above = (here, *here.parents, Path(__file__).parents[2])
-    candidates = [Path(clips)] if clips else [folder / "book/clips" for folder in above]
+    candidates = [folder / "book/clips" for folder in above]
+    if clips:
+        candidates = [Path(clips)]
     for folder in candidates:
         if (folder / "manifest.js").is_file():
             return folder
