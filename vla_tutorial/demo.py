@@ -27,13 +27,7 @@ FAILURE = "wrong_unnorm_key"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `run_demo` made.
-
-    Attributes:
-        page: path of index.html.
-        results: name of the condition, which is also the episode's folder → outcome.
-        seconds: wall time in all.
-    """
+    """The page, outcomes by condition (which names the episode's folder), and the wall time."""
 
     page: Path
     results: dict[str, Result]
@@ -48,11 +42,9 @@ def run_demo(
     overwrite: bool = False,
     on_step: Callable[[str, Step], None] = lambda name, step: None,
 ) -> DemoResult:
-    """Run an episode as published and with `FAILURE`, and write `out/index.html`.
+    """Run `spec` as published and with `FAILURE`, and write `out/index.html`.
 
-    Args:
-        spec: the episode without the failure. Its policy is not read: `policy` acts.
-        on_step: called with the condition's name and each step, for progress.
+    `policy` acts, whatever `spec` says. `on_step` gets the condition's name and each step.
 
     Raises:
         TutorialError: `out` is not writable, or holds a demonstration and `overwrite` is False.
@@ -76,27 +68,24 @@ def run_demo(
                 on_step=partial(on_step, episode.condition),
             )
     first, second = [read_log(folder) for folder in folders]
-    labels = (specs[0].condition, specs[1].condition)
+    labels = (spec.condition, FAILURE)
     figure = plots.episode_figure(first, second, title=instruction, labels=labels)
     plots.save(figure, out / "overlay.png")
-    seconds = time.perf_counter() - started
-    page = out / "index.html"
-    write_atomically(page, _page(policy, instruction, results, seconds))
-    return DemoResult(page, results, seconds)
+    found = DemoResult(out / "index.html", results, time.perf_counter() - started)
+    write_atomically(found.page, _page(policy, instruction, found))
+    return found
 
 
-def _page(policy: Policy, instruction: str, results: dict[str, Result], seconds: float) -> str:
+def _page(policy: Policy, instruction: str, found: DemoResult) -> str:
     source = resources.files("vla_tutorial").joinpath("data/demo.html.jinja").read_text()
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    changes = changed_settings(find_condition(FAILURE), PUBLISHED_WIRING, PUBLISHED_SCENE)
+    undefined = jinja2.StrictUndefined
+    environment = jinja2.Environment(autoescape=True, undefined=undefined, trim_blocks=True)
     return environment.from_string(source).render(
         instruction=instruction,
-        results=results,
+        results=found.results,
         failure=FAILURE,
-        changes=changes,
+        changes=changed_settings(find_condition(FAILURE), PUBLISHED_WIRING, PUBLISHED_SCENE),
         policy=policy,
-        seconds=round(seconds),
+        seconds=round(found.seconds),
         versions=versions(),
     )

@@ -60,9 +60,6 @@ def clips(
             progress.update(bar, description=f"{steps} control steps", completed=done)
             interrupt.check()
 
-        processes = min(workers, max(1, len(todo)))
-        record_clips(policy, out_dir, todo, processes, on_progress=show)
-    sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
-    megabytes = sum(sizes) / 1e6
-    index = escape(str(out_dir / "manifest.js"))
-    tell(out, f"Wrote [bold]{index}[/]; all clips together are {megabytes:.1f} MB.")
+        record_clips(policy, out_dir, todo, min(workers, len(todo) or 1), on_progress=show)
+    size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
+    tell(out, f"Wrote [bold]{folder}/manifest.js[/]; all clips together are {size / 1e6:.1f} MB.")
