@@ -15,7 +15,7 @@ from vla_tutorial import actions
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import ExpertPolicy, Parameters, grasp
-from vla_tutorial.policies.expert.limits import fit_into_box
+from vla_tutorial.policies.expert.control import fit_into_box
 from vla_tutorial.policies.expert.scene import Scene
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator

@@ -1,4 +1,4 @@
-"""From a situation to an action: approach, hold and release as goals that blend.
+"""From a situation to an action: approach, hold and release as goals that blend, within limits.
 
 Nothing is remembered. What tells the goals apart is physical: how the object lies between the
 fingers, how far these are closed, and where the object is relative to the basket. Lengths are in
@@ -13,33 +13,31 @@ import numpy as np
 
 from vla_tutorial.policies.expert.geometry import Floats, ramp, smooth_ramp
 from vla_tutorial.policies.expert.grasp import HOME_YAW, Grasp
-from vla_tutorial.policies.expert.parameters import Parameters
-from vla_tutorial.policies.expert.situation import Situation
+from vla_tutorial.policies.expert.situation import Parameters, Situation
 from vla_tutorial.sim.rotations import norm, rotation_vector
 
 OPEN = -1.0
 CLOSE = 1.0
+# Metres from the grip site up to the wrist: Franka's flange (0.107) and hand (0.103).
+_FLANGE = 0.21
+# Metres that joint 6 stands nearer to the robot than the hand (Franka's DH parameter a7).
+_WRIST_OFFSET = 0.088
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a goal asks for, before the limits of speed and reach.
+    """What a goal asks for, before the limits of speed and reach."""
 
-    Attributes:
-        translation: (3,) OSC command.
-        rotation: (3,) rotation vector in OSC commands.
-        gripper: OPEN or CLOSE.
-        speed: largest norm of the translation.
-        pace: 0 … 1, by which the limited translation is scaled; 0 waits.
-        reach: metres from shoulder to wrist that the arm may stretch. Upper arm 0.316, forearm
-            0.384 and the elbow's offset allow 0.72.
-    """
-
+    # (3,) in OSC commands, the rotation as a rotation vector.
     translation: Floats
     rotation: Floats
+    # OPEN or CLOSE.
     gripper: float
+    # Largest norm of the translation.
     speed: float
+    # 0 … 1, by which the limited translation is scaled; 0 waits.
     pace: float = 1.0
+    # Metres from shoulder to wrist: upper arm 0.316, forearm 0.384, elbow's offset allow 0.72.
     reach: float = 0.715
 
 
@@ -57,7 +55,8 @@ def releasing(s: Situation, p: Parameters) -> bool:
 
 def holding(s: Situation, p: Parameters) -> bool:
     """Whether the fingers are closing or closed on the target and it is still to be carried."""
-    return s.grip.beams >= 2 and s.hand.opening < 0.074 and not s.delivered and not releasing(s, p)
+    gripped = s.grip.beams >= 2 and s.hand.opening < 0.074
+    return gripped and not s.delivered and not releasing(s, p)
 
 
 def turn_to(s: Situation, yaw: float, p: Parameters) -> tuple[Floats, float]:
@@ -83,9 +82,11 @@ def approach(s: Situation, grasp: Grasp, p: Parameters) -> Command:
     # The hand prefers to stay near its home yaw, where the wrist has room to either side.
     yaw = nearest_yaw(grasp.yaw, HOME_YAW + 0.6 * (hand.yaw - HOME_YAW))
     rotation, angle = turn_to(s, yaw, p)
+    c = np.cos(yaw)
+    n = np.sin(yaw)
     error = grasp.center - hand.position[:2]
-    along = abs(float(error @ (np.cos(yaw), np.sin(yaw))))
-    across = abs(float(error @ (np.sin(yaw), -np.cos(yaw))))
+    along = abs(float(error @ (c, n)))
+    across = abs(float(error @ (n, -c)))
     slack_along, slack_across, slack_above = _tolerances(s, grasp, p)
     outside_along = max(along - 0.6 * slack_along, 0)
     outside_across = max(across - 0.6 * slack_across, 0)
@@ -110,8 +111,7 @@ def approach(s: Situation, grasp: Grasp, p: Parameters) -> Command:
 
 def _tolerances(s: Situation, grasp: Grasp, p: Parameters) -> tuple[float, float, float]:
     """Metres off the grasp along the finger axis, across it and above, where fingers may close."""
-    # The fingers still go around the object: half their opening, less half of the object, within
-    # reason.
+    # The fingers still go around the object: half their opening less half of it, within reason.
     along = float(np.clip(0.037 - grasp.width / 2 - abs(grasp.shift), 0.004, 0.016))
     across = min(p.close_across, grasp.length / 2 - 0.006)
     above = min(p.close_above, 0.28 * (s.target.top - s.target.bottom))
@@ -121,7 +121,7 @@ def _tolerances(s: Situation, grasp: Grasp, p: Parameters) -> tuple[float, float
 def _cone_height(s: Situation, grasp: Grasp, outside: float) -> float:
     """Height to fly at: the grasp's, over the object 2 cm outside, over the rim at 10 cm."""
     over_target = s.target.top - grasp.height + 0.030
-    further_up = max(s.basket.solid.top + 0.06 - grasp.height - over_target, 0.03)
+    further_up = max(s.basket.rim + 0.06 - grasp.height - over_target, 0.03)
     near = over_target * smooth_ramp(outside, 0, 0.02)
     far = further_up * ramp(outside, 0.02, 0.10)
     return grasp.height + near + far
@@ -135,21 +135,25 @@ def hold(s: Situation, p: Parameters) -> Command:
     """
     hand = s.hand
     target = s.target
-    rim = s.basket.solid.top
+    rim = s.basket.rim
     distance = s.distance
     firm = ramp(s.grip.slack, 0.006, 0.002) * ramp(hand.finger_speed, 0.05, 0.02)
     off_floor = ramp(target.bottom, 0.002, 0.030)
-    pace = max(firm * (p.first_lift + (1 - p.first_lift) * off_floor), p.first_lift / 2)
+    share = p.first_lift + (1 - p.first_lift) * off_floor
+    pace = max(firm * share, p.first_lift / 2)
     home = nearest_yaw(HOME_YAW, hand.yaw)
-    clear_of_others = smooth_ramp(target.bottom, s.basket.center[2], s.basket.center[2] + 0.08)
-    rotation, _ = turn_to(s, hand.yaw + (home - hand.yaw) * clear_of_others, p)
+    middle = s.basket.center[2]
+    clear_of_others = smooth_ramp(target.bottom, middle, middle + 0.08)
+    yaw = hand.yaw + (home - hand.yaw) * clear_of_others
+    rotation, _ = turn_to(s, yaw, p)
     far = smooth_ramp(distance, 0.02, 0.08)
     lift = rim + p.carry_clearance - target.bottom
     lower = s.basket.region_top + p.release_height - 0.012 - target.position[2]
     rise = far * lift + (1 - far) * min(lower, lift)
     # Sideways only as far as the object's bottom clears the rim; it must only near the basket.
     needed = rim + 0.012 - 0.10 * smooth_ramp(distance, 0.12, 0.24)
-    sideways = max(smooth_ramp(target.bottom, needed - 0.05, needed), ramp(distance, 0.07, 0.05))
+    clears_rim = smooth_ramp(target.bottom, needed - 0.05, needed)
+    sideways = max(clears_rim, ramp(distance, 0.07, 0.05))
     translation = p.gain * np.array([*(sideways * s.offset), rise])
     speed = p.speed * (0.6 + 0.4 * far)
     return Command(translation, firm * rotation, CLOSE, speed, pace=pace, reach=0.700)
@@ -157,7 +161,7 @@ def hold(s: Situation, p: Parameters) -> Command:
 
 def release(s: Situation, p: Parameters) -> Command:
     """Open; sink while the object still hangs between the fingers; rise once it is inside."""
-    rim = s.basket.solid.top
+    rim = s.basket.rim
     height = s.hand.position[2]
     rotation, _ = turn_to(s, s.hand.yaw, p)
     if s.delivered:
@@ -167,3 +171,42 @@ def release(s: Situation, p: Parameters) -> Command:
     down = 0.3 * ramp(height, rim - 0.02, rim)
     translation = np.array([*(p.gain * gripped * s.offset), -down])
     return Command(translation, rotation, OPEN, p.speed)
+
+
+def limit_translation(command: Command, s: Situation, p: Parameters) -> Floats:
+    """Translation (3,) within reach and speed.
+
+    Near a straight elbow the Jacobian is nearly singular: pushing outward does little, and pulling
+    inward needs several times the command. Beyond straight (joint 4 above about −0.6) pulling
+    inward even locks the arm; stretching lets the elbow fold back.
+    """
+    hand = s.hand
+    elbow = hand.elbow
+    level = hand.position[:2] - hand.shoulder[:2]
+    distance = norm(level)
+    outward = level / distance
+    height = hand.position[2] + _FLANGE - hand.shoulder[2]
+    farthest = np.sqrt(max(command.reach**2 - height**2, 0.01)) + _WRIST_OFFSET
+    move = command.translation.copy()
+    move[:2] -= outward * p.gain * max(distance - farthest, 0)
+    radial = float(move[:2] @ outward)
+    factor = -ramp(elbow, -0.9, -0.7)
+    if radial < 0:
+        factor = 3 * ramp(elbow, -1.2, -0.7)
+    move[:2] += outward * radial * factor
+    move *= command.pace * min(1.0, command.speed / max(norm(move), 1e-9))
+    locked = ramp(elbow, -0.70, -0.60)
+    over_rim = p.gain * (s.basket.rim + 0.10 - hand.position[2])
+    stretch = np.array([*(0.5 * outward), np.clip(over_rim, -0.3, 0.5)])
+    return (1 - locked) * move + locked * stretch
+
+
+def fit_into_box(vector: Floats, low: Floats, high: Floats) -> Floats:
+    """Shorten a vector (3,) until it lies in the box low … high, which contains 0.
+
+    Clipping each number alone would bend it: LIBERO-object tokens reach y = 0.84, but x = −0.54.
+    """
+    room = np.where(vector > 0, high, low)
+    zero = vector == 0
+    fractions = np.where(zero, 1.0, room / np.where(zero, 1.0, vector))
+    return vector * min(1.0, float(np.min(fractions)))

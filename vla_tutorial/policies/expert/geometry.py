@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+# (8, 3): corners of a unit box, and (12, 2): the pairs of corners that an edge joins.
 _CORNERS: Floats = np.array(list(product((-1.0, 1.0), repeat=3)))
-"""(8, 3): corners of a unit box."""
-
-_PAIRS = np.array(list(combinations(range(8), 2)))
-_EDGES = _PAIRS[np.abs(_CORNERS[_PAIRS[:, 0]] - _CORNERS[_PAIRS[:, 1]]).sum(1) == 2]
-"""(12, 2): the pairs of corners that an edge joins."""
-
+_EDGES = np.array([(i, j) for i, j in combinations(range(8), 2) if i ^ j in (1, 2, 4)])
 _TINY = 1e-9
 
 
@@ -55,20 +51,13 @@ def rotation_from_quaternion(quaternion: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class Boxes:
-    """The collision boxes of one body in the body's frame.
+    """The collision boxes of one body in the body's frame, which never change."""
 
-    They never change, so one instance serves a model's whole life.
-
-    Attributes:
-        centers: (n, 3) metres.
-        axes: (n, 3, 3), columns are a box's axes.
-        half_sizes: (n, 3) metres.
-        corners: (8n, 3) metres, eight rows a box.
-    """
-
+    # (n, 3) metres; (n, 3, 3), columns are a box's axes; (n, 3) metres.
     centers: Floats
     axes: Floats
     half_sizes: Floats
+    # (8n, 3) metres, eight rows a box.
     corners: Floats
 
     @classmethod
@@ -103,15 +92,10 @@ def _geom_frame(
 
 @dataclass(frozen=True)
 class Solid:
-    """Boxes at a pose.
-
-    Attributes:
-        boxes: the shape.
-        position: (3,) metres, the body's origin.
-        rotation: (3, 3), body to world.
-    """
+    """Boxes at a pose."""
 
     boxes: Boxes
+    # (3,) metres, the body's origin; (3, 3), body to world.
     position: Floats
     rotation: Floats
 
@@ -143,35 +127,28 @@ class Solid:
         return np.concatenate([begin + f * (end - begin) for f in fractions])
 
     def section(self, heights: Sequence[float]) -> Floats:
-        """Where the edges cross the horizontal planes at `heights`: (k, 2), x and y.
-
-        They are all corners, seen from above, when the edges hardly cross.
-        """
+        """(k, 2) x and y where edges cross the planes at `heights`; if hardly any, all corners."""
         begin, end = self.edges()
         rise = _away_from_zero(end[:, 2] - begin[:, 2])
         t = (np.asarray(heights)[:, None] - begin[:, 2]) / rise
-        points = begin[:, :2] + t[..., None] * (end - begin)[:, :2]
+        run = (end - begin)[:, :2]
+        points = begin[:, :2] + t[..., None] * run
         crossing = points[(t >= 0) & (t <= 1)]
         return crossing if len(crossing) >= 4 else self.corners[:, :2]
 
     def beams(self, origins: Floats, direction: Floats) -> Floats:
-        """The stretch of parallel lines that the solid fills, as a light barrier would see it.
+        """The stretch of parallel lines that the solid fills, by the slab method.
 
-        This is the slab method.
-
-        Args:
-            origins: (k, 3) metres, where the lines begin to count.
-            direction: (3,) unit vector.
-
-        Returns:
-            (j, 2) metres along `direction`, begin and end, for those j of the k lines that hit.
+        Lines start at `origins` (k, 3) along the unit vector `direction` (3,). Those j that hit
+        give (j, 2) metres from the start, begin and end.
         """
+        boxes = self.boxes
         local = (origins - self.position) @ self.rotation
-        offset = np.einsum("nji,knj->kni", self.boxes.axes, local[:, None] - self.boxes.centers)
-        slope = np.einsum("nji,j->ni", self.boxes.axes, direction @ self.rotation)
+        offset = np.einsum("nji,knj->kni", boxes.axes, local[:, None] - boxes.centers)
+        slope = np.einsum("nji,j->ni", boxes.axes, direction @ self.rotation)
         slope = _away_from_zero(slope)
-        one = (-self.boxes.half_sizes - offset) / slope
-        other = (self.boxes.half_sizes - offset) / slope
+        one = (-boxes.half_sizes - offset) / slope
+        other = (boxes.half_sizes - offset) / slope
         enter = np.minimum(one, other).max(2)
         leave = np.maximum(one, other).min(2)
         hit = enter < leave
@@ -182,5 +159,4 @@ class Solid:
 
 
 def _away_from_zero(values: Floats) -> Floats:
-    """The same numbers, with those too near to 0 to divide by replaced."""
     return np.where(np.abs(values) < _TINY, _TINY, values)

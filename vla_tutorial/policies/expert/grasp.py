@@ -1,7 +1,4 @@
-"""Where and how to grasp: a yaw of the fingers and an offset on the object.
-
-The object must fit between the fingers, and the hand must hit nothing else.
-"""
+"""The yaw and offset at which the object fits between the fingers and the hand hits nothing."""
 
 from __future__ import annotations
 
@@ -9,113 +6,90 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_tutorial.policies.expert.geometry import Floats, Solid
-from vla_tutorial.policies.expert.parameters import Parameters
 from vla_tutorial.policies.expert.scene import BASKET
+from vla_tutorial.policies.expert.situation import Parameters
 
+# Finger axis at the home pose: world y.
 HOME_YAW = np.pi / 2
-"""Finger axis at the home pose: world y."""
-
 _YAWS: Floats = np.radians(np.arange(-90, 90, 6))
+# (30, 2) unit vectors along each of these yaws from home, and 90° to its left.
+_ANGLES: Floats = HOME_YAW + _YAWS
+_ALONG: Floats = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
+_ACROSS: Floats = np.stack([-_ALONG[:, 1], _ALONG[:, 0]], 1)
 _SLIDES = [0, 6, -6, 12, -12, 18, -18, 24, -24, 36, -36, 48, -48]
 _SHIFTS = [6, -6, 12, -12, 18, -18]
+# (19, 2) metres along and across the finger axis from the object's middle: first slides along the
+# object, then shifts toward one finger. A shifted hand pulls the object to its middle as it closes
+# (flat boxes bear 20 mm, by trial).
 _OFFSETS: Floats = np.array([(0, mm) for mm in _SLIDES] + [(mm, 0) for mm in _SHIFTS]) / 1000
-"""(19, 2) metres along and across the finger axis from the object's middle.
 
-First slides along the object, then shifts toward one finger. A shifted hand pulls the object to
-its middle as it closes (flat boxes bear 20 mm, by trial).
-"""
-
+# Metres: up to this the fingers have 12 mm of air on either side.
 _COMFORTABLE_WIDTH = 0.056
-"""Metres: up to this the fingers have 12 mm of air on either side."""
-
+# Metres: beyond this the fingers land on the object, by trial.
 _LARGEST_WIDTH = 0.067
-"""Metres: beyond this the fingers land on the object, by trial."""
-
+# Metres from the middle of the open fingers to a pad (0.038), less 5 mm of air.
 _ROOM = 0.033
-"""Metres from the middle of the open fingers to a pad (0.038), less 5 mm of air."""
-
+# Metres at an object's end that a slide keeps for the pads, which are 16 mm wide.
 _HALF_PAD = 0.016
-"""Metres at an object's end that a slide keeps for the pads, which are 16 mm wide."""
-
+# Metres along and across the finger axis: the hand's mesh (0.104, 0.032), and 8 mm of air.
 _PALM_HALF = (0.112, 0.040)
-"""Metres along and across the finger axis: the hand's mesh (0.104, 0.032), and 8 mm of air."""
-
+# The same for the two fingers when open (0.064, 0.011 with the mesh's own margin).
 _FINGERS_HALF = (0.066, 0.018)
-"""The same for the two fingers when open (0.064, 0.011 with the mesh's own margin)."""
-
+# Metres from the grip site up to the palm (0.034), less 8 mm of air.
 _PALM_HEIGHT = 0.026
-"""Metres from the grip site up to the palm (0.034), less 8 mm of air."""
-
+# Metres from the grip site down to the finger tips.
 _TIP_DEPTH = 0.009
-"""Metres from the grip site down to the finger tips."""
-
-_FIRST_TOUCH = 15.0
-"""Cost of a collision, where 0.2 rad of turn cost 1."""
-
-_PER_METRE = 300.0
-"""Cost of each metre of its depth."""
-
-_WORST_COLLISION = _FIRST_TOUCH + _PER_METRE * max(_FINGERS_HALF[1], _PALM_HALF[1])
-
+# Metres: objects whose origins are farther away than this cannot touch the hand.
 _NEAR = 0.28
-"""Metres: objects whose origins are farther away than this cannot touch the hand."""
+
+# Cost of a collision, where 0.2 rad of turn cost 1, and of each metre of its depth.
+_FIRST_TOUCH = 15.0
+_PER_METRE = 300.0
+_WORST_COLLISION = _FIRST_TOUCH + _PER_METRE * max(_FINGERS_HALF[1], _PALM_HALF[1])
 
 
 @dataclass(frozen=True)
 class Grasp:
-    """A grasp from above.
+    """A grasp from above."""
 
-    Attributes:
-        yaw: radians of the finger axis; the opposite direction is as good.
-        center: (2,) metres, world, where the grip site goes.
-        height: metres, world, of the grip site.
-        width, length: metres that the object measures along the finger axis and across it.
-        shift: metres along the finger axis from the object's middle to `center`.
-    """
-
+    # Radians of the finger axis; the opposite direction is as good.
     yaw: float
+    # (2,) metres and metres, world, where the grip site goes.
     center: Floats
     height: float
+    # Metres that the object measures along the finger axis and across it.
     width: float
     length: float
+    # Metres along the finger axis from the object's middle to `center`.
     shift: float
 
 
-def grasp_height(target: Solid, parameters: Parameters) -> float:
-    """Height of the grip site, as deep as the palm allows and as high as the floor demands."""
-    return max(target.top - parameters.grasp_depth, target.bottom + parameters.floor_clearance)
-
-
 def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters) -> Grasp:
-    """The cheapest of 30 yaws times 19 offsets.
+    """The cheapest of 30 yaws times 19 offsets for the object `name` of a scene's `solids`.
 
     It is the home yaw at the object's middle, unless that is too wide or hits a neighbour.
-
-    Args:
-        name: the target's name in `solids`.
-        solids: every object of the scene.
-        parameters: for the grasp's height.
     """
     target = solids[name]
-    height = grasp_height(target, parameters)
+    # As deep as the palm allows, and as high as the floor demands.
+    height = max(target.top - parameters.grasp_depth, target.bottom + parameters.floor_clearance)
     points = target.section([height - 0.008, height, height + 0.008])
-    finger_axes, cross_axes = _axes(HOME_YAW + _YAWS)
-    along = points @ finger_axes.T
-    across = points @ cross_axes.T
+    along = points @ _ALONG.T
+    across = points @ _ACROSS.T
     widths = np.ptp(along, axis=0)
     lengths = np.ptp(across, axis=0)
-    middles = _middle(along)[:, None] * finger_axes + _middle(across)[:, None] * cross_axes
-    shifts = _OFFSETS[:, :1] * finger_axes[:, None]
-    slides = _OFFSETS[:, 1:] * cross_axes[:, None]
+    middles = _middle(along)[:, None] * _ALONG + _middle(across)[:, None] * _ACROSS
+    shifts = _OFFSETS[:, :1] * _ALONG[:, None]
+    slides = _OFFSETS[:, 1:] * _ACROSS[:, None]
     centers = middles[:, None] + shifts + slides
     cost = _shape_cost(widths, lengths)
     # The others cannot become the cheapest.
     yaws, offsets = np.nonzero(cost < cost.min() + _WORST_COLLISION)
     chosen = centers[yaws, offsets]
     obstacles = _obstacles(name, solids, middles[0], height)
-    collision = _collision_cost(obstacles, chosen, finger_axes[yaws], cross_axes[yaws], height)
+    collision = _collision_cost(obstacles, chosen, yaws, height)
     best = int((cost[yaws, offsets] + collision).argmin())
     yaw = yaws[best]
     return Grasp(
@@ -126,12 +100,6 @@ def choose_grasp(name: str, solids: Mapping[str, Solid], parameters: Parameters)
         length=float(lengths[yaw]),
         shift=float(_OFFSETS[offsets[best], 0]),
     )
-
-
-def _axes(yaws: Floats) -> tuple[Floats, Floats]:
-    """Unit vectors (k, 2) along each yaw and 90° to its left."""
-    along = np.stack([np.cos(yaws), np.sin(yaws)], 1)
-    return along, np.stack([-along[:, 1], along[:, 0]], 1)
 
 
 def _middle(values: Floats) -> Floats:
@@ -161,8 +129,7 @@ def _obstacles(name: str, solids: Mapping[str, Solid], center: Floats, height: f
 def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
     """Cost of each yaw and offset by the object's shape alone, (yaws, offsets).
 
-    It is 1 for each 0.2 rad of turn, 20 mm of slide and 10 mm of shift, and much more for what
-    does not fit the fingers.
+    1 for each 0.2 rad of turn, 20 mm of slide, 10 mm of shift; much more for what does not fit.
     """
     shift, slide = np.abs(_OFFSETS.T)
     tight = np.maximum(widths - _COMFORTABLE_WIDTH, 0) * 60
@@ -177,16 +144,15 @@ def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
 
 
 def _collision_cost(
-    obstacles: Floats, centers: Floats, finger_axes: Floats, cross_axes: Floats, height: float
+    obstacles: Floats, centers: Floats, yaws: NDArray[np.int64], height: float
 ) -> Floats:
-    """Cost by how deep palm or fingers at `centers` (c, 2) would enter an obstacle, (c,).
-
-    It is 15 within the first 6 mm, and 3 for each further 10 mm.
-    """
+    """Cost (c,) of palm or fingers at `centers` in an obstacle: 15 up to 6 mm, then 3 a 10 mm."""
     if not len(obstacles):
         return np.zeros(len(centers))
     # Project obstacles and centres apart and subtract: (c, obstacles) arrays are the largest.
     plane = obstacles[:, :2].T
+    finger_axes = _ALONG[yaws]
+    cross_axes = _ACROSS[yaws]
     along = np.abs(finger_axes @ plane - (centers * finger_axes).sum(1, keepdims=True))
     across = np.abs(cross_axes @ plane - (centers * cross_axes).sum(1, keepdims=True))
     palm = np.minimum(_PALM_HALF[0] - along, _PALM_HALF[1] - across)

@@ -21,16 +21,12 @@ _SITE = "gripper0_grip_site"
 _PADS = ("gripper0_finger1_pad_collision", "gripper0_finger2_pad_collision")
 _FINGERS = ("gripper0_finger_joint1", "gripper0_finger_joint2")
 _ELBOW = "robot0_joint4"
+# Metres from the base to the shoulder (Franka's DH parameter d1).
 _SHOULDER_HEIGHT = 0.333
-"""Metres from the base to the shoulder (Franka's DH parameter d1)."""
-
-POSE_GRID = 1e-4
-"""Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad).
-
-So resting objects, which tremble by less, need no new plan.
-"""
-
-WHERE_IT_WORKS = (
+# Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad), so that resting objects, which
+# tremble by less, need no new plan.
+_POSE_GRID = 1e-4
+_WHERE_IT_WORKS = (
     "The expert puts objects into a basket: libero_object, its variants _swap, _task and _lan, "
     "and libero_10 tasks 0, 1 and 7."
 )
@@ -40,16 +36,9 @@ class Scene:
     """Ids and shapes of one model, looked up once; `read` turns its states into a `Situation`."""
 
     def __init__(self, model: mujoco.MjModel, bodies: Mapping[str, int]) -> None:
-        """Look up names and shapes.
-
-        Raises:
-            TutorialError: the scene has no basket or no Panda gripper; says where the expert works.
-        """
+        """Look up names and shapes; no basket or no Panda gripper is an error."""
         if BASKET not in bodies:
-            raise TutorialError(
-                f"The expert cannot work in this scene: no {BASKET!r} among {', '.join(bodies)}. "
-                f"{WHERE_IT_WORKS}"
-            )
+            raise TutorialError(f"No {BASKET!r} among {', '.join(bodies)}. {_WHERE_IT_WORKS}")
         try:
             self._region = model.site(_REGION).id
             self._site = model.site(_SITE).id
@@ -59,17 +48,13 @@ class Scene:
             self._base = model.body("robot0_link0").id
         except KeyError as e:
             reason = str(e.args[0]).splitlines()[0]
-            raise TutorialError(
-                f"The expert cannot work in this scene: {reason} {WHERE_IT_WORKS}"
-            ) from e
+            raise TutorialError(f"{reason} {_WHERE_IT_WORKS}") from e
         self._finger_position = [int(joint.qposadr[0]) for joint in fingers]
         self._finger_velocity = [int(joint.dofadr[0]) for joint in fingers]
         self._pad_thickness = float(model.geom_size[self._pads[0], 1])
         self._region_size: Floats = model.site_size[self._region].copy()
         self._boxes = {name: Boxes.from_model(model, body) for name, body in bodies.items()}
-        self._bodies = {
-            name: body for name, body in bodies.items() if len(self._boxes[name].centers)
-        }
+        self._bodies = {name: bodies[name] for name, box in self._boxes.items() if len(box.centers)}
 
     def solid(self, data: mujoco.MjData, name: str) -> Solid:
         """One object where it is now."""
@@ -78,10 +63,10 @@ class Scene:
         return Solid(self._boxes[name], data.xpos[body].copy(), rotation)
 
     def rounded_poses(self, data: mujoco.MjData) -> Floats:
-        """(objects, 7) position and quaternion of every object, on `POSE_GRID`."""
+        """(objects, 7) position and quaternion of every object, on 0.1 mm and 0.1 mrad."""
         bodies = list(self._bodies.values())
         poses: Floats = np.concatenate([data.xpos[bodies], data.xquat[bodies]], 1)
-        return np.round(poses / POSE_GRID) * POSE_GRID
+        return np.round(poses / _POSE_GRID) * _POSE_GRID
 
     def solids(self, poses: Floats) -> dict[str, Solid]:
         """Every object at the given (objects, 7) poses."""
@@ -92,17 +77,13 @@ class Scene:
         return solids
 
     def read(self, state: PrivilegedState) -> Situation:
-        """The situation in a state of this model.
-
-        Raises:
-            TutorialError: no target, or a target that is not in the scene.
-        """
+        """The situation in a state of this model; no target, or a strange one, is an error."""
         if not state.targets:
-            raise TutorialError(f"The task puts nothing into anything. {WHERE_IT_WORKS}")
+            raise TutorialError(f"The task puts nothing into anything. {_WHERE_IT_WORKS}")
         objects = [name for name in self._bodies if name != BASKET]
         for name in state.targets:
             if name not in self._bodies:
-                raise unknown("target", name, objects, WHERE_IT_WORKS)
+                raise unknown("target", name, objects, _WHERE_IT_WORKS)
         hand = self._hand(state.data)
         basket = self._basket(state.data)
         solids = {name: self.solid(state.data, name) for name in state.targets}
@@ -134,4 +115,4 @@ class Scene:
     def _basket(self, data: Any) -> Basket:
         center = data.site_xpos[self._region].copy()
         rotation = data.site_xmat[self._region].reshape(3, 3).copy()
-        return Basket(self.solid(data, BASKET), center, rotation, self._region_size)
+        return Basket(self.solid(data, BASKET).top, center, rotation, self._region_size)

@@ -1,4 +1,4 @@
-"""What the expert decides on. Metres, radians, world frame (z up)."""
+"""What the expert decides on, and what can be tuned. Metres, radians, world frame (z up)."""
 
 from __future__ import annotations
 
@@ -10,34 +10,59 @@ import numpy as np
 from vla_tutorial.policies.expert.geometry import Floats, Solid
 from vla_tutorial.sim.rotations import norm
 
+# (9, 2) metres across and down from the grip site: lines between the finger pads, which measure
+# 16 mm by 16 mm and lie 4 mm above the site.
 _BEAMS: Floats = np.array(list(product((-0.006, 0.0, 0.006), (-0.007, -0.001, 0.005))))
-"""(9, 2) metres across and down from the grip site: lines between the finger pads.
 
-The pads measure 16 mm by 16 mm and lie 4 mm above the site.
-"""
+
+@dataclass(frozen=True)
+class Parameters:
+    """Gains, speeds and clearances of the expert's motion.
+
+    The defaults were found by trial on libero_object and on random layouts of its objects. Speeds
+    are in OSC_POSE's units: a command of 1 asks for a goal 0.05 m (or 0.5 rad) ahead and moves the
+    hand about 13 mm (0.13 rad) in a control step of 50 ms.
+    """
+
+    # Command per metre of error; 10 begins to slow down 7 cm before the goal.
+    gain: float = 10.0
+    # Largest norm of the translation; 0.7 gives episodes about as long as human demonstrations.
+    speed: float = 0.7
+    # Command per radian of error, and largest norm of the rotation.
+    turn_gain: float = 2.0
+    turn_speed: float = 0.3
+    # Metres from the object's top down to the grip site; with 4 mm more the palm presses on it.
+    grasp_depth: float = 0.030
+    # Least metres from the object's bottom up to the grip site; finger tips reach 9 mm below that.
+    floor_clearance: float = 0.012
+    # Share of the speed with which a gripped object leaves the floor; half while fingers close.
+    first_lift: float = 0.2
+    # Metres between the carried object's bottom and the basket's rim.
+    carry_clearance: float = 0.05
+    # Metres of the object's origin above the basket's region when the fingers let it fall.
+    release_height: float = 0.014
+    # Metres off the object's middle, across the finger axis, at which the fingers may close (cans
+    # bear 20 mm, by trial).
+    close_across: float = 0.014
+    # Metres above the grasp height at which they may; at most 0.28 of the object's height, as flat
+    # boxes bear only 5 mm.
+    close_above: float = 0.014
 
 
 @dataclass(frozen=True)
 class Hand:
-    """The gripper and the arm behind it.
+    """The gripper and the arm behind it."""
 
-    Attributes:
-        position: (3,) the grip site, between the pads.
-        rotation: (3, 3) columns are the finger axis, the axis across it, and the approach axis
-            (down).
-        pads: inner faces of the two pads along the finger axis, from the grip site: about −0.038
-            and 0.038 when open.
-        opening: metres between the fingers: 0.080 open, 0 closed.
-        finger_speed: m/s, both fingers added.
-        elbow: joint 4 in radians; −0.47 is nearly straight, where pulling inward locks the arm.
-        shoulder: (3,).
-    """
-
+    # (3,) the grip site, between the pads.
     position: Floats
+    # (3, 3) columns: the finger axis, the axis across it, and the approach axis (down).
     rotation: Floats
+    # Inner faces of the two pads along the finger axis from the grip site: about ∓0.038 when open.
     pads: tuple[float, float]
+    # Metres between the fingers: 0.080 open, 0 closed; and m/s, both fingers added.
     opening: float
     finger_speed: float
+    # Joint 4 in radians; −0.47 is nearly straight, where pulling inward locks the arm.
     elbow: float
     shoulder: Floats
 
@@ -49,21 +74,19 @@ class Hand:
 
 @dataclass(frozen=True)
 class Basket:
-    """The basket and the region inside it that counts.
+    """The basket and the region inside it that counts."""
 
-    Attributes:
-        solid: its walls and floor.
-        center, rotation, half_size: (3,), (3, 3), (3,) of the region, a box.
-    """
-
-    solid: Solid
+    # Height of the basket's upper end.
+    rim: float
+    # (3,), (3, 3), (3,) of the region, a box.
     center: Floats
     rotation: Floats
     half_size: Floats
 
     def contains(self, point: Floats) -> bool:
         """Whether LIBERO counts an object with its origin here as inside."""
-        return bool((np.abs(self.rotation.T @ (point - self.center)) < self.half_size).all())
+        local = self.rotation.T @ (point - self.center)
+        return bool((np.abs(local) < self.half_size).all())
 
     @property
     def region_top(self) -> float:
@@ -73,15 +96,11 @@ class Basket:
 
 @dataclass(frozen=True)
 class Grip:
-    """What is between the fingers, by nine beams from pad to pad.
+    """What is between the fingers."""
 
-    Attributes:
-        beams: how many of the nine the object breaks.
-        slack: metres of air between the object and the pads, both sides added; 0.08 without an
-            object.
-    """
-
+    # How many of nine beams from pad to pad the object breaks.
     beams: int
+    # Metres of air between it and the pads, both sides added; 0.08 without an object.
     slack: float
 
     @classmethod
@@ -101,20 +120,15 @@ class Grip:
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything that the expert decides on.
-
-    Attributes:
-        name: the object to handle now.
-        target: its solid.
-        grip: how it lies between the fingers.
-        delivered: whether it is inside the basket, as all others that the task asks for then are.
-    """
+    """Everything that the expert decides on."""
 
     hand: Hand
     basket: Basket
+    # The object to handle now, its solid, and how it lies between the fingers.
     name: str
     target: Solid
     grip: Grip
+    # Whether it is in the basket, as all others that the task asks for then are.
     delivered: bool
 
     @property
