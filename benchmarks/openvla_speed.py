@@ -26,8 +26,7 @@ from openvla_costs import Cost, costs
 from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.llama import Cache
-from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model, pad
-from vla_tutorial.openvla.rounding import round_up
+from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model, pad, round_up
 
 ACTIONS = 7
 """Tokens an action."""

@@ -12,8 +12,7 @@ from golden_folder import FOLDER, golden, model
 from vla_tutorial.openvla.checkpoint import load_weights
 from vla_tutorial.openvla.cpu import pack_weight
 from vla_tutorial.openvla.engine import ROWS, TEXT_STEP, Captured, Engine, working_bytes
-from vla_tutorial.openvla.model import normalise
-from vla_tutorial.openvla.rounding import round_up
+from vla_tutorial.openvla.model import normalise, round_up
 from vla_tutorial.pixels import pixel_values
 
 

@@ -1,7 +1,7 @@
 """Triton kernels for the steps of Llama between its products: attention, rotation, the gate.
 
-Each is one pass over its memory. `cuda.py` calls them. `llama.py` says the same in plain PyTorch,
-and tests hold the two together (in Triton's interpreter on a CPU, on the device in the benchmark).
+Each is one pass over its memory. `llama.py` says the same in plain PyTorch, and tests hold the two
+together (in Triton's interpreter on a CPU, on the device in the benchmark).
 """
 # Triton has no types, and is not installed where there is no GPU:
 # mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-def"
@@ -16,18 +16,31 @@ from torch import Tensor
 
 from vla_tutorial.openvla.llama import Rope
 
+# About two for each of an H100's 132 multiprocessors. Below this, the past is shared out among more
+# programs, and their parts merged.
 PROGRAMS = 256
-"""About two for each of an H100's 132 multiprocessors.
-
-Below this, the past is shared out among more programs, and their parts merged.
-"""
 
 
 @triton.jit
 def _attend(
-    qkv, positions, cos, sin, keys, values, out, tops, totals, S, H, HKV, scale,
-    HALF: tl.constexpr, DIM: tl.constexpr, BS: tl.constexpr, PARTS: tl.constexpr,
-):  # fmt: skip
+    qkv,
+    positions,
+    cos,
+    sin,
+    keys,
+    values,
+    out,
+    tops,
+    totals,
+    S,
+    H,
+    HKV,
+    scale,
+    HALF: tl.constexpr,
+    DIM: tl.constexpr,
+    BS: tl.constexpr,
+    PARTS: tl.constexpr,
+):
     row = tl.program_id(0)
     head = tl.program_id(1)
     part = tl.program_id(2)
@@ -104,16 +117,13 @@ def _merge(partial, tops, totals, out, DIM: tl.constexpr, PARTS: tl.constexpr):
 
 
 def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one new token a row, over what the row has in its cache and no more.
+    """Attention of one new token a row, over what the row has in its cache → (N, H · hd).
 
     Args:
         qkv: (N, (H + 2 Hkv) · hd), not yet rotated.
         positions: (N,) int64; the new key and value are written there.
         rope: from `llama.rope_table`, float32.
         keys, values: one layer of the cache, (N, Hkv, S, hd).
-
-    Returns:
-        (N, H · hd) in qkv's dtype.
     """
     rows, groups, length, dim = keys.shape
     heads = qkv.shape[1] // dim - 2 * groups
@@ -124,10 +134,24 @@ def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Ten
         partial = torch.empty(rows * heads * parts, dim, device=qkv.device)
     tops, totals = torch.empty(2, rows * heads * parts, device=qkv.device)
     _attend[(rows, heads, parts)](
-        qkv, positions, *rope, keys, values, partial, tops, totals,
-        length, heads, groups, dim**-0.5,
-        HALF=dim // 2, DIM=dim, BS=64, PARTS=parts, num_warps=4,
-    )  # fmt: skip
+        qkv,
+        positions,
+        *rope,
+        keys,
+        values,
+        partial,
+        tops,
+        totals,
+        length,
+        heads,
+        groups,
+        dim**-0.5,
+        HALF=dim // 2,
+        DIM=dim,
+        BS=64,
+        PARTS=parts,
+        num_warps=4,
+    )
     if parts > 1:
         _merge[(rows * heads,)](partial, tops, totals, out, DIM=dim, PARTS=parts, num_warps=1)
     return out
@@ -135,9 +159,19 @@ def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Ten
 
 @triton.jit
 def _rotate(
-    qkv, cos, sin, keys, values, T, S, H, HKV,
-    HALF: tl.constexpr, DIM: tl.constexpr, BH: tl.constexpr,
-):  # fmt: skip
+    qkv,
+    cos,
+    sin,
+    keys,
+    values,
+    T,
+    S,
+    H,
+    HKV,
+    HALF: tl.constexpr,
+    DIM: tl.constexpr,
+    BH: tl.constexpr,
+):
     token = tl.program_id(0)
     row = token // T
     p = token % T
@@ -181,9 +215,19 @@ def rotate(qkv: Tensor, rows: int, rope: Rope, keys: Tensor, values: Tensor) -> 
     heads = qkv.shape[1] // dim
     grid = (tokens, triton.cdiv(heads, 16))
     _rotate[grid](
-        qkv, *rope, keys, values, tokens // rows, length, heads - 2 * groups, groups,
-        HALF=dim // 2, DIM=dim, BH=16, num_warps=4,
-    )  # fmt: skip
+        qkv,
+        *rope,
+        keys,
+        values,
+        tokens // rows,
+        length,
+        heads - 2 * groups,
+        groups,
+        HALF=dim // 2,
+        DIM=dim,
+        BH=16,
+        num_warps=4,
+    )
 
 
 @triton.jit

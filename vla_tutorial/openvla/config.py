@@ -1,51 +1,38 @@
-"""The sizes of an OpenVLA model: one frozen configuration for every checkpoint.
-
-It serves openvla-7b, the shrunk reference checkpoints and `mini`.
-"""
+"""The sizes of an OpenVLA model: openvla-7b, the shrunk reference checkpoints or `mini`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import msgspec
 
 from vla_tutorial.errors import TutorialError
 
 VISION_KEY = "vision_config"
-"""Our own key in config.json. Published checkpoints lack it.
-
-Their vision sizes are those of the two timm models that they name.
-"""
-
-T = TypeVar("T")
+"""Our own key in config.json. Published checkpoints lack it: they name two timm models instead."""
 
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """One vision transformer.
+    """One vision transformer; by default DINOv2 ViT-L/14 (timm `vit_large_patch14_reg4_dinov2`)."""
 
-    The defaults are DINOv2 ViT-L/14 with registers (timm `vit_large_patch14_reg4_dinov2`).
-
-    Attributes:
-        dim, depth, heads, mlp_hidden: width, blocks, attention heads, hidden width of the MLP.
-        layer_scale: whether each residual branch has a learned factor a channel.
-        class_token: whether one learned token goes in front.
-        registers: how many further learned tokens stand between it and the patches.
-        attention_pool: whether the file carries a pooling head (never used by OpenVLA).
-        output_block: whose output is the feature. OpenVLA takes the last but one, so the last
-            block and the final norm are unused.
-    """
-
+    # Width, blocks, attention heads, hidden width of the MLP.
     dim: int = 1024
     depth: int = 24
     heads: int = 16
     mlp_hidden: int = 4096
+    # Whether each residual branch has a learned factor a channel.
     layer_scale: bool = True
+    # Whether one learned token goes in front, and how many more stand between it and the patches.
     class_token: bool = True
     registers: int = 4
+    # Whether the file carries a pooling head (never used by OpenVLA).
     attention_pool: bool = False
+    # Whose output is the feature: the last but one, so the last block and final norm are unused.
     output_block: int = -2
 
     @property
@@ -114,17 +101,14 @@ class LlamaConfig:
 
 @dataclass(frozen=True)
 class OpenVLAConfig:
-    """Everything that the shapes and the arithmetic of an OpenVLA model depend on.
-
-    Attributes:
-        padding: rows at the end of the vocabulary that no token uses (`pad_to_multiple_of` in
-            config.json). The 256 ids before them are the bins.
-        empty_token_id: what stands for the empty token 29871 in a smaller vocabulary of our own.
-    """
+    """Everything that the shapes and the arithmetic of an OpenVLA model depend on."""
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     llama: LlamaConfig = field(default_factory=lambda: LlamaConfig(vocab_size=32064))
+    # Rows at the end of the vocabulary that no token uses (`pad_to_multiple_of` in config.json).
+    # The 256 ids before them are the bins.
     padding: int = 64
+    # What stands for the empty token 29871 in a smaller vocabulary of our own.
     empty_token_id: int = 29871
 
     @property
@@ -136,53 +120,37 @@ class OpenVLAConfig:
 def read_config(path: Path) -> OpenVLAConfig:
     """Read a config.json in the published layout (or with our `vision_config` in it).
 
-    Raises:
-        TutorialError: see `read_json` and `parse_config`.
+    An error is raised for a model that is no OpenVLA or needs arithmetic which ours lacks.
     """
-    return parse_config(read_json(path, "the config.json of an OpenVLA checkpoint"), str(path))
-
-
-def read_json(path: Path, content: str) -> dict[str, Any]:
-    """The object in a JSON file of a checkpoint; `content` names it in errors.
-
-    Raises:
-        TutorialError: the file cannot be read, or holds something else.
-    """
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
-        raise TutorialError(
-            f"{path} cannot be read as JSON ({e}). Expected {content}; download it again."
-        ) from e
-    if not isinstance(raw, dict):
-        raise TutorialError(
-            f"{path} holds a {type(raw).__name__}. Expected {content}; download it again."
-        )
-    return raw
-
-
-def parse_config(raw: Mapping[str, Any], source: str = "config.json") -> OpenVLAConfig:
-    """`read_config` for JSON that is already parsed; `source` names it in errors.
-
-    Raises:
-        TutorialError: not an OpenVLA configuration, or one that needs arithmetic which this model
-            does not have.
-    """
-    vision = raw.get(VISION_KEY)
+    raw = read_json(path, "the config.json of an OpenVLA checkpoint")
     text = raw.get("text_config") or {}
-    _check_supported(raw, source)
-    config = OpenVLAConfig(
-        vision=_parse_vision(vision, source) if vision else VisionConfig(),
-        llama=_pick_known(LlamaConfig, text),
-        padding=raw.get("pad_to_multiple_of", 64),
-        empty_token_id=raw.get("empty_token_id", 29871),
-    )
-    _check_divisions(config, source)
+    _check_supported(raw, text, path)
+    sizes = {
+        "vision": _vision_sizes(raw.get(VISION_KEY) or {}, path),
+        "llama": {key: value for key, value in text.items() if value is not None},
+        "padding": raw.get("pad_to_multiple_of", 64),
+        "empty_token_id": raw.get("empty_token_id", 29871),
+    }
+    try:
+        # Keys of a transformers configuration that say nothing about sizes are left out.
+        config = msgspec.convert(sizes, OpenVLAConfig)
+    except ValueError as e:
+        raise TutorialError(f"{path}: {e}. Use the config.json that came with the weights.") from e
+    _check_divisions(config, path)
     return config
 
 
-_REQUIRED = {"model_type": "openvla"}
-_REQUIRED_WITHOUT_OUR_VISION = {"vision_backbone_id": "dinosiglip-vit-so-224px"}
+def read_json(path: Path, content: str) -> dict[str, Any]:
+    """The object in a JSON file of a checkpoint; an error says that `content` was expected."""
+    try:
+        return msgspec.convert(json.loads(path.read_text()), dict[str, Any])
+    except (OSError, ValueError) as e:
+        raise TutorialError(
+            f"{path} does not hold {content} ({e}). Expected a JSON object; download it again."
+        ) from e
+
+
+_REQUIRED = {"model_type": "openvla", "vision_backbone_id": "dinosiglip-vit-so-224px"}
 _EXPECTED_IF_GIVEN = {
     "use_fused_vision_backbone": True,
     "arch_specifier": "no-align+fused-gelu-mlp",
@@ -193,61 +161,49 @@ _EXPECTED_IF_GIVEN = {
 }
 
 
-def _check_supported(raw: Mapping[str, Any], source: str) -> None:
-    text = raw.get("text_config") or {}
-    given = {**raw, **{f"text_config.{key}": value for key, value in text.items()}}
-    expected = _REQUIRED | {key: v for key, v in _EXPECTED_IF_GIVEN.items() if key in given}
-    if not raw.get(VISION_KEY):
-        expected |= _REQUIRED_WITHOUT_OUR_VISION
+def _check_supported(raw: Mapping[str, Any], text: Mapping[str, Any], path: Path) -> None:
+    given = {**_EXPECTED_IF_GIVEN, **raw, **{f"text_config.{key}": text[key] for key in text}}
+    expected = _REQUIRED | _EXPECTED_IF_GIVEN
+    if raw.get(VISION_KEY):
+        # Our own sizes take the place of the named models'.
+        del expected["vision_backbone_id"]
     for key, value in expected.items():
         if given.get(key) != value:
             raise TutorialError(
-                f"{source}: {key} is {given.get(key)!r}, expected {value!r}. "
+                f"{path}: {key} is {given.get(key)!r}, expected {value!r}. "
                 "Only OpenVLA with DINOv2 + SigLIP and Llama-2 is supported."
             )
 
 
-def _parse_vision(raw: Mapping[str, Any], source: str) -> VisionConfig:
-    where = f"{source}: {VISION_KEY}"
-    _refuse_unknown(VisionConfig, raw, where)
-    changes = dict(raw)
-    for name, default in (("dino", ViTConfig()), ("siglip", SIGLIP)):
-        sizes = raw.get(name, {})
-        _refuse_unknown(ViTConfig, sizes, f"{where}.{name}")
-        changes[name] = replace(default, **sizes)
-    return replace(VisionConfig(), **changes)
+def _vision_sizes(raw: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    where = f"{path}: {VISION_KEY}"
+    defaults = asdict(VisionConfig())
+    sizes = _override(defaults, raw, where)
+    for tower in ("dino", "siglip"):
+        sizes[tower] = _override(defaults[tower], sizes[tower], f"{where}.{tower}")
+    return sizes
 
 
-def _refuse_unknown(cls: type, raw: Mapping[str, Any], where: str) -> None:
-    known = [f.name for f in fields(cls)]
-    unknown = sorted(set(raw) - set(known))
+def _override(sizes: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(sizes))
     if unknown:
         raise TutorialError(
-            f"{where} has unknown keys {unknown}; known: {', '.join(known)}. Correct the spelling."
+            f"{where} has unknown keys {unknown}; known: {', '.join(sizes)}. Correct the spelling."
         )
+    return {**sizes, **given}
 
 
-def _pick_known(cls: type[T], raw: Mapping[str, Any]) -> T:
-    """An instance from the keys of `raw` that `cls` has.
-
-    The rest of a transformers configuration says nothing about shapes or arithmetic.
-    """
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    return cls(**{name: raw[name] for name in names if raw.get(name) is not None})
-
-
-def _check_divisions(config: OpenVLAConfig, source: str) -> None:
+def _check_divisions(config: OpenVLAConfig, path: Path) -> None:
     llama = config.llama
     vision = config.vision
     heads = llama.num_attention_heads
-    kv_heads = llama.num_key_value_heads
     divisions = {
         "hidden_size by num_attention_heads": (llama.hidden_size, heads),
-        "num_attention_heads by num_key_value_heads": (heads, kv_heads),
+        "num_attention_heads by num_key_value_heads": (heads, llama.num_key_value_heads),
         "image_size by patch_size": (vision.image_size, vision.patch_size),
         "dino.dim by heads": (vision.dino.dim, vision.dino.heads),
         "siglip.dim by heads": (vision.siglip.dim, vision.siglip.heads),
     }
     for what, (a, b) in divisions.items():
         if b <= 0 or a % b:
-            raise TutorialError(f"{source}: {what} must be a whole number; got {a} / {b}.")
+            raise TutorialError(f"{path}: {what} must be a whole number; got {a} / {b}.")

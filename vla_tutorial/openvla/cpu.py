@@ -9,35 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_tutorial.openvla.llama import (
-    Attend,
-    Cache,
-    Layer,
-    Llama,
-    Rope,
-    rope_table,
-    rotate,
-    stacked,
-)
+from vla_tutorial.openvla.llama import Attend, Cache, Llama, Rope, rope_table, rotate, stacked
 from vla_tutorial.openvla.model import OpenVLA
 
+# Up to this many rows a product is bound by calling it, and the plain one costs less.
 FEW_ROWS = 4
-"""Up to this many rows a product is bound by calling it, and the plain one costs less."""
-
+# (…, in) → (…, out).
 Product = Callable[[Tensor], Tensor]
-"""(…, in) → (…, out)."""
 
 
 class PlainRunner:
     """The eager layers of `llama.py`, unchanged; only `attend` differs from training.
 
-    It runs anywhere. `engine.Runner` says what the methods do.
+    It runs anywhere. Every runner has its methods: one prefill, then one token a row at a time.
     """
 
     def __init__(self, llama: Llama) -> None:
@@ -47,10 +36,13 @@ class PlainRunner:
         self.rope = rope_table(self.config, self.config.max_position_embeddings, device)
 
     def tune(self, rows: int) -> None:
-        """There is nothing to choose."""
+        """Choose how to run this many rows; called once a batch size, before capturing."""
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """See `engine.Runner`."""
+        """Embeddings (N, T, d) and each row's last index (N,) → logits there (N, vocab_size).
+
+        x is right-padded and may be overwritten. The cache is filled.
+        """
         rows, length, _ = x.shape
         cache.clear_from(length)
         cos, sin = self.rope
@@ -58,13 +50,12 @@ class PlainRunner:
         return self.llama.logits(x[torch.arange(rows, device=x.device), last])
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """See `engine.Runner`."""
+        """Newest tokens and their positions, (N,) int64 → next logits (N, vocab_size)."""
         x = self.llama.model.embed_tokens(tokens[:, None])
         x = self.llama(x, self._rope_at(positions), cache.decode(positions))
         return self.llama.logits(x[:, 0])
 
     def _rope_at(self, positions: Tensor) -> Rope:
-        """Angles of each row's position, (N, 1, 1, hd / 2)."""
         cos, sin = self.rope
         return cos[positions][:, None, None], sin[positions][:, None, None]
 
@@ -73,19 +64,21 @@ class CompactRunner(PlainRunner):
     """The same arithmetic in fewer, larger products, and none whose result nobody reads.
 
     It is for small models on a CPU, where a call into PyTorch costs as much as a small product.
+    With `pack`, weights are laid out for oneDNN (see `can_pack`).
     """
 
     def __init__(self, llama: Llama, pack: bool) -> None:
-        """Take over the weights; with `pack`, lay them out for oneDNN (see `can_pack`)."""
         super().__init__(llama)
-        self.layers = [cast(Layer, layer) for layer in llama.model.layers]
-        make = pack_weight if pack else _plain_product
-        products = [make(stacked(linears)) for linears in llama.stacks()]
+        self.layers = llama.layers
+        weights = [stacked(linears) for linears in llama.stacks()]
+        products: list[Product] = [partial(F.linear, weight=weight) for weight in weights]
+        if pack:
+            products = [pack_weight(weight) for weight in weights]
         self.qkv = products[: len(self.layers)]
         self.gate_up = products[len(self.layers) :]
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """See `engine.Runner`. After the last attention, only each row's last index is run."""
+        """As in `PlainRunner`. After the last attention, only each row's last index is run."""
         rows, length, _ = x.shape
         cache.clear_from(length)
         cos, sin = self.rope
@@ -100,7 +93,7 @@ class CompactRunner(PlainRunner):
         return self.llama.logits(x[:, 0])
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """See `engine.Runner`."""
+        """As in `PlainRunner`."""
         rope = self._rope_at(positions)
         x = F.embedding(tokens[:, None], self.llama.model.embed_tokens.weight)
         attend = cache.decode(positions)
@@ -109,7 +102,6 @@ class CompactRunner(PlainRunner):
         return self.llama.logits(x[:, 0])
 
     def _attention(self, i: int, x: Tensor, rope: Rope, attend: Attend) -> Tensor:
-        """(N, T, d) → (N, T, d), before the output projection."""
         heads = self.config.num_attention_heads
         kv_heads = self.config.num_key_value_heads
         qkv = self.qkv[i](self.layers[i].input_layernorm(x))
@@ -126,21 +118,10 @@ class CompactRunner(PlainRunner):
         return x + layer.mlp.down_proj(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
-def _plain_product(weight: Tensor) -> Product:
-    return partial(F.linear, weight=weight)
-
-
 def can_pack(model: OpenVLA) -> bool:
-    """Whether oneDNN's layout is possible and worth it.
-
-    It is for float32 on a CPU, a PyTorch with oneDNN, and a small model: it is a second copy of
-    the weights, and for larger ones memory matters more.
-    """
-    suits = model.device.type == "cpu" and model.dtype == torch.float32
-    return suits and model.is_small and _has_onednn()
-
-
-def _has_onednn() -> bool:
+    """Whether oneDNN's layout, a second copy of the weights, is possible and worth its memory."""
+    if model.device.type != "cpu" or model.dtype != torch.float32 or not model.is_small:
+        return False
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     operators = ("_linear_pointwise", "_reorder_linear_weight")

@@ -1,6 +1,4 @@
-"""Llama with a cache on a GPU, through this package's Triton kernels and cuBLAS.
-
-For each product of a decode step, the faster of the two is measured and kept.
+"""Llama with a cache on a GPU: for each product the faster of Triton kernel and cuBLAS, measured.
 
 At batch 1 a decode step reads every weight once (13.2 GB in bfloat16 for Llama-2-7B) and computes
 next to nothing, so it is bound by memory bandwidth. Prefill at batch 32 is bound by the matrix
@@ -13,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +20,8 @@ from vla_tutorial.openvla.attention_kernels import attend, rotate, silu_mul
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
 from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
 
+# Above this `run_product` re-reads its input from L2 too often.
 MAX_SKINNY_ROWS = 32
-"""Above this `run_product` re-reads its input from L2 too often."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +60,22 @@ class LayerProducts:
 
 
 class CudaRunner:
-    """A `Runner` for bfloat16 or float16 on CUDA.
-
-    Attributes:
-        plans: by product and rows, the tile that `tune` chose; None stands for cuBLAS.
-        timings: what it measured, in milliseconds.
-    """
+    """What `PlainRunner` does, for bfloat16 or float16 on CUDA."""
 
     def __init__(self, llama: Llama) -> None:
         self.config = llama.config
         self.embedding = llama.model.embed_tokens.weight
-        self.layers = [LayerProducts.from_layer(cast(Layer, one)) for one in llama.model.layers]
+        self.layers = [LayerProducts.from_layer(layer) for layer in llama.layers]
         self.head = Product("head", llama.lm_head.weight, llama.model.norm.weight)
         positions = self.config.max_position_embeddings
         self.rope = rope_table(self.config, positions, self.embedding.device)
+        # By product and rows, the tile that `tune` chose (None stands for cuBLAS), and the
+        # milliseconds that it measured.
         self.plans: dict[tuple[str, int], Tile | None] = {}
         self.timings: dict[tuple[str, int], Mapping[Tile | None, float]] = {}
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """See `Runner`. After the last attention, only each row's last index goes on."""
+        """As in `PlainRunner`. After the last attention, only each row's last index is run."""
         rows, length, width = x.shape
         x = x.reshape(-1, width)
         ends = torch.arange(rows, device=x.device) * length + last
@@ -110,7 +104,7 @@ class CudaRunner:
         return out.transpose(1, 2).reshape(-1, heads * dim)
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """See `Runner`. Five kernels a layer."""
+        """As in `PlainRunner`. Five kernels a layer."""
         x = F.embedding(tokens, self.embedding)
         for i, layer in enumerate(self.layers):
             qkv = self.product(x, layer.qkv)
@@ -120,10 +114,7 @@ class CudaRunner:
         return self.product(x, self.head)
 
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
-        """Run one product the way that `tune` chose for this many rows.
-
-        Before that, the first tile runs few rows and cuBLAS runs many.
-        """
+        """Run one product as `tune` chose; untuned, the first tile for few rows, else cuBLAS."""
         default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
         return self.run(x, p, residual, self.plans.get((p.name, len(x)), default))
 
@@ -146,10 +137,7 @@ class CudaRunner:
         return F.rms_norm(x, p.norm.shape, p.norm, self.config.rms_norm_eps)
 
     def tune(self, rows: int) -> None:
-        """Measure every tile and cuBLAS for each product at this many rows and keep the fastest.
-
-        It takes a few seconds, most of it Triton compiling.
-        """
+        """Keep the fastest tile, or cuBLAS, for each product: a few seconds, mostly compiling."""
         if rows > MAX_SKINNY_ROWS:
             return
         for name in ("qkv", "o", "gate_up", "down", "head"):
@@ -159,13 +147,10 @@ class CudaRunner:
                 self.plans[name, rows] = min(times, key=times.__getitem__)
 
     def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
-        """Milliseconds for one product by tile (None: cuBLAS).
-
-        They are averaged over all layers so that the weights come from memory, not from L2.
-        """
+        """Milliseconds of one product by tile (None: cuBLAS), over all layers to miss the L2."""
         products = [self.head] * 4
         if name != "head":
-            products = [cast(Product, getattr(layer, name)) for layer in self.layers]
+            products = [getattr(layer, name) for layer in self.layers]
         outputs, inputs = products[0].weight.shape
         x = torch.randn(rows, inputs, device=self.embedding.device, dtype=self.embedding.dtype)
         residual = x.new_zeros(rows, outputs) if name in ("o", "down") else None
@@ -182,10 +167,7 @@ class CudaRunner:
 
 
 def _graph_ms(work: Callable[[], object]) -> float | None:
-    """Milliseconds of `work` replayed as a CUDA graph, the best of five.
-
-    None where a tile needs more shared memory than there is.
-    """
+    """Milliseconds of `work` as a CUDA graph, best of five; None where shared memory lacks."""
     from triton.runtime.errors import OutOfResources  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     try:

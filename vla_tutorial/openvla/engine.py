@@ -1,18 +1,17 @@
 """The fast path: batches of any size, a cache of keys and values, and CUDA graphs on a GPU.
 
-One graph holds a whole action. It replays a fixed list of kernels, so the host launches once
-instead of some 1,800 times. Fixed also means fixed shapes: rows and prompt lengths are rounded up
-to buckets, and each pair of buckets is captured at its first use. Right padding is exact under
-causal attention: no real token ever sees a padded one.
+One graph holds a whole action, so the host launches once instead of some 1,800 times. Its shapes
+are fixed: rows and prompt lengths are rounded up to buckets, and each pair of buckets is captured
+at its first use. Right padding is exact under causal attention: no real token sees a padded one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,38 +19,17 @@ from torch import Tensor
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.cpu import CompactRunner, PlainRunner, can_pack, pack_linears
 from vla_tutorial.openvla.llama import Cache
-from vla_tutorial.openvla.model import OpenVLA, pad
-from vla_tutorial.openvla.rounding import round_up
+from vla_tutorial.openvla.model import OpenVLA, pad, round_up
 
+if TYPE_CHECKING:
+    from vla_tutorial.openvla.cuda import CudaRunner
+
+# Batch sizes that are captured; larger batches run in parts of the last.
 ROWS = (1, 4, 8, 16, 32)
-"""Batch sizes that are captured; larger batches run in parts of the last."""
-
+# Prompt lengths are rounded up to a multiple of this; LIBERO's lie between 25 and 45 ids.
 TEXT_STEP = 16
-"""Prompt lengths are rounded up to a multiple of this; LIBERO's lie between 25 and 45 ids."""
 
 log = logging.getLogger(__name__)
-
-
-class Runner(Protocol):
-    """Llama with a cache, as the engine drives it: one prefill, then one token a row at a time."""
-
-    def tune(self, rows: int) -> None:
-        """Choose how to run this many rows; called once a batch size, before capturing."""
-        ...
-
-    def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """Embeddings (N, T, d) and each row's last index (N,) → logits there (N, vocab_size).
-
-        x is right-padded and may be overwritten. The cache is filled.
-        """
-        ...
-
-    def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """Each row's newest token and its position, (N,) int64 → logits of the next one.
-
-        They are (N, vocab_size). The cache is extended.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,25 +46,22 @@ class Captured:
 class Engine:
     """Runs a model's greedy decoding for batches.
 
-    Args:
-        model: filled, on its device.
-        kernels: use the Triton kernels. None: where they can run.
-        graphs: use CUDA graphs. None: on CUDA.
-
-    Attributes:
-        provenance: what runs and, for what does not, why not.
+    Triton kernels and CUDA graphs are used where they can run, unless `kernels` or `graphs` says.
     """
 
     def __init__(
         self, model: OpenVLA, *, kernels: bool | None = None, graphs: bool | None = None
     ) -> None:
         self.model = model
+        self.device = model.device
+        self.on_gpu = model.device.type == "cuda"
         self.captured: dict[tuple[int, ...], Captured] = {}
         self.pool: Any = None
-        self.graphs = self._on_gpu if graphs is None else graphs
+        self.graphs = self.on_gpu if graphs is None else graphs
         obstacle = "switched off" if kernels is False else _obstacle(model)
         packs = kernels is not False and can_pack(model)
         self.runner = _make_runner(model, obstacle, packs)
+        # What runs and, for what does not, why not.
         self.provenance = {
             "kernels": _describe_kernels(obstacle, packs),
             "graphs": self._describe_graphs(graphs),
@@ -96,64 +71,45 @@ class Engine:
         if obstacle is not None and model.device.type != "cpu":
             log.warning("OpenVLA runs without its Triton kernels: %s", obstacle)
 
-    @property
-    def _on_gpu(self) -> bool:
-        return self.model.device.type == "cuda"
-
     def _describe_graphs(self, asked: bool | None) -> str:
         if self.graphs:
             return "CUDA graphs"
         if asked is False:
             return "none: switched off"
-        return f"none: {self.model.device} is no CUDA device"
+        return f"none: {self.device} is no CUDA device"
 
     @torch.inference_mode()
     def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
-        """The same tokens as `OpenVLA.generate`, faster.
+        """The same tokens as `OpenVLA.generate`, faster: (N, count) int64 on the CPU.
+
+        They do not stop at an end-of-sequence token (see `model.tokens_after_eos`). A prompt beyond
+        the model's positions, and a batch beyond the device's memory, are errors.
 
         Args:
             pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32, on any device; uint8 sends an
                 eighth of the bytes to a GPU.
             prompts: N lists of ids of any length, BOS first.
             count: tokens to generate a row.
-
-        Returns:
-            (N, count) int64 on the CPU, past an end-of-sequence token too; see
-            `model.tokens_after_eos`.
-
-        Raises:
-            TutorialError: a prompt longer than the model's positions, or the device's memory does
-                not hold the batch.
         """
         longest = max(map(len, prompts))
         self._check_length(longest, count)
-        most = ROWS[-1]
+        # Triton and graphs work on the current device, which need not be the model's.
+        device = torch.cuda.device(self.device) if self.on_gpu else nullcontext()
         tokens = []
         try:
-            with self._device():
-                for i in range(0, len(prompts), most):
-                    part = self._run_part(pixels[i : i + most], prompts[i : i + most], count)
-                    tokens.append(part)
+            with device:
+                for start in range(0, len(prompts), ROWS[-1]):
+                    part = slice(start, start + ROWS[-1])
+                    tokens.append(self._run_part(pixels[part], prompts[part], count))
         except torch.OutOfMemoryError as e:
-            rows = min(len(prompts), most)
+            rows = min(len(prompts), ROWS[-1])
             raise TutorialError(self._explain_memory(rows, longest + count)) from e
         return torch.cat(tokens)
 
-    def _device(self) -> contextlib.AbstractContextManager[object]:
-        """Triton and graphs work on the current device, which need not be the model's."""
-        return torch.cuda.device(self.model.device) if self._on_gpu else contextlib.nullcontext()
-
     def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
-        """Everything from pixels to tokens, on the device, with no word from the host in between.
+        """Pixels, right-padded ids (N, T) and lengths (N,) int64 → tokens (N, count) int64.
 
-        Args:
-            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32.
-            ids: (N, T) int64, right-padded.
-            lengths: (N,) int64.
-            count: tokens to generate a row.
-
-        Returns:
-            (N, count) int64.
+        All of it runs on the device, with no word from the host in between.
         """
         x = self.model.embed(self.model.embed_image(pixels), ids)
         cache = Cache.empty(self.model.config.llama, len(x), x.shape[1] + count, x)
@@ -167,8 +123,8 @@ class Engine:
     def _run_part(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         longest = max(map(len, prompts))
         if not self.graphs:
-            ids, lengths = pad(prompts, longest, self.model.device)
-            return self.act(pixels.to(self.model.device), ids, lengths, count).cpu()
+            ids, lengths = pad(prompts, longest, self.device)
+            return self.act(pixels.to(self.device), ids, lengths, count).cpu()
         given = len(prompts)
         rows = next(bucket for bucket in ROWS if bucket >= given)
         ids, lengths = pad(prompts, round_up(longest, TEXT_STEP), "cpu")
@@ -183,10 +139,9 @@ class Engine:
         """The graph for `rows` pictures of `like`'s form × `text` prompt ids, captured once."""
         key = (rows, text, count, *like.shape[1:])
         if key not in self.captured:
-            device = self.model.device
-            pixels = torch.zeros(rows, *like.shape[1:], device=device, dtype=like.dtype)
-            ids = torch.zeros(rows, text, device=device, dtype=torch.int64)
-            lengths = torch.full((rows,), text, device=device)
+            pixels = torch.zeros(rows, *like.shape[1:], device=self.device, dtype=like.dtype)
+            ids = torch.zeros(rows, text, device=self.device, dtype=torch.int64)
+            lengths = torch.full((rows,), text, device=self.device)
             self.runner.tune(rows)
             # Compiles kernels and lets cuBLAS choose, which a capture must not do.
             self.act(pixels, ids, lengths, count)
@@ -204,7 +159,7 @@ class Engine:
         """Forget every graph and give their memory back; the next call captures anew."""
         self.captured.clear()
         self.pool = None
-        if self._on_gpu:
+        if self.on_gpu:
             torch.cuda.empty_cache()
 
     def _check_length(self, longest: int, count: int) -> None:
@@ -219,14 +174,12 @@ class Engine:
     def _explain_memory(self, rows: int, text: int) -> str:
         weights = sum(p.nbytes for p in self.model.parameters()) / 2**30
         extra = working_bytes(self.model, rows, text) / 2**30
-        device = self.model.device
         free = ""
-        if self._on_gpu:
-            free = f"; {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free now"
+        if self.on_gpu:
+            free = f"; {torch.cuda.mem_get_info(self.device)[0] / 2**30:.1f} GiB are free now"
         return (
-            f"Out of memory on {device}: a batch of {rows} needs about {extra:.1f} GiB beside the "
-            f"weights' {weights:.1f} GiB{free}. "
-            "Use a smaller batch, or close what else uses the GPU."
+            f"Out of memory on {self.device}: a batch of {rows} needs about {extra:.1f} GiB beside "
+            f"the weights' {weights:.1f} GiB{free}. Use a smaller batch, or free the GPU."
         )
 
 
@@ -262,7 +215,7 @@ def _describe_kernels(obstacle: str | None, packs: bool) -> str:
     return f"plain PyTorch{products}: {obstacle}"
 
 
-def _make_runner(model: OpenVLA, obstacle: str | None, packs: bool) -> Runner:
+def _make_runner(model: OpenVLA, obstacle: str | None, packs: bool) -> PlainRunner | CudaRunner:
     if obstacle is None:
         from vla_tutorial.openvla.cuda import CudaRunner
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +17,11 @@ from torch import Tensor, nn
 
 from vla_tutorial.openvla.config import LlamaConfig
 
+# (layer, q (N, H, T, hd), k and v (N, Hkv, T, hd)) → (N, H, T, hd): all that differs between
+# training, prefill and decoding.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q (N, H, T, hd), k and v (N, Hkv, T, hd)) → (N, H, T, hd).
-
-This is all that differs between training, prefill and decoding.
-"""
-
+# Cosines and sines of the rotary angles, (positions, hd / 2) float32 each.
 Rope = tuple[Tensor, Tensor]
-"""Cosines and sines of the rotary angles, (positions, hd / 2) float32 each."""
 
 
 def causal(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -55,13 +54,8 @@ class Cache:
     @classmethod
     def empty(cls, config: LlamaConfig, rows: int, length: int, like: Tensor) -> Cache:
         """Room for `rows` × `length` positions, of `like`'s dtype and device, not cleared."""
-        shape = (
-            config.num_hidden_layers,
-            rows,
-            config.num_key_value_heads,
-            length,
-            config.head_dim,
-        )
+        heads = config.num_key_value_heads
+        shape = (config.num_hidden_layers, rows, heads, length, config.head_dim)
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -76,10 +70,7 @@ class Cache:
         self.v[:, :, :, length:] = 0
 
     def decode(self, positions: Tensor) -> Attend:
-        """An `Attend` for one new token a row, at `positions` (N,) int64.
-
-        A row sees its own past alone, so rows may differ in length.
-        """
+        """An `Attend` for one new token a row, at `positions` (N,) int64; rows may differ."""
         rows = torch.arange(len(positions), device=positions.device)
         places = torch.arange(self.k.shape[3], device=positions.device)
         mask = (places <= positions[:, None])[:, None, None]
@@ -89,25 +80,13 @@ class Cache:
             values = self.v[layer]
             keys[rows, :, positions] = k[:, :, 0]
             values[rows, :, positions] = v[:, :, 0]
-            grouped = q.shape[1] != k.shape[1]
-            return F.scaled_dot_product_attention(
-                q, keys, values, attn_mask=mask, enable_gqa=grouped
-            )
+            gqa = q.shape[1] != k.shape[1]
+            return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=gqa)
 
         return attend
 
 
-class RMSNorm(nn.Module):
-    """x / sqrt(mean(x²) + eps) · weight over the last axis."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, d) → (…, d)."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+_linear = partial(nn.Linear, bias=False)
 
 
 class SelfAttention(nn.Module):
@@ -116,11 +95,12 @@ class SelfAttention(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        kv = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, kv, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, kv, bias=False)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        width = config.hidden_size
+        kv_width = config.num_key_value_heads * config.head_dim
+        self.q_proj = _linear(width, width)
+        self.k_proj = _linear(width, kv_width)
+        self.v_proj = _linear(width, kv_width)
+        self.o_proj = _linear(width, width)
 
     def forward(self, x: Tensor, rope: Rope, attend: Attend, layer: int) -> Tensor:
         """(N, T, d) → (N, T, d)."""
@@ -131,7 +111,6 @@ class SelfAttention(nn.Module):
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        """(N, T, H · hd) → (N, H, T, hd)."""
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -140,9 +119,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = _linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = _linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = _linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, d) → (…, d)."""
@@ -150,14 +129,14 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """A pre-norm transformer layer."""
+    """A pre-norm transformer layer. RMSNorm: x / sqrt(mean(x²) + eps) · weight, over channels."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.self_attn = SelfAttention(config)
         self.mlp = MLP(config)
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, x: Tensor, rope: Rope, attend: Attend, layer: int) -> Tensor:
         """(N, T, d) → (N, T, d)."""
@@ -172,7 +151,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
 
 class Llama(nn.Module):
@@ -182,7 +161,7 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.model = Decoder(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = _linear(config.hidden_size, config.vocab_size)
 
     def forward(self, x: Tensor, rope: Rope, attend: Attend = causal) -> Tensor:
         """Embeddings (N, T, d) → hidden states (N, T, d) before the final norm."""
@@ -194,20 +173,21 @@ class Llama(nn.Module):
         """Hidden states (…, d) → logits (…, vocab_size)."""
         return self.lm_head(self.model.norm(x))  # type: ignore[no-any-return]
 
+    @property
+    def layers(self) -> list[Layer]:
+        """The decoder's layers, first to last."""
+        return [cast(Layer, layer) for layer in self.model.layers]
+
     def stacks(self) -> list[list[nn.Linear]]:
         """Linear layers with one input: (q, k, v) of every layer, then (gate, up) of every one."""
-        layers = [layer for layer in self.model.layers if isinstance(layer, Layer)]
-        attention = [layer.self_attn for layer in layers]
-        mlps = [layer.mlp for layer in layers]
+        attention = [layer.self_attn for layer in self.layers]
+        mlps = [layer.mlp for layer in self.layers]
         qkv = [[one.q_proj, one.k_proj, one.v_proj] for one in attention]
         return qkv + [[mlp.gate_proj, mlp.up_proj] for mlp in mlps]
 
 
 def stacked(linears: Sequence[nn.Linear]) -> Tensor:
-    """One weight (sum of rows, in) over linear layers, sharing their memory.
-
-    They are moved next to one another first if they are apart.
-    """
+    """One weight (sum of rows, in) over linear layers, whose memory is joined if it is apart."""
     weights = [linear.weight.data for linear in linears]
     heights = [len(weight) for weight in weights]
     starts = [weight.data_ptr() for weight in weights]

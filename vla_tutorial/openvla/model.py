@@ -1,7 +1,4 @@
-"""OpenVLA: an image and a prompt go in, logits over the next token come out.
-
-This is the eager reference; `engine.py` is the fast path.
-"""
+"""OpenVLA, the eager reference: an image and a prompt → logits. `engine.py` is the fast path."""
 
 from __future__ import annotations
 
@@ -15,18 +12,13 @@ from torch.overrides import TorchFunctionMode
 
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.llama import Llama, rope_table
-from vla_tutorial.openvla.rounding import round_up
 from vla_tutorial.openvla.vision import Projector, VisionBackbone
 from vla_tutorial.pixels import normalisation_table
 
+# Numbers; 256 bytes in bfloat16, what cudaMalloc aligns to and matrix products like best.
 ALIGNMENT = 128
-"""Numbers; 256 bytes in bfloat16, what cudaMalloc aligns to and matrix products like best."""
-
+# Parameters of the largest model that suits a CPU and is worth a second copy in its memory.
 SMALL = 10**8
-"""Parameters of the largest model that suits a CPU.
-
-A larger one takes seconds for an action there, and no second copy of it in memory is worth it.
-"""
 
 
 class OpenVLA(nn.Module):
@@ -72,15 +64,13 @@ class OpenVLA(nn.Module):
         return torch.cat([text[:, :1], image, text[:, 1:]], 1)
 
     def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
-        """Logits at every position, with gradients: what training needs.
+        """Logits at every position (N, patches + T, vocab_size), with gradients, for training.
+
+        Those after text token t ≥ 1 are at index patches + t.
 
         Args:
             pixel_values: (N, 6, S, S) float, from `pixels.pixel_values`.
-            input_ids: (N, T) int64 with BOS first. Shorter rows are padded on the right, which
-                causal attention makes harmless.
-
-        Returns:
-            (N, patches + T, vocab_size); logits after text token t ≥ 1 are at index patches + t.
+            input_ids: (N, T) int64, BOS first; padding on the right does no harm (it is causal).
         """
         return self.sequence_logits(self.embed_image(pixel_values), input_ids)
 
@@ -95,18 +85,7 @@ class OpenVLA(nn.Module):
 
     @torch.inference_mode()
     def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
-        """Greedy decoding by running the whole sequence anew for each token.
-
-        This is slow and short, and what the engine must equal.
-
-        Args:
-            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float, on any device.
-            prompts: N lists of ids of any length, BOS first.
-            count: tokens to generate a row.
-
-        Returns:
-            (N, count) int64, past an end-of-sequence token too; see `tokens_after_eos`.
-        """
+        """`Engine.generate` by running the whole sequence anew for each token: slow and short."""
         image = self.embed_image(pixels.to(self.device))
         ids, lengths = pad(prompts, max(map(len, prompts)) + count, self.device)
         rows = torch.arange(len(prompts), device=self.device)
@@ -132,6 +111,11 @@ def normalise(images: Tensor) -> Tensor:
     return torch.stack([table[c][channels[:, c % 3]] for c in range(6)], 1)
 
 
+def round_up(a: int, step: int) -> int:
+    """The least multiple of `step` that is not below `a`."""
+    return (a + step - 1) // step * step
+
+
 def pad(
     prompts: Sequence[Sequence[int]], length: int, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
@@ -145,8 +129,8 @@ def pad(
 def tokens_after_eos(prompt: Sequence[int], generated: Sequence[int], eos: int) -> list[int]:
     """The ids that are decoded into an action, as many as were generated.
 
-    Generation stops at an early end-of-sequence token. The published code then decodes the last
-    ids of the whole sequence, the prompt's among them.
+    As in the published code, they are the sequence's last ids up to an early end-of-sequence
+    token, the prompt's among them.
     """
     kept = list(generated)
     if eos in kept:
@@ -155,11 +139,7 @@ def tokens_after_eos(prompt: Sequence[int], generated: Sequence[int], eos: int) 
 
 
 class _SkipInitialisation(TorchFunctionMode):
-    """Leaves out the drawing of initial weights.
-
-    On the meta device it yields nothing and imports PyTorch's compiler: 1.2 s on the way to a
-    model that loads in a few.
-    """
+    """Draws no initial weights: on the meta device that only imports PyTorch's compiler, 1.2 s."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", "") == "torch.nn.init":
@@ -174,10 +154,9 @@ def meta_model(config: OpenVLAConfig) -> OpenVLA:
 
 
 def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) -> OpenVLA:
-    """Give a meta model uninitialised memory on `device`, in one allocation.
+    """Give a meta model memory in one allocation (a thousand small ones take seconds on a GPU).
 
-    A thousand small ones take seconds on a GPU. Weights that a fast path runs as one lie side by
-    side.
+    Weights that a fast path runs as one lie side by side.
     """
     groups = _adjacent_weights(model)
     sizes = [round_up(_numbers(group), ALIGNMENT) for group in groups]

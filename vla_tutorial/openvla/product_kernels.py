@@ -1,8 +1,7 @@
 """Triton kernels for a decode step's matrix products: few rows of activations, every weight.
 
-They are bound by reading the weights once. `cuda.py` measures the candidates beside cuBLAS and
-keeps the fastest. Tests hold each against plain PyTorch (in Triton's interpreter on a CPU, on the
-device in the benchmark).
+They are bound by reading the weights once. `cuda.py` measures the candidates beside cuBLAS. Tests
+hold each to plain PyTorch (in Triton's interpreter on a CPU, on the device in the benchmark).
 """
 # Triton has no types, and is not installed where there is no GPU:
 # mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-def"
@@ -19,21 +18,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tile:
-    """How a product cuts its work.
+    """How a product cuts its work."""
 
-    Attributes:
-        columns: output columns a program.
-        depth: columns of the weight a step.
-        stages: steps in flight.
-        warps: of a program.
-        single: one row is multiplied on the ordinary units (`_single`); otherwise up to 32 rows
-            are on the matrix units (`_skinny`).
-    """
-
+    # Output columns a program, columns of the weight a step.
     columns: int
     depth: int
+    # Steps in flight, warps of a program.
     stages: int
     warps: int
+    # One row on the ordinary units (`_single`); else up to 32 on the matrix units (`_skinny`).
     single: bool = False
 
 
@@ -55,10 +48,20 @@ def candidates(rows: int) -> tuple[Tile, ...]:
 
 @triton.jit
 def _single(
-    x, norm, w, residual, out, N, K, eps,
-    BN: tl.constexpr, BK: tl.constexpr,
-    NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
+    x,
+    norm,
+    w,
+    residual,
+    out,
+    N,
+    K,
+    eps,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    NORM: tl.constexpr,
+    GATED: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+):
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     rows = n.to(tl.int64)[:, None] * K
     acc = tl.zeros((BN, BK), tl.float32)
@@ -91,10 +94,22 @@ def _single(
 # M is not specialized, so that one compilation serves all batch sizes.
 @triton.jit(do_not_specialize=["M"])
 def _skinny(
-    x, norm, w, residual, out, M, N, K, eps,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-    NORM: tl.constexpr, GATED: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
+    x,
+    norm,
+    w,
+    residual,
+    out,
+    M,
+    N,
+    K,
+    eps,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    NORM: tl.constexpr,
+    GATED: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+):
     m = tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     here = (m < M)[:, None] & (n < N)[None, :]
@@ -140,29 +155,22 @@ def run_product(
     residual: Tensor | None = None,
     gated: bool = False,
 ) -> Tensor:
-    """y = f(x) wᵀ for few rows: bound by reading w once.
+    """y = f(x) wᵀ for few rows, (M, N) in x's dtype: bound by reading w once.
 
     Args:
         x: (M, K), M ≤ 32, contiguous; M = 1 for a `single` tile.
         w: (N, K); with `gated` (2N, K), gate above up, and y = silu(gate) · up.
         norm: (K,) RMSNorm weight; x is normalised with `eps` on the way in.
         residual: (M, N), added to the result.
-
-    Returns:
-        (M, N) in x's dtype.
     """
     rows, depth = x.shape
     columns = len(w) // 2 if gated else len(w)
     out = x.new_empty(rows, columns)
     grid = (triton.cdiv(columns, tile.columns),)
     # A pointer that the kernel does not read must still be one, so x stands in for it.
-    tensors = (
-        x,
-        x if norm is None else norm,
-        w,
-        x if residual is None else residual,
-        out,
-    )
+    norm_or_x = x if norm is None else norm
+    residual_or_x = x if residual is None else residual
+    tensors = (x, norm_or_x, w, residual_or_x, out)
     options = {
         "BN": tile.columns,
         "BK": tile.depth,

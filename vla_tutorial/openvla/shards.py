@@ -1,15 +1,12 @@
-"""Reading safetensors shards: headers first, then the bytes, straight to the device.
-
-So every disagreement with the model is named before a byte of weights moves.
+"""Reading safetensors shards: headers first, to compare with the model, then bytes to the device.
 
 The file format (github.com/huggingface/safetensors): 8 bytes little-endian header length, a JSON
-header {name: {dtype, shape, data_offsets}}, then the tensors' bytes. There is nothing in it to
-execute.
+header {name: {dtype, shape, data_offsets}}, then the tensors' bytes; nothing to execute.
 
-safetensors' own reader gives names and shapes too, but moves the bytes in one thread and through
-memory of its own. Measured on an H100 with safetensors 0.8.0, 15.1 GB from the page cache:
-`load_file` 3.1 s and 8.2 GB of host memory at the peak, `safe_open` 2.3 s and 7.6 GB, this module
-1.1 s and 0.95 GB (0.67 GB of it Python and CUDA). From a cold disk: 10.4, 9.6 and 9.3 s.
+safetensors' own reader moves the bytes in one thread and through memory of its own. Measured on an
+H100 with safetensors 0.8.0, 15.1 GB from the page cache: `load_file` 3.1 s and 8.2 GB of host
+memory at the peak, `safe_open` 2.3 s and 7.6 GB, this module 1.1 s and 0.95 GB (0.67 GB of it
+Python and CUDA). From a cold disk: 10.4, 9.6 and 9.3 s.
 """
 
 from __future__ import annotations
@@ -30,12 +27,11 @@ from torch import Tensor
 from vla_tutorial.errors import TutorialError
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
+# Bytes a read: large enough for the disk, and all staging buffers together stay under 300 MB.
 CHUNK = 16 << 20
-"""Bytes a read: large enough for the disk, and all staging buffers together stay under 300 MB."""
-
 THREADS = 8
+# The format's own limit.
 MAX_HEADER = 100 << 20
-"""The format's own limit."""
 
 
 @dataclass(frozen=True)
@@ -61,49 +57,37 @@ class Piece:
 
 
 def read_headers(paths: Sequence[Path]) -> dict[str, Entry]:
-    """Every tensor of the shards by name.
-
-    Raises:
-        TutorialError: a shard is missing, cut short or not safetensors, or two hold one name.
-    """
+    """Every tensor of the shards by name; a damaged shard, or a name twice, is an error."""
     entries: dict[str, Entry] = {}
     for path in paths:
         for name, entry in _read_header(path).items():
             if name in entries:
-                raise TutorialError(
-                    f"Tensor {name!r} is in both {entries[name].path.name} and {path.name}; "
-                    "expected once. Download the checkpoint again."
-                )
+                both = f"{entries[name].path.name} and {path.name}"
+                raise TutorialError(f"Tensor {name!r} is in {both}. Download them again.")
             entries[name] = entry
     return entries
 
 
 def _read_header(path: Path) -> dict[str, Entry]:
-    damaged = f"{path} is not a whole safetensors file"
-    remedy = "The download was cut short or the file is damaged: delete it and download it again."
     try:
         size = path.stat().st_size
         with path.open("rb") as f:
             length = int.from_bytes(f.read(8), "little")
             if not 0 < length <= min(MAX_HEADER, size - 8):
-                raise TutorialError(
-                    f"{damaged}: it has {size} bytes and names a header of {length}. {remedy}"
-                )
+                raise ValueError(f"it has {size} bytes and names a header of {length} bytes")
             header = json.loads(f.read(length))
         header.pop("__metadata__", None)
         entries = {name: _entry(path, raw, 8 + length) for name, raw in header.items()}
+        end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)
+        if end != size:
+            raise ValueError(f"its header promises {end} bytes and it has {size}")
     except OSError as e:
-        raise TutorialError(
-            f"Shard {path} cannot be read ({e.strerror}). "
-            "Expected every shard that the index names; download it again."
-        ) from e
+        raise TutorialError(f"Shard {path} cannot be read ({e.strerror}). Download it.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise TutorialError(f"{damaged}: its header does not parse ({e}). {remedy}") from e
-    end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)
-    if end != size:
         raise TutorialError(
-            f"{damaged}: its header promises {end} bytes and the file has {size}. {remedy}"
-        )
+            f"{path} is damaged or cut short, no whole safetensors file: its header and bytes do "
+            f"not match ({e}). Delete it and download it again."
+        ) from e
     return entries
 
 
@@ -141,10 +125,8 @@ def check_names(entries: Mapping[str, Entry], expected: Mapping[str, Tensor], so
 def fill_parameters(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> None:
     """Copy every tensor's bytes into the parameter of its name.
 
-    Several threads do it, so that reading and copying to the device overlap.
-
-    Raises:
-        TutorialError: a shard ends early, although its header was whole.
+    Several threads do it, so that reading and copying to the device overlap. A shard that ends
+    early, although its header was whole, is an error.
     """
     pieces = sorted(_pieces(entries, targets), key=lambda piece: (piece.path, piece.start))
     largest = max(piece.nbytes for piece in pieces)
@@ -175,10 +157,7 @@ def _pieces(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> Iter
 
 
 class Staging:
-    """One thread's two buffers: while one is on its way to the device the other is read into.
-
-    Page-locked memory makes the copy asynchronous.
-    """
+    """One thread's two page-locked buffers: while one is copied, the other is read into."""
 
     def __init__(self, nbytes: int, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -212,8 +191,6 @@ def _read(piece: Piece, into: Tensor) -> None:
         while done < piece.nbytes:
             count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
             if count == 0:
-                raise TutorialError(
-                    f"{piece.path} ends at byte {piece.start + done}, inside a tensor. "
-                    "Delete it and download it again."
-                )
+                ends = f"{piece.path} ends at byte {piece.start + done}, inside a tensor"
+                raise TutorialError(f"{ends}. Delete it and download it again.")
             done += count

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vla_tutorial.openvla.config import VisionConfig, ViTConfig
 
+# timm's value for both transformers; PyTorch's default of 1e-5 shifts logits by 6e-4.
 LAYER_NORM_EPS = 1e-6
-"""timm's value for both transformers; PyTorch's default of 1e-5 shifts logits by 6e-4."""
 
 
 class Attention(nn.Module):
@@ -57,21 +57,18 @@ class LayerScale(nn.Module):
         return x * self.scale_factor
 
 
-def _scale(config: ViTConfig) -> nn.Module:
-    return LayerScale(config.dim) if config.layer_scale else nn.Identity()
-
-
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
+        scale = LayerScale if config.layer_scale else nn.Identity
         self.norm1 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
         self.attn = Attention(config)
-        self.ls1 = _scale(config)
+        self.ls1 = scale(config.dim)
         self.norm2 = nn.LayerNorm(config.dim, LAYER_NORM_EPS)
         self.mlp = MLP(config.dim, config.mlp_hidden)
-        self.ls2 = _scale(config)
+        self.ls2 = scale(config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, d) → (N, T, d)."""
@@ -127,11 +124,7 @@ class ViT(nn.Module):
             self.attn_pool = AttentionPool(config)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, S, S) → (N, patches, d).
-
-        Positions are added to the patches alone. The prefix goes in front and comes off at the
-        end.
-        """
+        """(N, 3, S, S) → (N, patches, d); positions are added to the patches, not to the prefix."""
         x = self.patch_embed(image) + self.pos_embed
         sequence = [x]
         if self.config.registers:
@@ -154,11 +147,9 @@ class VisionBackbone(nn.Module):
         self.fused_featurizer = ViT(config.siglip, config.patches, config.patch_size)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(N, 6, S, S) → (N, patches, d_dino + d_siglip).
+        """(N, 6, S, S), three channels for DINO and three for SigLIP → (N, patches, both widths).
 
-        The first three channels are normalised for DINO, the last three for SigLIP. A picture
-        larger than the tower's by a whole factor is averaged down, so `mini` takes the same
-        224-pixel input.
+        A picture larger than the tower's by a whole factor is averaged down.
         """
         if pixel_values.shape[-1] != self.image_size:
             pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)

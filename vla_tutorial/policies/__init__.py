@@ -17,10 +17,7 @@ def _load_expert(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.expert import ExpertPolicy
 
     if checkpoint or options:
-        raise TutorialError(
-            "The expert is a script: it has no checkpoint, revision or device. "
-            "Leave out --checkpoint, --revision and --device."
-        )
+        raise TutorialError("The expert is a script: no --checkpoint, --revision or --device.")
     return ExpertPolicy()
 
 
@@ -47,25 +44,21 @@ def _load_mini(checkpoint: str | None = None, **options: Any) -> Policy:
     return policy
 
 
+# The loader of every policy by name. It imports what it needs when it is called.
 POLICIES: dict[str, Callable[..., Policy]] = {
     "mini": _load_mini,
     "expert": _load_expert,
     "openvla": _load_openvla,
 }
-"""The loader of every policy by name. It imports what it needs when it is called."""
 
 
 def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
-    """The policy called `name`, ready to predict.
+    """The policy called `name`, ready to predict; an unknown name or bad checkpoint is an error.
 
     Args:
         name: a key of `POLICIES`.
         checkpoint: hub id or folder, for policies that have one.
-        options: what the policy's loader takes, for example `revision` and `device`
-            (`policies/model.py`).
-
-    Raises:
-        TutorialError: the name is unknown, or the checkpoint cannot be used.
+        options: for example `revision` and `device` (see `load_model_policy`).
     """
     if name not in POLICIES:
         raise unknown("policy", name, POLICIES)
@@ -75,7 +68,6 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
 def native_key(policy: str, suite: str) -> str:
     """Whose action statistics a policy's tokens are meant for, unless the user says otherwise.
 
-    The expert and `mini` use libero_object's, whatever the suite. A published checkpoint carries
-    those of the suite that it was trained on.
+    A published checkpoint carries those of the suite that it was trained on.
     """
     return "libero_object" if policy in ("expert", "mini") else base_suite(suite)

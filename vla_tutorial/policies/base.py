@@ -18,58 +18,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrivilegedState:
-    """The simulator's own state, which no camera shows.
+    """The simulator's own state, which only policies with `privileged = True` may read."""
 
-    Only policies with `privileged = True` may read it.
-
-    Attributes:
-        model, data: MuJoCo's compiled model and its present state (metres, radians, world frame).
-        bodies: object name → MuJoCo body id, the basket included.
-        targets: names of the objects that the task asks for, in order.
-    """
-
+    # MuJoCo's compiled model and its present state (metres, radians, world frame).
     model: mujoco.MjModel
     data: mujoco.MjData
+    # Object name → MuJoCo body id, the basket included.
     bodies: Mapping[str, int]
+    # Names of the objects that the task asks for, in order.
     targets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PolicyInput:
-    """One observation as a policy gets it.
+    """One observation as a policy gets it."""
 
-    Attributes:
-        pixels: (224, 224, 3) uint8, RGB, row 0 at the top: the output of `pixels.prepare`.
-        prompt: the instruction in its template: the output of `prompt.build`.
-        state: the simulator's state for privileged policies, otherwise None.
-    """
-
+    # (224, 224, 3) uint8, RGB, row 0 at the top: the output of `pixels.prepare`.
     pixels: NDArray[np.uint8]
+    # The instruction in its template: the output of `prompt.build`.
     prompt: Prompt
+    # For privileged policies, otherwise None.
     state: PrivilegedState | None = None
 
 
 class Policy(Protocol):
-    """A batched policy. It knows nothing of LIBERO, files or plots.
+    """A batched policy. It knows nothing of LIBERO, files or plots."""
 
-    Attributes:
-        name: short name for records, for example "expert".
-        privileged: True when `predict` reads `PolicyInput.state`.
-        statistics: action statistics that came with the policy, by unnorm key; empty when it
-            brings none.
-        provenance: what an episode's record says of the policy (checkpoint, revision, device,
-            dtype …).
-    """
-
+    # Short name for records, for example "expert".
     name: str
+    # Whether `predict` reads `PolicyInput.state`.
     privileged: bool
+    # The action statistics that the policy brings, by unnorm key; may be empty.
     statistics: Mapping[str, ActionStatistics]
+    # What an episode's record says of it (checkpoint, revision, device, dtype …).
     provenance: Mapping[str, Any]
 
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
         """N inputs → (N, 7) token ids of OpenVLA's Llama; 31744 … 31999 are the bins."""
-        ...
 
     def close(self) -> None:
         """Release what the policy holds (GPU memory, workers)."""
-        ...

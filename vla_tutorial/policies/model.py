@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from vla_tutorial.actions import VOCABULARY, ActionStatistics
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.checkpoint import load_model, open_checkpoint
+from vla_tutorial.openvla.checkpoint import load_weights, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
-from vla_tutorial.openvla.preflight import check_image_matters, check_prompt
 from vla_tutorial.pixels import resize_naive
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import EMPTY_TOKEN, Prompt, Tokenizer, token_ids
@@ -26,18 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class ModelPolicy:
-    """A vision-language-action model behind the Policy protocol.
+    """A vision-language-action model behind the Policy protocol (`policies/base.py`).
 
-    `policies/base.py` says what the attributes mean.
-
-    Args:
-        name: short name for records.
-        model: filled, on its device.
-        tokenizer: the checkpoint's.
-        statistics: the checkpoint's action statistics; all keys must have the same number of
-            action dimensions.
-        provenance: what is known of the checkpoint; device, dtype and engine are added.
-        engine: whether the fast path runs; otherwise the eager reference does.
+    All keys of `statistics` must have as many action dimensions. Device, dtype and engine are added
+    to `provenance`. Without `engine`, the eager reference runs.
     """
 
     privileged = False
@@ -58,9 +49,12 @@ class ModelPolicy:
         self.statistics = statistics
         self.dimensions = _common_dimensions(statistics)
         self.engine = Engine(model) if engine else None
+        device = str(model.device)
+        if model.device.type == "cuda":
+            device = torch.cuda.get_device_name(model.device)
         self.provenance: Mapping[str, Any] = {
             **provenance,
-            "device": _device_name(model.device),
+            "device": device,
             "dtype": str(model.dtype).removeprefix("torch."),
             "engine": self.engine.provenance if self.engine else "eager reference",
         }
@@ -68,12 +62,9 @@ class ModelPolicy:
     def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
         """N inputs, prompts of any lengths → (N, D) token ids, the same as one by one.
 
-        D is the number of q01 entries in the statistics. The ids are in OpenVLA's Llama
-        vocabulary, whatever the model's own size.
-
-        Raises:
-            TutorialError: a picture that is not (H, W, 3) uint8, a prompt too long, an id that the
-                model lacks, or no memory left.
+        D is the number of q01 entries in the statistics. The ids are OpenVLA's, whatever the
+        model's own vocabulary. It is an error if a picture is not (H, W, 3) uint8, a prompt too
+        long, an id unknown to the model, or no memory left.
         """
         if not batch:
             return np.zeros((0, self.dimensions), np.int64)
@@ -103,16 +94,33 @@ class ModelPolicy:
         return ids
 
     def preflight(self) -> None:
-        """Check the two silent failures that need no simulator.
+        """Refuse a model with one of two faults that cost success without any error.
 
-        Raises:
-            TutorialError: the model ignores its image, or the published prompt does not come out
-                as in training.
+        BOS is not in front of the prompt; or black and white frames give the same logits, as with
+        the published remote code on transformers ≥ 4.50 (openvla issue 346).
         """
+        config = self.model.config
         instruction = "pick up the alphabet soup and place it in the basket"
-        prompt = Prompt(OPENVLA_TEMPLATE.format(instruction=instruction))
-        check_prompt(prompt, self.tokenizer, self.model.config.llama.bos_token_id)
-        check_image_matters(self.model, self.ids(prompt))
+        prompt = self.ids(Prompt(OPENVLA_TEMPLATE.format(instruction=instruction)))
+        bos = config.llama.bos_token_id
+        if prompt[0] != bos:
+            raise TutorialError(
+                f"The prompt's first id is {prompt[0]}, expected {bos} (BOS). "
+                "Use the tokenizer.json that came with the checkpoint."
+            )
+        size = config.vision.image_size
+        extremes = torch.tensor([-1.0, 1.0], device=self.model.device)
+        frames = extremes[:, None, None, None].expand(2, 6, size, size)
+        ids = torch.tensor([prompt] * 2, device=self.model.device)
+        with torch.inference_mode():
+            black, white = self.model(frames, ids)[:, -1].float()
+        difference = float((black - white).abs().max())
+        # NaN fails too.
+        if not difference > 0:
+            raise TutorialError(
+                f"A black and a white frame give the same logits (difference {difference}): the "
+                "image is ignored. The weights are damaged or another model's; load them again."
+            )
 
     def close(self) -> None:
         """Give the GPU's memory back. The policy cannot be used afterwards."""
@@ -125,14 +133,10 @@ def _common_dimensions(statistics: Mapping[str, ActionStatistics]) -> int:
     dimensions = {len(one.q01) for one in statistics.values()}
     if len(dimensions) != 1:
         raise TutorialError(
-            f"The statistics' keys have {sorted(dimensions)} action dimensions; expected one "
-            "number for all. Use the statistics that came with the checkpoint."
+            f"The statistics have {sorted(dimensions)} action dimensions; expected one number for "
+            "all keys. Use the statistics that came with the checkpoint."
         )
     return dimensions.pop()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def load_model_policy(
@@ -144,7 +148,7 @@ def load_model_policy(
     dtype: torch.dtype | None = None,
     engine: bool = True,
 ) -> ModelPolicy:
-    """Load a checkpoint in OpenVLA's published layout, check it, and make it a policy.
+    """Load a checkpoint in OpenVLA's published layout, check it (`preflight`), make it a policy.
 
     Args:
         name: short name for records.
@@ -153,24 +157,15 @@ def load_model_policy(
         device: for example "cuda:0". None: the first GPU, or the CPU with a warning.
         dtype: None: bfloat16 on a GPU, float32 on a CPU.
         engine: False runs the eager reference, many times slower.
-
-    Raises:
-        TutorialError: anything wrong with the checkpoint, named (`openvla/checkpoint.py`), or a
-            failed preflight.
     """
     device = _choose_device(device)
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     opened = open_checkpoint(checkpoint, revision)
-    model = load_model(opened, device, dtype)
+    model = load_weights(opened.folder, opened.config, device, dtype)
     if device == "cpu" and not model.is_small:
-        log.warning(
-            "No CUDA GPU is used: the policy %s runs on the CPU, which suits small models only.",
-            name,
-        )
-    provenance = {"checkpoint": opened.name, "revision": opened.revision}
-    policy = ModelPolicy(
-        name, model, opened.tokenizer, opened.statistics, provenance, engine=engine
-    )
+        log.warning("No CUDA GPU is used: %s runs on the CPU, which suits small models only.", name)
+    source = {"checkpoint": opened.name, "revision": opened.revision}
+    policy = ModelPolicy(name, model, opened.tokenizer, opened.statistics, source, engine=engine)
     policy.preflight()
     return policy
 
