@@ -34,19 +34,31 @@ from vla_tutorial.policies.model import load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.layouts import pose_column
-from vla_tutorial.training import dagger, fit, mini, practice, run_files, simulator_pool
+from vla_tutorial.training import dagger, labelling, mini, run_files, simulator_pool, trainer
 from vla_tutorial.training.augment import center_crop
 from vla_tutorial.training.chunks import Chunk, LabelledEpisode, save_chunk
-from vla_tutorial.training.dagger import RunConfig
+from vla_tutorial.training.dagger import RunConfig, worker_specs
 from vla_tutorial.training.inference_copy import InferenceCopy
-from vla_tutorial.training.keypoints import KEYPOINTS, OBJECTS, instruction_number, keypoints
-from vla_tutorial.training.labelling import layout_seed, libero_action
-from vla_tutorial.training.labels import INSTRUCTIONS, Labels
+from vla_tutorial.training.labelling import (
+    AS_TRAINED,
+    MixingPolicy,
+    Turns,
+    layout_seed,
+    libero_action,
+    practise,
+)
+from vla_tutorial.training.labels import (
+    INSTRUCTIONS,
+    KEYPOINTS,
+    OBJECTS,
+    Labels,
+    instruction_number,
+    keypoints,
+)
 from vla_tutorial.training.mini import initialise, train_tokenizer
 from vla_tutorial.training.noise import Noise
-from vla_tutorial.training.practice import AS_TRAINED, MixingPolicy, Turns, practise
 from vla_tutorial.training.samples import Samples
-from vla_tutorial.training.simulator_pool import SimulatorPool, assign_files
+from vla_tutorial.training.simulator_pool import SimulatorPool
 from vla_tutorial.training.simulator_worker import (
     Practised,
     Question,
@@ -163,10 +175,10 @@ def test_every_object_has_its_instruction() -> None:
 def test_what_has_no_room_is_left_out(tokenizer: Any) -> None:
     samples, first, second = Samples(6, tokenizer, "cpu"), labels(4), labels(4, seed=1)
     samples.append(pictures(4), first)
-    assert not samples.full and len(samples) == 4
+    assert not samples.full and samples.count == 4
     samples.append(pictures(4, 100), second)
     samples.append(pictures(4, 200), second)
-    assert samples.full and len(samples) == 6
+    assert samples.full and samples.count == 6
     assert samples.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 100, 101]
     assert np.array_equal(samples.bins.numpy(), np.concatenate([first.bins, second.bins[:2]]))
     assert np.array_equal(
@@ -260,7 +272,7 @@ def driven(simulator: Simulator) -> Driven:
         return TOKENS, 0.7
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(practice, "MIXED_STEPS", 12)
+        patch.setattr(labelling, "MIXED_STEPS", 12)
         policy = mixing(simulator, ask, 4, 0.2)
         policy.turns.free = False
         policy.turns._policy_acts = True
@@ -296,7 +308,7 @@ def test_only_the_expert_is_disturbed(
         disturbed.append(action)
         return np.array([0.25, 0, 0, 0, 0, 0, -1.0])
 
-    monkeypatch.setattr(practice, "MIXED_STEPS", 12)
+    monkeypatch.setattr(labelling, "MIXED_STEPS", 12)
     policy = mixing(simulator, lambda *_: (TOKENS, 0.7), 4, 0.2)
     policy.turns.free = False
     policy.turns._left = 4
@@ -336,7 +348,7 @@ def test_pictures_of_driven_states_can_be_made_again(
 def test_an_episode_ends_when_the_target_is_lost(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(practice, "_LOST", 10.0)
+    monkeypatch.setattr(labelling, "_LOST", 10.0)
     policy = mixing(simulator, lambda *_: (TOKENS, 0.0), 0, 0.0)
     assert not practise(policy)
     assert len(policy.steps) == 1
@@ -367,10 +379,12 @@ def test_an_episode_ends_with_success(
     ("tasks", "workers"), [((0,), 1), ((0, 3, 7), 8), (tuple(range(10)), 4), ((9, 1), 2)]
 )
 def test_every_file_is_given_out_once_to_a_worker_of_its_task(
-    tasks: tuple[int, ...], workers: int
+    tasks: tuple[int, ...], workers: int, tmp_path: Path
 ) -> None:
-    files = [Path(f"task{task:02d}_chunk{k:04d}.npz") for task in range(10) for k in range(5)]
-    jobs = assign_files(files, workers, tasks, None, True, 3)
+    files = [tmp_path / f"task{task:02d}_chunk{k:04d}.npz" for task in range(10) for k in range(5)]
+    for file in files:
+        file.touch()
+    jobs = worker_specs(settings(tmp_path, tmp_path, tasks=tasks, workers=workers))
     assert {job.task for job in jobs} == set(tasks)
     assert [job.number for job in jobs] == list(range(max(workers, len(tasks))))
     assert sorted(f for job in jobs for f in job.files) == [
@@ -645,7 +659,7 @@ def test_a_resumed_run_ends_where_an_undisturbed_one_does(
     straight = dagger.train(settings(tmp_path / "straight", demonstrations))
     assert multiprocessing.active_children() == []
     monkeypatch.setattr(dagger, "_open_pool", lambda *arguments: backwards(simulator, *arguments))
-    monkeypatch.setattr(fit, "SAVE_STEPS", 3)
+    monkeypatch.setattr(trainer, "SAVE_STEPS", 3)
     step = Trainer.train_step
 
     def interrupted(self: Trainer, *arguments: Any) -> Any:

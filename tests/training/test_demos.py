@@ -25,12 +25,9 @@ from vla_tutorial.training import (
     chunks,
     dagger,
     demos,
-    fit,
-    keypoints,
     labelling,
     labels,
     noise,
-    practice,
     run_files,
     samples,
     simulator_pool,
@@ -134,15 +131,12 @@ def test_no_layout_is_a_saved_initial_state(sim: Simulator, some: list[Layout]) 
         chunks,
         labelling,
         demos,
-        practice,
         simulator_worker,
         simulator_pool,
         dagger,
         run_files,
-        fit,
         trainer,
         labels,
-        keypoints,
         samples,
     ],
 )
@@ -164,10 +158,10 @@ def test_collecting_and_practising_never_read_the_saved_initial_states(
     with pytest.raises(AssertionError, match="was read"):
         sim.reset(0)
     monkeypatch.setattr(demos, "UNSEEN", replace(demos.UNSEEN, max_steps=2))
-    monkeypatch.setattr(practice, "MIXED_STEPS", 2)
+    monkeypatch.setattr(labelling, "MIXED_STEPS", 2)
     assert collect_episode(sim, ExpertPolicy(), START, rng) is None
-    policy = practice.MixingPolicy(sim, START, ExpertPolicy(), ask, rng, 0.0)
-    assert not practice.practise(policy) and len(policy.steps) == 2
+    policy = labelling.MixingPolicy(sim, START, ExpertPolicy(), ask, rng, 0.0)
+    assert not labelling.practise(policy) and len(policy.steps) == 2
 
 
 def test_training_and_evaluation_never_share_a_layout() -> None:
@@ -372,7 +366,7 @@ def test_collecting_goes_on_where_it_stopped(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker process makes what this process makes, and a second run leaves it alone."""
-    monkeypatch.setattr(demos, "CHUNK", 1)
+    monkeypatch.setattr(demos, "CHUNK_SIZE", 1)
     demos.collect(tmp_path, [0], 1, workers=1)
     path = tmp_path / "task00_chunk0000.npz"
     made = path.stat().st_mtime_ns

@@ -81,7 +81,7 @@ def fit(
     config = RunConfig(
         out,
         demos,
-        train=how,
+        how,
         practise=False,
         tasks=parse_numbers(tasks),
         workers=workers,
@@ -125,8 +125,8 @@ def dagger(
     config = RunConfig(
         out,
         demos,
+        TrainConfig(steps=0, batch=batch, learning_rate=learning_rate),
         start,
-        train=TrainConfig(steps=0, batch=batch, learning_rate=learning_rate),
         seconds=seconds,
         tasks=parse_numbers(tasks),
         workers=workers,

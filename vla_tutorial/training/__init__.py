@@ -7,8 +7,7 @@ if TYPE_CHECKING:
     from vla_tutorial.training.chunks import LabelledEpisode, load_chunk
     from vla_tutorial.training.dagger import RunConfig, train
     from vla_tutorial.training.demos import collect
-    from vla_tutorial.training.fit import estimate_hours
-    from vla_tutorial.training.trainer import TrainConfig
+    from vla_tutorial.training.trainer import TrainConfig, estimate_hours
 
 __all__ = [
     "LabelledEpisode",
@@ -20,19 +19,15 @@ __all__ = [
     "train",
 ]
 
-_MODULES = {
-    "LabelledEpisode": "chunks",
-    "RunConfig": "dagger",
-    "TrainConfig": "trainer",
-    "collect": "demos",
-    "estimate_hours": "fit",
-    "load_chunk": "chunks",
-    "train": "dagger",
-}
+_MODULES = ("chunks", "demos", "trainer", "dagger")
 
 
+# Collecting demonstrations must not bring PyTorch with it.
 def __getattr__(name: str) -> object:
-    """Import at first use: collecting demonstrations must not bring PyTorch with it."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    for module in _MODULES:
+        if name not in __all__:
+            break
+        found = vars(import_module(f"{__name__}.{module}"))
+        if name in found:
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """Demonstrations on disk: some 20 episodes a file, as simulator states, small and without pictures.
 
 A file is an .npz with a JSON header. Numbers are rounded to a grid and replaced by their change
-from step to step. They are stored column by column, low bytes first, which deflate then shrinks to
-some 35 bytes a frame: what stands still costs nothing.
+from step to step, column by column, low bytes first. Deflate shrinks that to some 35 bytes a frame:
+what stands still costs nothing.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.pixels import Float32, Uint8
 from vla_tutorial.training.noise import Noise
 
+Array = NDArray[Any]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
 CHUNK_FORMAT = 1
-"""The version of the file's layout."""
+CHUNK_SIZE = 20
+"""The version of the file's layout, and episodes in a file."""
 
 POSE_GRID = 1e-5
-"""Positions are stored to 0.01 mm and 0.01 mrad: a 40th of a pixel at most."""
-
 ACTION_GRID = 1e-3
-"""Executed actions are stored to this."""
-
-_FINGERS = (7, 8)
-"""Columns of the two finger joints in qpos (metres; the second is negative)."""
+"""Positions are stored to 0.01 mm and 0.01 mrad, a 40th of a pixel at most; actions to 0.001."""
 
 
 @dataclass(frozen=True)
@@ -63,48 +64,37 @@ class LabelledEpisode:
     instruction: str
     noise: Noise
     columns: tuple[int, int]
-    qpos: NDArray[np.float32]
+    qpos: Float32
     bins: NDArray[np.int16]
-    executed: NDArray[np.float32]
-    eef_pos: NDArray[np.float32]
-    holding: NDArray[np.bool_]
+    executed: Float32
+    eef_pos: Float32
+    holding: Bools
 
     def __len__(self) -> int:
         return len(self.qpos)
 
     def __getitem__(self, part: slice) -> LabelledEpisode:
-        """Some of its steps."""
         return replace(self, **{name: getattr(self, name)[part] for name in _ARRAYS})
 
     @property
-    def target_pos(self) -> NDArray[np.float32]:
+    def target_pos(self) -> Float32:
         """(T, 3) float32, the target's origin."""
-        return self._position(self.columns[0])
+        return self.qpos[:, self.columns[0] :][:, :3]
 
     @property
-    def basket_pos(self) -> NDArray[np.float32]:
+    def basket_pos(self) -> Float32:
         """(T, 3) float32, the basket's origin."""
-        return self._position(self.columns[1])
-
-    def _position(self, column: int) -> NDArray[np.float32]:
-        return self.qpos[:, column : column + 3]
+        return self.qpos[:, self.columns[1] :][:, :3]
 
     @property
-    def opening(self) -> NDArray[np.float32]:
-        """(T, 1) float32, metres between the fingers, 0 … 0.08."""
-        first, second = _FINGERS
-        return self.qpos[:, first : first + 1] - self.qpos[:, second : second + 1]
+    def opening(self) -> Float32:
+        """(T, 1) float32, metres between the fingers, 0 … 0.08; the second's joint is negative."""
+        return self.qpos[:, 7:8] - self.qpos[:, 8:9]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The content of a file.
-
-    Attributes:
-        task: number of the libero_object scene.
-        attempts: episodes that were tried for it.
-        episodes: those in which the expert succeeded.
-    """
+    """The content of a file: what is kept of some `attempts` in a libero_object scene, `task`."""
 
     task: int
     attempts: int
@@ -129,18 +119,18 @@ def join_arrays(episodes: Sequence[LabelledEpisode]) -> dict[str, Any]:
     return joined
 
 
-def _pack(values: NDArray[Any], grid: float) -> NDArray[np.uint8]:
+def _pack(values: Array, grid: float) -> Uint8:
     """(T, …) → (4, columns, T) uint8: changes on the grid, byte by byte."""
     flat = values.reshape(len(values), -1).astype(np.float64)
     steps = np.rint(flat / grid).astype(np.int32)
-    change = np.diff(steps, axis=0, prepend=np.zeros((1, steps.shape[1]), np.int32))
+    change = np.diff(steps, axis=0, prepend=np.int32(0))
     # "Zigzag" coding: small numbers of either sign get small codes.
     zigzag = (change << 1) ^ (change >> 31)
     octets = zigzag.astype("<u4").view(np.uint8).reshape(*zigzag.shape, 4)
     return np.ascontiguousarray(octets.transpose(2, 1, 0))
 
 
-def _unpack(planes: NDArray[np.uint8], grid: float) -> NDArray[np.float64]:
+def _unpack(planes: Uint8, grid: float) -> NDArray[np.float64]:
     """The inverse of `_pack`: (T, columns) float64."""
     octets = np.ascontiguousarray(planes.transpose(2, 1, 0))
     zigzag = octets.view("<u4")[..., 0].astype(np.int64)
@@ -149,11 +139,7 @@ def _unpack(planes: NDArray[np.uint8], grid: float) -> NDArray[np.float64]:
 
 
 def save_chunk(path: Path, chunk: Chunk) -> None:
-    """Write a file as a whole or not at all.
-
-    Raises:
-        TutorialError: no room, or no right to write.
-    """
+    """Write a file as a whole or not at all; raises a TutorialError where that fails."""
     header = {
         "format": CHUNK_FORMAT,
         "mujoco": mujoco.__version__,
@@ -179,7 +165,6 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
 
 
 def _entry(episode: LabelledEpisode) -> dict[str, Any]:
-    """What the header says of an episode."""
     return {
         "target": episode.target,
         "instruction": episode.instruction,
@@ -193,16 +178,19 @@ def load_chunk(path: Path) -> Chunk:
     """Read a file of demonstrations.
 
     Raises:
-        TutorialError: not such a file, damaged, of another format, or made with another MuJoCo,
-            whose pictures would differ.
+        TutorialError: damaged, another format, or another MuJoCo, whose pictures would differ.
     """
     damage = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays = {}
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
-            _check_version(path, "format", header["format"], CHUNK_FORMAT)
-            _check_version(path, "mujoco", header["mujoco"], mujoco.__version__)
+            for what, here in (("format", CHUNK_FORMAT), ("mujoco", mujoco.__version__)):
+                if header[what] != here:
+                    raise TutorialError(
+                        f"{path} was made with {what} {header[what]}, and this is {what} {here}. "
+                        "Install that version or collect again."
+                    )
             for name, (kind, grid) in _ARRAYS.items():
                 arrays[name] = _unpack(file[name], grid).astype(kind)
         return _chunk(header, arrays)
@@ -212,16 +200,7 @@ def load_chunk(path: Path) -> Chunk:
         ) from e
 
 
-def _check_version(path: Path, what: str, found: object, here: object) -> None:
-    if found != here:
-        raise TutorialError(
-            f"{path} was made with {what} {found}, and this is {what} {here}. "
-            "Install that version or collect again."
-        )
-
-
-def _chunk(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Chunk:
-    """The episodes of a header, each with its part of the arrays (T of all together, columns)."""
+def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
     arrays["holding"] = arrays["holding"][:, 0]
     episodes = []
     start = 0

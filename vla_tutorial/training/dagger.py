@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -21,20 +21,18 @@ import torch
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.fit import LOG_STEPS, fit, write_curves
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import INSTRUCTIONS
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.run_files import begin_with, resume_from, save_run
 from vla_tutorial.training.samples import Samples
-from vla_tutorial.training.simulator_pool import SimulatorPool, assign_files
-from vla_tutorial.training.trainer import TrainConfig, Trainer
+from vla_tutorial.training.simulator_pool import SimulatorPool
+from vla_tutorial.training.simulator_worker import WorkerSpec
+from vla_tutorial.training.trainer import LOG_STEPS, TrainConfig, Trainer, fit, write_curves
 
 REFRESH_STEPS = 100
-"""Optimiser steps between refreshes of the copy that answers."""
-
 SAVE_SECONDS = 240.0
-"""Seconds between checkpoints."""
+"""Optimiser steps between refreshes of the copy that answers; seconds between checkpoints."""
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +44,8 @@ class RunConfig:
     Attributes:
         out: folder for the checkpoint (mini/), curves.jsonl, episodes of practice (driven/) …
         demos: folder of demonstrations to begin with; None for none.
-        start: a grown checkpoint whose weights to begin with; None for fresh ones.
         train: how to fit; `steps` counts without `practise` only.
+        start: a grown checkpoint whose weights to begin with; None for fresh ones.
         seconds: of fitting, with `practise`.
         practise: whether the policy practises (DAgger).
         tasks: whose scenes.
@@ -55,8 +53,7 @@ class RunConfig:
         capacity: pictures that fit on the device, 151 KB each.
         keep: share of the practised steps that are kept.
         enough: pictures with which fitting begins.
-        device: where to fit.
-        answer_device: where simulators are answered; None for the same.
+        device, answer_device: where to fit, and where simulators are answered; None for the same.
         render_gpu: number of the GPU that renders; None lets EGL choose.
         seed: for layouts and weights.
         model: the model's sizes.
@@ -64,8 +61,8 @@ class RunConfig:
 
     out: Path
     demos: Path | None
+    train: TrainConfig
     start: Path | None = None
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=20_000))
     seconds: float = 1200
     practise: bool = True
     tasks: tuple[int, ...] = tuple(range(10))
@@ -80,31 +77,31 @@ class RunConfig:
     model: OpenVLAConfig = CONFIG
 
 
-def beta(progress: float, young: float = 0.08, grown: float = 0.3) -> float:
-    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp."""
-    return min(1.0, max(0.0, (progress - young) / (grown - young)))
+def beta(progress: float) -> float:
+    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp from 0.08 to 0.3."""
+    return min(1.0, max(0.0, (progress - 0.08) / (0.3 - 0.08)))
 
 
 def train(config: RunConfig, resume: bool = False) -> Trainer:
     """The whole run. `resume` continues the one in `config.out` (without `practise` only).
 
     Raises:
-        TutorialError: nothing to learn from, a start that is no checkpoint, no room on the disk,
-            or every simulator died.
+        TutorialError: nothing to learn from, no checkpoint in `start`, a full disk, no simulators.
     """
     run = _Run(config, resume)
-    with _open_pool(config, run.samples, run.answers) as pool:
-        run.trainer.warm_up(run.samples)
-        run.say(f"ready to fit; {run.samples.count} pictures so far")
+    samples = run.samples
+    with _open_pool(config, samples, run.answers) as pool:
+        run.trainer.warm_up(samples)
+        run.say(f"ready to fit; {samples.count} pictures so far")
         if run.answers:
-            _wait(pool, lambda: run.samples.count >= min(config.enough, config.capacity))
+            _wait(pool, lambda: samples.count >= min(config.enough, config.capacity))
             run.fit_by_the_clock(pool, run.answers)
         else:
             _wait(pool, lambda: pool.rendering == 0)
     if not run.answers:
         run.fit_by_steps(pool)
     run.save(pool)
-    done = f"{run.trainer.step} steps on {run.samples.count} pictures"
+    done = f"{run.trainer.step} steps on {samples.count} pictures"
     run.say(f"{done}; {pool.episodes} episodes of practice")
     return run.trainer
 
@@ -134,11 +131,9 @@ class _Run:
             self.answers = InferenceCopy(self.trainer.mean.model, self.samples, device)
 
     def say(self, text: str) -> None:
-        """Log a line with the seconds since the start."""
         log.info("[%6.1f s] %s", time.perf_counter() - self.started, text)
 
     def fit_by_steps(self, pool: SimulatorPool) -> None:
-        """Fit to the demonstrations, all of which are rendered."""
         self.samples.settle()
         self.say(f"{self.samples.count} pictures")
         seed = self.config.seed
@@ -161,7 +156,7 @@ class _Run:
             if trainer.step % LOG_STEPS == 0:
                 pool.check()
                 seconds = time.perf_counter() - self.started
-                about: dict[str, float] = {
+                about = {
                     "pictures": self.samples.count,
                     "episodes": pool.episodes,
                     "success": pool.success(),
@@ -190,12 +185,10 @@ class _Run:
 def _open_pool(
     config: RunConfig, samples: Samples, answers: InferenceCopy | None
 ) -> Iterator[SimulatorPool]:
-    files = _demonstrations(config)
-    driven = config.out / "driven"
-    driven.mkdir(parents=True, exist_ok=True)
+    specs = worker_specs(config)
+    (config.out / "driven").mkdir(parents=True, exist_ok=True)
     if config.render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(config.render_gpu)
-    specs = assign_files(files, config.workers, config.tasks, driven, config.practise, config.seed)
     pool = SimulatorPool(specs, samples, answers, config.keep)
     pool.start()
     try:
@@ -204,19 +197,25 @@ def _open_pool(
         pool.stop()
 
 
-def _demonstrations(config: RunConfig) -> list[Path]:
-    """The run's files of demonstrations; none where it names no folder and practises."""
-    files: list[Path] = []
-    if config.demos:
-        of_tasks = tuple(f"task{task:02d}" for task in config.tasks)
-        found = sorted(config.demos.glob("task*_chunk*.npz"))
-        files = [file for file in found if file.name.startswith(of_tasks)]
-    if not files and (config.demos or not config.practise):
+def worker_specs(config: RunConfig) -> list[WorkerSpec]:
+    """Divide tasks and their demonstrations evenly among workers; there is at least one a task."""
+    tasks = config.tasks
+    workers = max(config.workers, len(tasks))
+    out = config.out / "driven"
+    specs = []
+    for number in range(workers):
+        turn, k = divmod(number, len(tasks))
+        mates = len(range(k, workers, len(tasks)))
+        files: list[Path] = []
+        if config.demos:
+            files = sorted(config.demos.glob(f"task{tasks[k]:02d}_chunk*.npz"))[turn::mates]
+        specs.append(WorkerSpec(tasks[k], number, files, out, config.practise, config.seed))
+    if not any(spec.files for spec in specs) and (config.demos or not config.practise):
         raise TutorialError(
-            f"No demonstrations (task*_chunk*.npz) of tasks {list(config.tasks)} in "
-            f"{config.demos}; make some: vla-tutorial train demos --help"
+            f"No demonstrations (task*_chunk*.npz) of tasks {list(tasks)} in {config.demos}; "
+            "make some: vla-tutorial train demos --help"
         )
-    return files
+    return specs
 
 
 def _wait(pool: SimulatorPool, ready: Callable[[], bool]) -> None:

@@ -1,8 +1,4 @@
-"""Collect demonstrations of the scripted expert on libero_object's ten scenes, without rendering.
-
-`vla-tutorial train demos --help` says how. The same command resumes a collection that was stopped,
-and gives the same data.
-"""
+"""Collect demonstrations of the scripted expert on libero_object's scenes, without rendering."""
 
 from __future__ import annotations
 
@@ -22,13 +18,10 @@ from vla_tutorial.loop import rollout
 from vla_tutorial.policies.base import Policy
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.chunks import Chunk, LabelledEpisode, save_chunk
-from vla_tutorial.training.labelling import SUITE, DisturbedExpert, layout_seed
+from vla_tutorial.training.chunks import CHUNK_SIZE, Chunk, LabelledEpisode, save_chunk
+from vla_tutorial.training.labelling import SUITE, LabellingPolicy, layout_seed
 from vla_tutorial.training.noise import Disturbance, Noise
 from vla_tutorial.wiring import Wiring
-
-CHUNK = 20
-"""Episodes in a file."""
 
 UNSEEN = Wiring(SUITE, camera_size=8, jpeg=False, center_crop=False, max_steps=220)
 """The expert looks at no picture: a small black one costs least."""
@@ -46,20 +39,12 @@ def collect_episode(
     rng: np.random.Generator,
     noise: Noise | None = None,
 ) -> LabelledEpisode | None:
-    """Let the expert work in a random layout while noise disturbs it.
+    """Let the expert work in the random layout of `seed`; `noise` is drawn from `rng` when None.
 
-    Args:
-        simulator: of any task of libero_object; it needs no camera.
-        expert: a privileged policy.
-        seed: of the layout.
-        rng: for the noise.
-        noise: drawn at random when None.
-
-    Returns:
-        The episode until success, or None when the target is not in the basket at the step limit.
+    Returns the episode until success, None if there is none. The simulator needs no camera.
     """
     disturb = Disturbance(noise or Noise.random(rng), rng)
-    policy = DisturbedExpert(simulator, seed, expert, disturb)
+    policy = LabellingPolicy(simulator, seed, expert, disturb)
     succeeded = any(step.done for step in rollout(policy, simulator, UNSEEN, policy.scene))
     return policy.episode() if succeeded else None
 
@@ -85,18 +70,17 @@ def collect_chunk(
     return Chunk(task, attempts, tuple(kept))
 
 
-def chunk_path(out: Path, task: int, chunk: int) -> Path:
-    """For example `task03_chunk0007.npz`."""
+def _chunk_path(out: Path, task: int, chunk: int) -> Path:
     return out / f"task{task:02d}_chunk{chunk:04d}.npz"
 
 
 def _make_file(out: Path, task: int, chunk: int, episodes: int, seed: int) -> str:
-    """Make one file, in a worker process; returns a line about it."""
+    """Make one file; returns a line about it. A worker process runs it."""
     begin = time.perf_counter()
     # A simulator holds up to 1 GB, so none is kept for the next file.
     with Simulator(SUITE, task, UNSEEN.camera_size, render=False) as simulator:
         made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed)
-    path = chunk_path(out, task, chunk)
+    path = _chunk_path(out, task, chunk)
     save_chunk(path, made)
     seconds = time.perf_counter() - begin
     steps = sum(map(len, made.episodes))
@@ -111,24 +95,17 @@ def collect(
 ) -> None:
     """Fill `out` with files of demonstrations, all tasks evenly; existing files are left alone.
 
-    Args:
-        out: folder, made when missing.
-        tasks: numbers of libero_object's tasks.
-        episodes_per_task: rounded up to whole files of 20.
-        workers: processes, each with a simulator.
-        seed: another seed gives other demonstrations.
-
-    Raises:
-        TutorialError: no room on the disk, or a worker died.
+    `out` is made when missing, `episodes_per_task` rounded up to whole files of 20. Each worker is
+    a process with a simulator. Raises a TutorialError where the disk is full or a worker died.
     """
     out.mkdir(parents=True, exist_ok=True)
     missing = []
-    for chunk in range(math.ceil(episodes_per_task / CHUNK)):
-        todo = [task for task in tasks if not chunk_path(out, task, chunk).exists()]
+    for chunk in range(math.ceil(episodes_per_task / CHUNK_SIZE)):
+        todo = [task for task in tasks if not _chunk_path(out, task, chunk).exists()]
         missing += [(task, chunk) for task in todo]
-    log.info("%d files to make, each of %d episodes", len(missing), CHUNK)
+    log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
     with ProcessPoolExecutor(workers, mp.get_context("spawn")) as pool:
-        futures = [pool.submit(_make_file, out, *which, CHUNK, seed) for which in missing]
+        futures = [pool.submit(_make_file, out, *which, CHUNK_SIZE, seed) for which in missing]
         try:
             for count, done in enumerate(as_completed(futures), 1):
                 log.info("%d of %d: %s", count, len(missing), done.result())

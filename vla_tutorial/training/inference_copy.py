@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 
@@ -20,31 +21,19 @@ SIZES = (8, 24, 48)
 
 
 class InferenceCopy:
-    """Greedy answers of a model whose weights are refreshed while it is asked.
+    """Greedy answers, on `device`, of a model whose weights are refreshed while it is asked."""
 
-    Attributes:
-        device: where it answers.
-        model: the copy.
-    """
-
-    def __init__(self, model: OpenVLA, samples: Samples, device: torch.device | str) -> None:
-        """Copy the model.
-
-        Args:
-            model: the one in training, on any device.
-            samples: for the prompts' ids.
-            device: where the copy answers; bfloat16 on a GPU, float32 on a CPU.
-        """
+    def __init__(self, model: OpenVLA, samples: Samples, device: str) -> None:
+        """Copy `model`: to bfloat16 on a GPU, float32 on a CPU. `samples` have the prompts' ids."""
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
-        copied = OpenVLA(model.config).to(self.device, torch.bfloat16 if gpu else torch.float32)
+        copied = copy.deepcopy(model).to(self.device, torch.bfloat16 if gpu else torch.float32)
         self.model = copied.eval().requires_grad_(False)
         self._prompts = samples.prompts.to(self.device)
         self._lengths = samples.lengths.to(self.device)
         # No graphs of the engine's: those captured here hold the crop too.
         self._engine = Engine(self.model, kernels=False, graphs=False)
         self._lock = threading.Lock()
-        self.refresh(model)
         self._graphs = {size: self._capture(size) for size in SIZES} if gpu else {}
 
     def refresh(self, model: OpenVLA) -> None:
@@ -52,22 +41,20 @@ class InferenceCopy:
         with self._lock, torch.no_grad():
             for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
                 mine.copy_(theirs)
-            if self.device.type == "cuda":
+            if self._graphs:
                 torch.cuda.synchronize(self.device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, instruction: Tensor) -> Tensor:
-        """Pictures (N, 224, 224, 3) uint8, not cropped → action bins (N, 7) int64 on the CPU.
-
-        `instruction` (N,) int64 are the indices of their instructions.
-        """
+        """(N, 224, 224, 3) uint8, not cropped; (N,) instructions → (N, 7) int64 bins on the CPU."""
         with self._lock:
             if not self._graphs:
                 return self._bins(images, instruction)
             answers = []
             for start in range(0, len(images), SIZES[-1]):
                 part = slice(start, start + SIZES[-1])
-                answers.append(self._replay(images[part], instruction[part]))
+                size = next(s for s in SIZES if s >= len(images[part]))
+                answers.append(self._graphs[size](images[part], instruction[part]))
             return torch.cat(answers)
 
     def _bins(self, images: Tensor, instruction: Tensor) -> Tensor:
@@ -83,6 +70,7 @@ class InferenceCopy:
         instruction = torch.zeros(size, dtype=torch.int64, device=self.device)
         with torch.cuda.device(self.device), torch.inference_mode():
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 self._bins(images, instruction)
             side.synchronize()
@@ -92,14 +80,10 @@ class InferenceCopy:
 
         def run(new_images: Tensor, new_instruction: Tensor) -> Tensor:
             n = len(new_images)
-            images[:n].copy_(new_images, non_blocking=True)
-            instruction[:n].copy_(new_instruction, non_blocking=True)
-            graph.replay()
-            return out[:n].cpu()
+            with torch.cuda.device(self.device):
+                images[:n].copy_(new_images, non_blocking=True)
+                instruction[:n].copy_(new_instruction, non_blocking=True)
+                graph.replay()
+                return out[:n].cpu()
 
         return run
-
-    def _replay(self, images: Tensor, instruction: Tensor) -> Tensor:
-        size = next(s for s in SIZES if s >= len(images))
-        with torch.cuda.device(self.device):
-            return self._graphs[size](images, instruction)

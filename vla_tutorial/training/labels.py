@@ -1,36 +1,40 @@
-"""What belongs to a picture in training.
+"""What belongs to a picture in training: its labels, and where things are in it.
 
-No PyTorch here: the simulators' processes make labels, and start faster without it.
+The policy itself gets none of it. No PyTorch here: simulators' processes start faster without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vla_tutorial.pixels import Float32, Uint8
 from vla_tutorial.scene import pick_up_sentence
-from vla_tutorial.training.chunks import LabelledEpisode
-from vla_tutorial.training.keypoints import OBJECTS, instruction_number
+from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.sensors import CAMERA
+from vla_tutorial.training.chunks import Bools, Ints, LabelledEpisode
+
+OBJECTS = (
+    "alphabet_soup", "cream_cheese", "salad_dressing", "bbq_sauce", "ketchup", "tomato_sauce",
+    "butter", "milk", "chocolate_pudding", "orange_juice",
+)  # fmt: skip
+"""The ten things of libero_object, in the order of the tasks that ask for them."""
 
 INSTRUCTIONS = tuple(pick_up_sentence(f"{name}_1") for name in OBJECTS)
-"""The ten sentences of libero_object, in the order of its tasks."""
+"""Their ten sentences, in the same order."""
+
+KEYPOINTS = (*OBJECTS, "basket", "hand")
+"""What the auxiliary head on the patches learns to find."""
 
 POSITION_MEAN = np.array([0.0, 0.0, 0.15, 0.0, 0.0, 0.05, 0.0, 0.25, 0.05, 0.04, 0.0], np.float32)
 POSITION_SCALE = np.array([0.15, 0.2, 0.1, 0.15, 0.2, 0.1, 0.05, 0.05, 0.05, 0.03, 1.0], np.float32)
-"""The auxiliary head learns (value − mean) / scale.
-
-The values are hand, target and basket (metres), finger opening (metres), and holding (0 or 1).
-"""
+"""A head learns (value − mean) / scale of hand, target, basket, opening (m), and holding (0, 1)."""
 
 FINE_ABOVE = 0.10
 FINE_ASIDE = 0.05
-"""A step is fine work when the hand is this near to the target: metres above it, and aside.
-
-A tenth of all steps are.
-"""
+"""Metres above the target, and aside: a tenth of all steps, fine work, are nearer than that."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +45,27 @@ class Labels:
         instruction: (N,) int64, index into `INSTRUCTIONS`.
         bins: (N, 7) uint8, the expert's action bins; the token is 31999 − bin.
         positions: (N, 11) float32 for the auxiliary head, each with mean 0 and variance 1, about.
-        keypoints: (N, 12, 2) float32, as `keypoints.keypoints` gives them.
+        keypoints: (N, 12, 2) float32, as the function `keypoints` gives them.
         fine: (N,) bool, whether it shows fine work.
     """
 
-    instruction: NDArray[np.int64]
-    bins: NDArray[np.uint8]
-    positions: NDArray[np.float32]
-    keypoints: NDArray[np.float32]
-    fine: NDArray[np.bool_]
+    instruction: Ints
+    bins: Uint8
+    positions: Float32
+    keypoints: Float32
+    fine: Bools
 
     @classmethod
-    def of(cls, episode: LabelledEpisode, keypoints: NDArray[np.float32]) -> Labels:
+    def of(cls, episode: LabelledEpisode, keypoints: Float32) -> Labels:
         """The labels of T steps; `keypoints` (T, 12, 2) come from the simulator that shows them."""
-        columns = [
+        values = [
             episode.eef_pos,
             episode.target_pos,
             episode.basket_pos,
             episode.opening,
             episode.holding[:, None],
         ]
-        positions = np.concatenate(columns, 1, dtype=np.float32)
+        positions = np.concatenate(values, 1, dtype=np.float32)
         return cls(
             instruction=np.full(len(episode), instruction_number(episode.target)),
             bins=episode.bins.astype(np.uint8),
@@ -74,22 +78,54 @@ class Labels:
     def join(cls, parts: Sequence[Labels]) -> Labels:
         """Those of several, one after another."""
         joined = {}
-        for f in fields(cls):
-            joined[f.name] = np.concatenate([getattr(part, f.name) for part in parts])
+        for name in vars(parts[0]):
+            joined[name] = np.concatenate([vars(part)[name] for part in parts])
         return cls(**joined)
 
     def __len__(self) -> int:
         return len(self.bins)
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Labels:
-        """Some of them."""
-        return Labels(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def __getitem__(self, chosen: Ints) -> Labels:
+        return Labels(*(values[chosen] for values in vars(self).values()))
 
 
-def _is_fine(episode: LabelledEpisode) -> NDArray[np.bool_]:
+def _is_fine(episode: LabelledEpisode) -> Bools:
     """(T,) bool: the hand is just above the target, and the target is not lifted."""
     offset = episode.eef_pos - episode.target_pos
     beside = np.abs(offset[:, :2]).max(1) < FINE_ASIDE
     above = offset[:, 2] < FINE_ABOVE
     lying = episode.target_pos[:, 2] < FINE_ABOVE
     return np.asarray(beside & above & lying)
+
+
+def instruction_number(target: str) -> int:
+    """Index of the instruction for an object, for example "milk_1" → 7."""
+    return OBJECTS.index(_kind(target))
+
+
+def _kind(name: str) -> str:
+    """The name without its number: "milk_1" → "milk"."""
+    return name.rsplit("_", 1)[0]
+
+
+def keypoints(simulator: Simulator) -> Float32:
+    """(12, 2) float32: where each of `KEYPOINTS` is in the turned picture, as the policy sees it.
+
+    They are x to the right and y down, −1 … 1 from edge to edge; NaN for what is absent.
+    """
+    model = simulator.model
+    data = simulator.data
+    # World points in metres.
+    points = {KEYPOINTS.index("hand"): data.site("gripper0_grip_site").xpos}
+    for name, body in simulator.bodies.items():
+        points[KEYPOINTS.index(_kind(name))] = data.xpos[body]
+    camera = model.camera(CAMERA).id
+    offset = np.array(list(points.values())) - data.cam_xpos[camera]
+    local = offset @ data.cam_xmat[camera].reshape(3, 3)
+    half = np.tan(np.radians(model.cam_fovy[camera]) / 2)
+    # MuJoCo's cameras look along −z with y up. Row 0 of the raw picture is the bottom.
+    raw = local[:, :2] / -local[:, 2:] / half
+    out = np.full((len(KEYPOINTS), 2), np.nan, np.float32)
+    # Turning the raw picture by 180° turns both axes round.
+    out[list(points)] = raw * (-1, -1)
+    return out

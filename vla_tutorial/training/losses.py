@@ -1,8 +1,4 @@
-"""What `mini` is fitted to: the expert's action tokens, and the targets of two auxiliary heads.
-
-The heads teach it faster what matters, and are thrown away afterwards. One finds every thing among
-the patches; the other reads positions where the prompt ends.
-"""
+"""What `mini` is fitted to: the expert's tokens, where things are among the patches, positions."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ from torch import Tensor, nn
 from vla_tutorial.actions import ACTION_DIMENSIONS
 from vla_tutorial.openvla.llama import rope_table
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.keypoints import KEYPOINTS
-from vla_tutorial.training.labels import POSITION_MEAN
+from vla_tutorial.training.labels import KEYPOINTS, POSITION_MEAN
 
 
 class ModelWithAuxHeads(nn.Module):
-    """The policy and its auxiliary heads, which are thrown away after training."""
+    """The policy and its auxiliary heads; they speed learning up and are thrown away after it."""
 
     def __init__(self, model: OpenVLA) -> None:
         super().__init__()
@@ -29,12 +24,7 @@ class ModelWithAuxHeads(nn.Module):
     def forward(
         self, pixels: Tensor, ids: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Teacher forcing.
-
-        Args:
-            pixels: (N, 6, 224, 224).
-            ids: (N, T + 7) int64, as `teacher_ids` gives them.
-            lengths: (N,) int64, of the prompts.
+        """Teacher forcing: pixels (N, 6, 224, 224), `teacher_ids` (N, T + 7), prompt lengths (N,).
 
         Returns:
             Logits of the seven tokens (N, 7, V); the positions (N, A), read where the prompt ends;
@@ -46,16 +36,13 @@ class ModelWithAuxHeads(nn.Module):
         hidden = m.language_model(x, rope_table(m.config.llama, x.shape[1], x.device))
         last = m.config.vision.patches + lengths - 1
         at = last[:, None] + torch.arange(ACTION_DIMENSIONS, device=ids.device)
-        hidden = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
+        hidden = hidden.take_along_dim(at[..., None], 1)
         positions = self.positions(m.language_model.model.norm(hidden[:, 0]))
         return m.language_model.logits(hidden), positions, self.keypoints(image)
 
 
 def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-    """Prompts (N, T), padded on the right, their lengths (N,) and action ids (N, 7) → (N, T + 7).
-
-    The first six action ids follow each prompt.
-    """
+    """Prompts (N, T), right-padded, each followed by six of its `actions` (N, 7) → (N, T + 7)."""
     ids = torch.cat([prompts, prompts.new_zeros(len(prompts), ACTION_DIMENSIONS)], 1)
     at = lengths[:, None] + torch.arange(ACTION_DIMENSIONS - 1, device=ids.device)
     return ids.scatter(1, at, actions[:, :-1])
@@ -75,13 +62,9 @@ def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
 def keypoint_targets(keypoints: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """How points divide among the four patches around them, straight in either axis.
 
-    Args:
-        keypoints: (N, K, 2), x and y in the picture's −1 … 1; NaN for what is not there.
-        side: patches in a row.
-
-    Returns:
-        (N, side², K) weights that sum to 1 over the patches, and (N, K) bool, whether the point is
-        inside the picture.
+    Of `keypoints` (N, K, 2), x and y in the picture's −1 … 1 or NaN for what is not there, and a
+    picture of `side`² patches: (N, side², K) weights that sum to 1 over the patches, and (N, K)
+    bool, whether the point is inside the picture.
     """
     # A comparison with NaN is false.
     inside = (keypoints.abs() < 1).all(-1)
@@ -94,10 +77,7 @@ def keypoint_targets(keypoints: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def keypoint_loss(found: Tensor, keypoints: Tensor) -> Tensor:
-    """Cross-entropy over the patches, averaged over the keypoints in the picture: a scalar.
-
-    `found` are logits (N, patches, K); `keypoints` (N, K, 2) as `keypoint_targets` takes them.
-    """
+    """Cross-entropy of logits (N, patches, K), averaged over the keypoints in the picture."""
     targets, inside = keypoint_targets(keypoints, round(found.shape[1] ** 0.5))
     cross_entropy = -(targets * found.float().log_softmax(1)).sum(1)
     return (cross_entropy * inside).sum() / inside.sum().clamp(min=1)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -20,10 +21,8 @@ from vla_tutorial.openvla.config import (
     VisionConfig,
     ViTConfig,
 )
+from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
-
-if TYPE_CHECKING:
-    from vla_tutorial.openvla.model import OpenVLA
 
 UNK = "<unk>"
 BOS = "<s>"
@@ -54,16 +53,12 @@ CONFIG = OpenVLAConfig(
 )
 """No larger than two CPU cores allow within 60 ms an action."""
 
-
 _RESIDUAL_OUTPUTS = ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
 """Ends of the names of the output layers of residual branches."""
 
 
 def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
-    """A byte-level BPE of `TEXT_VOCABULARY` ids.
-
-    Words of the instructions become one id or few; anything else falls back to bytes.
-    """
+    """A byte-level BPE: the instructions' words become one id or few, anything else bytes."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -82,12 +77,7 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
 
 
 def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
-    """Draw fresh weights in place: normal with standard deviation 0.02 (GPT-2's and Llama's).
-
-    Output layers of residual branches are smaller by depth.
-    """
-    import torch
-
+    """Draw fresh weights in place: normal, σ 0.02 as GPT-2 and Llama, less at residual outputs."""
     generator = torch.Generator().manual_seed(seed)
     depth = model.config.llama.num_hidden_layers + model.config.vision.dino.depth
     for name, parameter in model.named_parameters():
@@ -104,11 +94,7 @@ def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
 def write_checkpoint(
     model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]
 ) -> None:
-    """Write a checkpoint in the published layout.
-
-    That is: config, shards with an index, tokenizer, action statistics. `training` is what
-    config.json says of where the weights come from.
-    """
+    """Write a checkpoint in the published layout; config.json says `training` of its origin."""
     folder.mkdir(parents=True, exist_ok=True)
     weight_map: dict[str, str] = {}
     for i, tensors in enumerate(_shards(model), 1):
@@ -134,8 +120,6 @@ def write_checkpoint(
 
 def _shards(model: OpenVLA) -> list[dict[str, Any]]:
     """The weights as bfloat16 in parts of at most `SHARD` bytes."""
-    import torch
-
     shards: list[dict[str, Any]] = [{}]
     size = 0
     for name, parameter in model.state_dict().items():

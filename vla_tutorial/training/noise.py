@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 _SHARE = np.array([1, 1, 1, 0.5, 0.5, 0.5])
 """Noise of each number per unit of scale: a rotation of 1 is 0.13 rad a step, not just 13 mm."""
@@ -30,11 +32,11 @@ class Noise:
     @classmethod
     def random(cls, rng: np.random.Generator) -> Noise:
         """Half of the episodes are nearly calm, half visibly disturbed."""
-        persistence = float(rng.uniform(0.5, 0.93))
+        persistence = rng.uniform(0.5, 0.93)
         if rng.random() < 0.5:
-            return cls(float(rng.uniform(0, 0.06)), persistence)
+            return cls(rng.uniform(0, 0.06), persistence)
         return cls(
-            float(rng.uniform(0.06, 0.3)),
+            rng.uniform(0.06, 0.3),
             persistence,
             float(rng.choice([0.0, 0.01, 0.02])),
             float(rng.choice([0.0, 0.0, 0.003, 0.008])),
@@ -47,21 +49,13 @@ class Disturbance:
 
     noise: Noise
     rng: np.random.Generator
-    _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
-    _push: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
+    _drift: Floats | float = 0.0
+    _push: Floats | float = 0.0
     _push_left: int = 0
     _flip_left: int = 0
 
-    def __call__(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, action: Floats) -> Floats:
         """The action (7,) in [−1, 1] that is executed in place of `action`."""
-        noise = self.noise
-        self._advance()
-        push = self._push * (self._push_left > 0)
-        moved = action[:6] + _SHARE * (noise.scale * self._drift + push)
-        gripper = -action[6] if self._flip_left else action[6]
-        return np.asarray(np.clip([*moved, gripper], -1, 1))
-
-    def _advance(self) -> None:
         noise = self.noise
         rng = self.rng
         fresh = np.sqrt(1 - noise.persistence**2) * rng.normal(size=6)
@@ -73,3 +67,7 @@ class Disturbance:
             self._push_left = int(rng.integers(3, 11))
         if rng.random() < noise.flip_rate:
             self._flip_left = int(rng.integers(2, 8))
+        push = self._push * (self._push_left > 0)
+        moved = action[:6] + _SHARE * (noise.scale * self._drift + push)
+        gripper = -action[6] if self._flip_left else action[6]
+        return np.array([*moved, gripper]).clip(-1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,16 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
         raise TutorialError(
             f"{path} is no saved state of this model ({e}). Start without --resume."
         ) from e
-    lines = curves.read_text().splitlines() if curves.exists() else []
-    kept = [f"{line}\n" for line in lines if json.loads(line)["step"] <= trainer.step]
-    curves.write_text("".join(kept))
+    if curves.exists():
+        lines = curves.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["step"] <= trainer.step]
+        curves.write_text("".join(kept))
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> Any:
     """A saved state, as `Trainer.load` takes it."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as e:
         raise TutorialError(
             f"Nothing to resume: {path} does not exist. Start without --resume."
@@ -53,27 +53,22 @@ def read_state(path: Path) -> dict[str, Any]:
     # PyTorch raises many kinds for a damaged file.
     except Exception as e:
         raise TutorialError(f"{path} is damaged ({e}). Start without --resume.") from e
-    return state
 
 
 def save_run(
-    trainer: Trainer, tokenizer: Tokenizer, out: Path, about: Mapping[str, Any], recent: str
+    trainer: Trainer, tokenizer: Tokenizer, out: Path, about: dict[str, Any], recent: str
 ) -> None:
-    """Write the running mean's weights as a checkpoint, and what resuming needs.
-
-    Its config.json says `about` where the weights come from; recent.json gets `recent`.
-    """
+    """Write the mean's checkpoint (config.json says `about`), what resuming needs, recent.json."""
     model = trainer.mean.model
     assert isinstance(model, OpenVLA)
     part = out / f".{STATE}"
-    # What Python, torch.save and safetensors raise when the disk is full.
-    full_disk = (OSError, RuntimeError, SafetensorError)
     try:
-        write_checkpoint(model, tokenizer, out / "mini", dict(about))
+        write_checkpoint(model, tokenizer, out / "mini", about)
         torch.save(trainer.state(), part)
         part.replace(out / STATE)
         (out / "recent.json").write_text(recent)
-    except full_disk as e:
+    # What Python, torch.save and safetensors raise when the disk is full.
+    except (OSError, RuntimeError, SafetensorError) as e:
         part.unlink(missing_ok=True)
         raise TutorialError(
             f"Cannot write to {out} ({e}). The last saved state is whole; make room and resume."

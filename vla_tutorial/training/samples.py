@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -11,21 +9,9 @@ from torch import Tensor
 
 from vla_tutorial.actions import ACTION_DIMENSIONS
 from vla_tutorial.pixels import SIZE
-from vla_tutorial.training.keypoints import KEYPOINTS
-from vla_tutorial.training.labels import INSTRUCTIONS, POSITION_MEAN, Labels
+from vla_tutorial.training.labels import INSTRUCTIONS, KEYPOINTS, POSITION_MEAN, Labels
 from vla_tutorial.training.mini import EMPTY
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
-
-
-def prompt_ids(instructions: Sequence[str], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """Instructions in the trained template → ids (P, T), padded on the right, and lengths (P,)."""
-    empty = tokenizer.token_to_id(EMPTY)
-    rows = []
-    for text in instructions:
-        prompt = OPENVLA_TEMPLATE.format(instruction=text)
-        rows.append(torch.tensor([*tokenizer.encode(prompt).ids, empty]))
-    lengths = torch.tensor([len(row) for row in rows])
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
 
 class Samples:
@@ -39,13 +25,13 @@ class Samples:
         count: how many pictures there are; those behind it may be read at any time.
     """
 
-    def __init__(self, capacity: int, tokenizer: Tokenizer, device: torch.device | str) -> None:
+    def __init__(self, capacity: int, tokenizer: Tokenizer, device: str) -> None:
         """Reserve the memory; pictures come with `append`."""
         self.device = torch.device(device)
         self.count = 0
-        prompts, lengths = prompt_ids(INSTRUCTIONS, tokenizer)
-        self.prompts = prompts.to(device)
-        self.lengths = lengths.to(device)
+        rows = [_prompt_ids(text, tokenizer) for text in INSTRUCTIONS]
+        self.prompts = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        self.lengths = torch.tensor([len(row) for row in rows], device=device)
         self.images = torch.empty(capacity, SIZE, SIZE, 3, dtype=torch.uint8, device=device)
         self.instruction = torch.zeros(capacity, dtype=torch.int64, device=device)
         self.bins = torch.zeros(capacity, ACTION_DIMENSIONS, dtype=torch.uint8, device=device)
@@ -56,19 +42,15 @@ class Samples:
         self._origin = torch.zeros(capacity, dtype=torch.int64)
         self._order: Tensor | None = None
 
-    def __len__(self) -> int:
-        return self.count
-
     @property
     def full(self) -> bool:
         """Whether no further picture has room."""
         return self.count == len(self.images)
 
     def append(self, images: Tensor, labels: Labels, origin: int = 0) -> None:
-        """Add pictures (N, 224, 224, 3) uint8, fewer when the room ends.
+        """Add pictures (N, 224, 224, 3) uint8, fewer when the room ends; another thread may read.
 
-        One thread may add while another reads. `origin` is a number by which `settle` sorts, the
-        same in every run: the first picture's; the rest count on from it.
+        `settle` sorts them by `origin` (the first picture's; the rest count on), equal in all runs.
         """
         start = self.count
         end = min(start + len(images), len(self.images))
@@ -87,10 +69,7 @@ class Samples:
         self.count = end
 
     def settle(self) -> None:
-        """Draw from now on as if the pictures had come in the order of their origins.
-
-        The order in which they did come differs from run to run.
-        """
+        """Draw as if pictures had come by `origin`: the order of arrival differs between runs."""
         self._order = self._origin[: self.count].argsort().to(self.device)
         rank = torch.empty_like(self._order)
         rank[self._order] = torch.arange(self.count, device=self.device)
@@ -102,11 +81,16 @@ class Samples:
         chosen = self._random(self.count, batch, generator)
         if self._order is not None:
             chosen = self._order[chosen]
-        several = int(batch * fine) if self._fine_count else 0
-        if several:
+        if self._fine_count:
+            several = int(batch * fine)
             chosen[:several] = self._fine[self._random(self._fine_count, several, generator)]
         return chosen
 
     def _random(self, end: int, count: int, generator: torch.Generator) -> Tensor:
-        """(count,) int64, 0 … end − 1."""
         return torch.randint(end, (count,), generator=generator, device=self.device)
+
+
+def _prompt_ids(instruction: str, tokenizer: Tokenizer) -> Tensor:
+    """(T,) int64: an instruction in the template that `mini` is trained with."""
+    ids = tokenizer.encode(OPENVLA_TEMPLATE.format(instruction=instruction)).ids
+    return torch.tensor([*ids, tokenizer.token_to_id(EMPTY)])

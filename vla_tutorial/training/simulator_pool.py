@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing as mp
 import os
 import tempfile
@@ -10,18 +11,18 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import shared_memory_folder
-from vla_tutorial.pixels import SIZE
+from vla_tutorial.pixels import SIZE, Uint8
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import Labels
 from vla_tutorial.training.samples import Samples
@@ -35,30 +36,8 @@ from vla_tutorial.training.simulator_worker import (
 )
 
 BLOCK = 48
-"""Pictures that a worker hands over at once while it renders demonstrations."""
-
 RECENT = 200
-"""Episodes over which success is reported."""
-
-
-def assign_files(
-    files: Sequence[Path],
-    workers: int,
-    tasks: Sequence[int],
-    out: Path | None,
-    practise: bool,
-    seed: int,
-) -> list[WorkerSpec]:
-    """Divide tasks and their demonstrations evenly among workers; there is at least one a task."""
-    workers = max(workers, len(tasks))
-    specs = []
-    for number in range(workers):
-        turn, k = divmod(number, len(tasks))
-        mates = len(range(k, workers, len(tasks)))
-        of_task = [file for file in files if file.name.startswith(f"task{tasks[k]:02d}")]
-        mine = tuple(of_task[turn::mates])
-        specs.append(WorkerSpec(tasks[k], number, mine, out, practise, seed))
-    return specs
+"""Pictures that a renderer hands over at once, and episodes over which success is reported."""
 
 
 class SimulatorPool(threading.Thread):
@@ -79,14 +58,10 @@ class SimulatorPool(threading.Thread):
         answers: InferenceCopy | None,
         keep: float = 1.0,
     ) -> None:
-        """Start the processes.
+        """Start a process for each spec; pictures and labels go to `samples`.
 
-        Args:
-            specs: what each does.
-            samples: where pictures and labels go.
-            answers: the policy in training; None where nobody practises.
-            keep: share of practised steps that are kept; fine work always is. Neighbours differ
-                little.
+        `answers` is the policy in training, None where nobody practises. Of the practised steps a
+        share `keep` is kept, and all fine work: neighbours differ little.
         """
         super().__init__(daemon=True)
         self.samples = samples
@@ -103,13 +78,11 @@ class SimulatorPool(threading.Thread):
         handle, name = tempfile.mkstemp(prefix="vla_pictures_", dir=shared_memory_folder())
         os.close(handle)
         self._slot_file = Path(name)
-        self._slots: NDArray[np.uint8] = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
+        self._slots: Uint8 = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
         self._number: dict[Connection, int] = {}
-        self._processes: list[BaseProcess] = []
-        for spec in specs:
-            self._start_process(spec)
+        self._processes = [self._start_process(spec) for spec in specs]
 
-    def _start_process(self, spec: WorkerSpec) -> None:
+    def _start_process(self, spec: WorkerSpec) -> BaseProcess:
         context = mp.get_context("spawn")
         here, there = context.Pipe()
         arguments = (spec, self._slot_file, self._slots.shape, there)
@@ -117,7 +90,7 @@ class SimulatorPool(threading.Thread):
         process.start()
         there.close()
         self._number[here] = spec.number
-        self._processes.append(process)
+        return process
 
     @property
     def alive(self) -> int:
@@ -134,39 +107,43 @@ class SimulatorPool(threading.Thread):
             )
 
     def run(self) -> None:
-        """Serve; the thread's body."""
+        """Serve: the thread's body."""
         try:
+            stream = None
             if self.samples.device.type == "cuda":
                 stream = torch.cuda.Stream(self.samples.device, priority=-1)  # type: ignore[no-untyped-call]
-                with torch.cuda.stream(stream):
-                    self._serve()
-            else:
+            with torch.cuda.stream(stream):
                 self._serve()
         except Exception:
             self.error = traceback.format_exc()
 
     def _serve(self) -> None:
         while self._number and not self._stop_asked.is_set():
-            asked: list[tuple[Connection, Labels]] = []
-            for connection in wait(list(self._number), 0.2):
-                assert isinstance(connection, Connection)
-                try:
-                    message = connection.recv()
-                except (EOFError, ConnectionResetError):
-                    del self._number[connection]
-                    continue
+            asked = {}
+            for connection, message in self._receive():
                 if isinstance(message, Question):
-                    asked.append((connection, message.labels))
+                    asked[connection] = message.labels
                 else:
                     self._note(connection, message)
             if asked and self.answers:
                 self._answer(asked, self.answers)
 
+    def _receive(self) -> list[tuple[Connection, Any]]:
+        """What workers sent within 0.2 s; one that died is struck off."""
+        received = []
+        for connection in wait(list(self._number), 0.2):
+            assert isinstance(connection, Connection)
+            try:
+                received.append((connection, connection.recv()))
+            except (EOFError, ConnectionResetError):
+                del self._number[connection]
+        return received
+
     def _note(self, connection: Connection, message: Rendered | RenderingDone | Practised) -> None:
         if isinstance(message, Rendered):
             if not self.samples.full:
-                images = torch.from_numpy(self._pictures(connection, len(message.labels)))
-                self.samples.append(images, message.labels, message.origin)
+                images = self._slots[self._number[connection], : len(message.labels)]
+                self.samples.append(torch.from_numpy(images), message.labels, message.origin)
             _reply(connection, True)
         elif isinstance(message, RenderingDone):
             self.rendering -= 1
@@ -175,41 +152,35 @@ class SimulatorPool(threading.Thread):
             if message.free:
                 self.recent.append(message)
 
-    def _pictures(self, connection: Connection, count: int) -> NDArray[np.uint8]:
-        return self._slots[self._number[connection], :count]
-
-    def _answer(self, asked: Sequence[tuple[Connection, Labels]], answers: InferenceCopy) -> None:
+    def _answer(self, asked: Mapping[Connection, Labels], answers: InferenceCopy) -> None:
         """Answer everybody in one batch; keep what they asked about."""
-        pictures = np.concatenate([self._pictures(connection, 1) for connection, _ in asked])
+        pictures = self._slots[[self._number[connection] for connection in asked], 0]
         images = torch.from_numpy(pictures).to(answers.device)
-        labels = Labels.join([one for _, one in asked])
+        labels = Labels.join(list(asked.values()))
         instruction = torch.from_numpy(labels.instruction).to(answers.device)
         bins = answers(images, instruction).numpy()
-        for (connection, _), row in zip(asked, bins, strict=True):
+        for connection, row in zip(asked, bins, strict=True):
             _reply(connection, (row, self.beta))
         chosen = labels.fine | (self._rng.random(len(labels)) < self.keep)
         kept = np.flatnonzero(chosen)
         if len(kept) and not self.samples.full:
-            self.samples.append(images[torch.from_numpy(kept).to(images.device)], labels[kept])
+            self.samples.append(images[torch.from_numpy(kept)], labels[kept])
 
     def success(self) -> float:
         """Share of successes among the policy's recent episodes; NaN before there are any."""
-        recent = list(self.recent)
-        if not recent:
-            return float("nan")
-        return sum(episode.success for episode in recent) / len(recent)
+        recent = [episode.success for episode in list(self.recent)]
+        return sum(recent) / len(recent) if recent else math.nan
 
     def stop(self, patience: float = 20.0) -> None:
         """Let the workers save what they have, for so many seconds, and end them."""
         self._stop_asked.set()
         self.join(patience)
         until = time.monotonic() + patience
-        waiting = set(self._number)
-        while waiting and time.monotonic() < until:
-            for connection in wait(list(waiting), 0.2):
-                assert isinstance(connection, Connection)
-                if _was_stopped(connection):
-                    waiting.remove(connection)
+        while self._number and time.monotonic() < until:
+            for connection, message in self._receive():
+                if isinstance(message, Rendered | Question):
+                    _reply(connection, None)
+                    del self._number[connection]
         for process in self._processes:
             process.join(max(0.1, until - time.monotonic()))
             process.kill()
@@ -220,15 +191,3 @@ def _reply(connection: Connection, content: object) -> None:
     # A worker that died is struck off when it is next read.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.send(content)
-
-
-def _was_stopped(connection: Connection) -> bool:
-    """Read one message and answer None where an answer is due; whether the worker is done."""
-    try:
-        message = connection.recv()
-        if not isinstance(message, Rendered | Question):
-            return False
-        connection.send(None)
-    except (EOFError, ConnectionResetError, BrokenPipeError):
-        pass
-    return True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,15 +17,12 @@ from numpy.typing import NDArray
 
 from vla_tutorial import actions, pixels
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.pixels import Uint8
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.chunks import Chunk, LabelledEpisode, load_chunk, save_chunk
-from vla_tutorial.training.keypoints import keypoints
-from vla_tutorial.training.labelling import SUITE, layout_seed
-from vla_tutorial.training.labels import Labels
-from vla_tutorial.training.practice import AS_TRAINED, MixingPolicy, practise
-
-EPISODES_A_FILE = 20
+from vla_tutorial.training.chunks import CHUNK_SIZE, Chunk, LabelledEpisode, load_chunk, save_chunk
+from vla_tutorial.training.labelling import AS_TRAINED, SUITE, MixingPolicy, layout_seed, practise
+from vla_tutorial.training.labels import Labels, keypoints
 
 _PRACTICE_CHUNKS = 10**6
 """Practice draws its layouts as chunks from this number on, which no demonstration has."""
@@ -32,14 +30,11 @@ _PRACTICE_CHUNKS = 10**6
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What one worker process does: it renders the task's `files`, then may practise.
-
-    `out` is a folder for its episodes of practice; None keeps none.
-    """
+    """A process that renders its task's `files`, then may practise, which it saves in `out`."""
 
     task: int
     number: int
-    files: tuple[Path, ...] = ()
+    files: Sequence[Path] = ()
     out: Path | None = None
     practise: bool = True
     seed: int = 0
@@ -63,7 +58,6 @@ class Question:
     labels: Labels
 
 
-@dataclass(frozen=True)
 class RenderingDone:
     """Every demonstration is rendered."""
 
@@ -84,22 +78,16 @@ class Practised:
     seconds: float
 
 
-def render_file(
-    path: Path, simulator: Simulator, block: int
-) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
-    """The pictures (N, 224, 224, 3) of a file of demonstrations, not cropped, with their labels.
-
-    They come in blocks of at most `block`, each of one episode.
+def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[Uint8, Labels]]:
+    """A file's pictures (N, 224, 224, 3), not cropped, with labels; N ≤ `block`, of one episode.
 
     Raises:
         TutorialError: the file cannot be read, or is of another task.
     """
     chunk = load_chunk(path)
-    task = simulator.task
-    if (task.suite, task.index) != (SUITE, chunk.task):
+    if simulator.task.index != chunk.task:
         raise TutorialError(
-            f"{path} shows {SUITE} task {chunk.task}; "
-            f"the simulator is {task.suite} task {task.index}."
+            f"{path} shows task {chunk.task}; the simulator is of task {simulator.task.index}."
         )
     for episode in chunk.episodes:
         for start in range(0, len(episode), block):
@@ -113,22 +101,18 @@ def render_file(
 
 
 class _Stopped(Exception):
-    """The trainer has had enough."""
+    """The trainer answered None."""
 
 
 def run_worker(
     spec: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
 ) -> None:
-    """The worker process: it sends the messages above until it is answered None.
+    """The worker process: it sends the messages above until the trainer answers None.
 
-    Args:
-        spec: what it does.
-        slot_file: a file in shared memory of this shape (workers, block, 224, 224, 3), uint8; this
-            worker writes to the slot of its number.
-        shape: the file's.
-        connection: to the trainer.
+    `slot_file` is in shared memory, uint8, of this `shape` (workers, block, 224, 224, 3). The
+    worker writes to the slot of its number.
     """
-    slots: NDArray[np.uint8] = np.memmap(slot_file, np.uint8, "r+", shape=shape)
+    slots: Uint8 = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
     with connection, the_end, Simulator(SUITE, spec.task) as simulator:
@@ -144,7 +128,7 @@ class _Worker:
 
     spec: WorkerSpec
     simulator: Simulator
-    slot: NDArray[np.uint8]
+    slot: Uint8
     connection: Connection
     beta: float = 0.0
 
@@ -159,29 +143,25 @@ class _Worker:
         self.connection.send(RenderingDone())
 
     def hear(self, message: Rendered | Question) -> Any:
-        """Send a message and wait for its answer."""
         self.connection.send(message)
         answer = self.connection.recv()
         if answer is None:
             raise _Stopped
         return answer
 
-    def ask(self, picture: NDArray[np.uint8], labels: Labels) -> tuple[NDArray[np.int64], float]:
+    def ask(self, picture: Uint8, labels: Labels) -> tuple[NDArray[np.int64], float]:
         self.slot[0] = picture
         bins, self.beta = self.hear(Question(labels))
         return actions.bin_tokens(bins), self.beta
 
     def practise(self) -> None:
-        """Practise until stopped, saving what was seen now and then."""
         expert = ExpertPolicy()
-        kept: list[LabelledEpisode] = []
-        number = 0
+        kept = []
         try:
-            while True:
+            for number in itertools.count():
                 kept.append(self.practise_once(expert, number))
-                number += 1
-                if len(kept) == EPISODES_A_FILE:
-                    self.save(kept, number)
+                if len(kept) == CHUNK_SIZE:
+                    self.save(kept, number + 1)
                     kept = []
         except _Stopped:
             self.save(kept, number)
@@ -206,7 +186,7 @@ class _Worker:
         return policy.episode()
 
     def save(self, episodes: list[LabelledEpisode], number: int) -> None:
-        if self.spec.out and episodes:
-            name = f"task{self.spec.task:02d}_chunk9{self.spec.number:03d}{number:04d}.npz"
-            chunk = Chunk(self.spec.task, len(episodes), tuple(episodes))
-            save_chunk(self.spec.out / name, chunk)
+        spec = self.spec
+        if spec.out and episodes:
+            name = f"task{spec.task:02d}_chunk9{spec.number:03d}{number:04d}.npz"
+            save_chunk(spec.out / name, Chunk(spec.task, len(episodes), tuple(episodes)))

@@ -1,10 +1,15 @@
-"""Trainer of `mini`: pictures and instructions in, the expert's action tokens out."""
+"""Trainer of `mini`, and behaviour cloning by steps: pictures in, the expert's tokens out."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,13 +19,16 @@ from torch import Tensor, nn
 from vla_tutorial.actions import N_BINS
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.augment import Augmentation, augmented
-from vla_tutorial.training.losses import (
-    ModelWithAuxHeads,
-    keypoint_loss,
-    soft_targets,
-    teacher_ids,
-)
+from vla_tutorial.training.labels import INSTRUCTIONS
+from vla_tutorial.training.losses import ModelWithAuxHeads, keypoint_loss, soft_targets, teacher_ids
+from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.samples import Samples
+
+LOG_STEPS = 100
+SAVE_STEPS = 2000
+"""Optimiser steps between lines of the curves, and between saved states."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,7 @@ class TrainConfig:
     """How to fit.
 
     Attributes:
-        steps: optimiser steps.
-        batch: samples in each.
+        steps, batch: optimiser steps, and samples in each.
         learning_rate: AdamW's, after `warmup` steps.
         warmup: optimiser steps over which the rate grows.
         decay_from: share of the way after which the rate falls straight to a hundredth.
@@ -66,8 +73,9 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 class Trainer:
     """A run that can be stopped and resumed; what ships is `mean`, the weights' running mean."""
 
-    def __init__(self, model: OpenVLA, config: TrainConfig, device: torch.device | str) -> None:
-        """Begin with the model's weights, moved to `device`."""
+    _PARTS = ("learner", "mean", "optimiser")
+
+    def __init__(self, model: OpenVLA, config: TrainConfig, device: str) -> None:
         self.config = config
         self.device = torch.device(device)
         self.step = 0
@@ -75,15 +83,14 @@ class Trainer:
         self.mean = copy.deepcopy(self.learner).requires_grad_(False).eval()
         decayed = [p for p in self.learner.parameters() if p.ndim > 1]
         others = [p for p in self.learner.parameters() if p.ndim <= 1]
+        self._gpu = self.device.type == "cuda"
         groups = [
             {"params": decayed, "weight_decay": config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        gpu = self.device.type == "cuda"
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=gpu
-        )
-        self._forward: Any = torch.compile(self.learner) if gpu else self.learner
+        rate = config.learning_rate
+        self.optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), fused=self._gpu)
+        self._forward: Any = torch.compile(self.learner) if self._gpu else self.learner
 
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
@@ -96,8 +103,7 @@ class Trainer:
         pixels, keypoints = augmented(
             samples.images[chosen], samples.keypoints[chosen], self.config.augmentation
         )
-        gpu = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=gpu):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._gpu):
             logits, positions, found = self._forward(pixels, ids, lengths)
         of_bins = logits.float().log_softmax(-1)[..., vocabulary - N_BINS : vocabulary].flip(-1)
         wanted = soft_targets(bins, self.config.spread, N_BINS)
@@ -134,22 +140,71 @@ class Trainer:
         self.step += 1
         # At first the mean forgets faster, so that it does not remember the fresh weights.
         decay = min(self.config.average, self.step / (self.step + 10))
-        mean: list[Tensor] = list(self.mean.parameters())
-        torch._foreach_lerp_(mean, list(self.learner.parameters()), 1 - decay)
+        mean = tuple(self.mean.parameters())
+        torch._foreach_lerp_(mean, tuple(self.learner.parameters()), 1 - decay)
         return logged
 
     def state(self) -> Mapping[str, Any]:
         """Everything that resuming needs, as tensors and numbers."""
-        return {
-            "learner": self.learner.state_dict(),
-            "mean": self.mean.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-        }
+        states = {name: getattr(self, name).state_dict() for name in self._PARTS}
+        return {**states, "step": self.step}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Resume where `state` was taken."""
-        self.learner.load_state_dict(state["learner"])
-        self.mean.load_state_dict(state["mean"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for name in self._PARTS:
+            getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
+
+
+def fit(
+    trainer: Trainer,
+    samples: Samples,
+    curves: Path,
+    seed: int = 0,
+    save: Callable[[], None] = lambda: None,
+) -> None:
+    """Train to the config's last step, appending to the JSONL file `curves`.
+
+    The choice of samples and their augmentation depends on the seed and the step alone, so that a
+    resumed run sees what an undisturbed one would have. `save` is called each `SAVE_STEPS` steps.
+    """
+    started = time.perf_counter()
+    config = trainer.config
+    while trainer.step < config.steps:
+        moment = seed * 1_000_003 + trainer.step
+        # The global generator is for augmentation.
+        torch.manual_seed(moment + 2**31)
+        generator = torch.Generator(device=trainer.device).manual_seed(moment)
+        chosen = samples.draw(config.batch, config.fine, generator)
+        logged = trainer.train_step(samples, chosen, trainer.step / config.steps)
+        if trainer.step % LOG_STEPS == 0 or trainer.step == config.steps:
+            write_curves(curves, trainer.step, time.perf_counter() - started, logged)
+        if trainer.step % SAVE_STEPS == 0:
+            save()
+
+
+def write_curves(
+    curves: Path, step: int, seconds: float, logged: Mapping[str, Tensor | float]
+) -> None:
+    """Append a line to the curves, and log it. What is not finite becomes null."""
+    line: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
+    for name, value in logged.items():
+        number = round(float(value), 5)
+        line[name] = number if math.isfinite(number) else None
+    text = json.dumps(line)
+    with curves.open("a") as file:
+        file.write(text + "\n")
+    log.info(text)
+
+
+def estimate_hours(config: TrainConfig) -> float:
+    """How long `config.steps` of `mini` would take on this CPU, from three small steps now."""
+    batch = 4
+    samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
+    trainer = Trainer(initialise(OpenVLA(CONFIG)), replace(config, batch=batch), "cpu")
+    trainer.warm_up(samples)
+    begin = time.perf_counter()
+    for _ in range(2):
+        trainer.warm_up(samples)
+    seconds = (time.perf_counter() - begin) / 2
+    return seconds / batch * config.batch * config.steps / 3600
