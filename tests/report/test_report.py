@@ -368,6 +368,25 @@ def test_instructions_come_from_the_episodes_records(tmp_path):
         build_report([read_sweep(folder)])
 
 
+@pytest.mark.parametrize(
+    ("targets", "shown"),
+    [
+        (["milk_1"], "pick up the milk"),
+        (["milk_1", "butter_1"], "pick up the alphabet soup and place it in the basket"),
+    ],
+)
+def test_episodes_that_ask_for_several_objects_show_the_tasks_own(tmp_path, targets, shown):
+    lines = [episode(target=name, folder=f"episodes/published/0_0_{name}") for name in targets]
+    folder = sweep_folder.write(tmp_path, lines, targets={"0": targets})
+    for line in lines:
+        record = folder / line["folder"] / "episode.json"
+        record.parent.mkdir(parents=True)
+        asked = line["target"].removesuffix("_1")
+        record.write_text(json.dumps({"instruction": f"pick up the {asked}"}))
+    (condition,) = build_report([read_sweep(folder)]).sweeps[0].conditions
+    assert condition.tasks[0].instruction == shown
+
+
 def test_compare_command(folders):
     mini, again = folders / "mini", folders / "again"
     code, text, _ = call("compare", mini, mini, "--condition-b", "no_flip")

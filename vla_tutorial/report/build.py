@@ -208,15 +208,23 @@ def spread(numbers: Sequence[float | None]) -> Spread | None:
 
 
 def _instruction(sweep: Sweep, episodes: Sequence[Episode]) -> str | None:
-    """What the robot was asked to do, from the record of the first episode that has one."""
+    """What a task's episodes asked for, by the first record; if they differ, the task's sentence.
+
+    None where no episode has kept its record.
+    """
     for folder in filter(None, (episode.folder for episode in episodes)):
         path = sweep.folder / folder / "episode.json"
         if not path.is_file():
             continue
         try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["instruction"])
+            asked = str(json.loads(path.read_text(encoding="utf-8"))["instruction"])
         except (ValueError, KeyError) as e:
-            raise TutorialError(
-                f"{path} is not an episode's record ({e!r}). Copy the sweep's folder again."
-            ) from e
+            remedy = "Copy the sweep's folder again."
+            raise TutorialError(f"{path} is not an episode's record ({e!r}). {remedy}") from e
+        if len({episode.target for episode in episodes}) == 1:
+            return asked
+        # Not above: LIBERO takes two seconds to import.
+        from vla_tutorial.sim import check_task
+
+        return check_task(sweep.suite, episodes[0].task).instruction
     return None
