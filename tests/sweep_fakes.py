@@ -121,7 +121,7 @@ def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
     from vla_tutorial.errors import TutorialError
     from vla_tutorial.spec import EpisodeSpec
     from vla_tutorial.sweep import LocalEngine, SweepPlan, run_sweep
-    from vla_tutorial.sweep.engine import Timeouts
+    from vla_tutorial.sweep.scheduler import Timeouts
 
     plan = SweepPlan(
         EpisodeSpec(KEY, policy="follow", max_steps=25),

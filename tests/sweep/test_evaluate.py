@@ -15,7 +15,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import statistics_for
 from vla_tutorial.spec import EpisodeSpec
 from vla_tutorial.sweep.messages import EpisodeRequest, PolicyInfo
-from vla_tutorial.sweep.plans import PLANS, PRACTICE_SEED, named_plan
+from vla_tutorial.sweep.plan import PLANS, PRACTICE_SEED, named_plan
 from vla_tutorial.sweep.worker import Worker
 
 SMALL = ["--tasks", "0", "--inits", "0-1", "--max-steps", "5", "--workers", "1"]
@@ -125,7 +125,7 @@ class Still(Follow):
 
 def test_another_object_and_a_random_layout_in_real_libero(tmp_path):
     policy = Still()
-    worker = Worker(PolicyInfo.of(policy), lambda info: policy, lambda message: None)
+    worker = Worker(PolicyInfo.of(policy), policy.predict, lambda message: None)
     spec = EpisodeSpec(target="milk_1", layout_seed=PRACTICE_SEED, init=PRACTICE_SEED, max_steps=2)
     ended = worker.run(EpisodeRequest(spec, "none", tmp_path / "a", ("libero_object", 0, 256)))
     assert ended.own_target is False and ended.result.success is False

@@ -12,8 +12,7 @@ from vla_tutorial.episodes import Episode, EpisodeKey
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.spec import EpisodeSpec, split_condition
 from vla_tutorial.sweep import SweepPlan, journal
-from vla_tutorial.sweep.config import config_differences
-from vla_tutorial.sweep.journal import DiskFull, Journal
+from vla_tutorial.sweep.journal import DiskFull, Journal, config_differences
 from vla_tutorial.sweep.plan import OTHERS, find_targets, key_of, scene_objects
 
 PLAN = SweepPlan(EpisodeSpec(), (0, 1), (0, 1, 2))
@@ -216,7 +215,7 @@ def test_two_sweeps_cannot_write_one_folder(tmp_path):
         other = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
         )
-        assert "Another sweep is writing" in other.stderr
+        assert f"still writing to {tmp_path}" in other.stderr
     with Journal(tmp_path, PLAN.entry()):
         pass
 

@@ -1,6 +1,7 @@
 """One policy, several askers."""
 
 import multiprocessing as mp
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_the_policys_error_reaches_everyone_who_asked():
 
 def _draw(shared, connection):
     """The other process: ask about one picture, about two, and about one of another size."""
-    ask = ask_through(connection, shared)
+    ask = partial(ask_through, connection, shared)
     pictures = [np.full(SHAPE, k, np.uint8) for k in (7, 8)]
     ask([PolicyInput(pictures[0], Prompt("x"))])
     ask([PolicyInput(p, Prompt("x")) for p in pictures])

@@ -16,12 +16,12 @@ from vla_tutorial.sweep import (
     LocalEngine,
     SweepPlan,
     SweepProgress,
-    best_batch_size,
     load_policy_for,
     prompts_of,
     run_sweep,
 )
 from vla_tutorial.sweep.messages import EpisodeRequest, PolicyInfo
+from vla_tutorial.sweep.policy_server import best_batch_size
 from vla_tutorial.sweep.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -242,7 +242,7 @@ def test_only_failures_keep_their_video(tmp_path, monkeypatch):
 
     policy = Follow()
     plan = SweepPlan(EpisodeSpec(policy="follow", max_steps=12), (0,), (0, 1, 2, 3))
-    worker = Worker(PolicyInfo.of(policy), lambda policy_info: policy, lambda message: None)
+    worker = Worker(PolicyInfo.of(policy), policy.predict, lambda message: None)
     kept = {}
     for spec in plan.specs():
         folder = tmp_path / str(spec.init)

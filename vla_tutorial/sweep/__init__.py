@@ -6,19 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.config import check_sweep_folder
-    from vla_tutorial.sweep.engine import Engine, SweepProgress
     from vla_tutorial.sweep.join import join_shards
+    from vla_tutorial.sweep.journal import check_sweep_folder
     from vla_tutorial.sweep.local_engine import LocalEngine
-    from vla_tutorial.sweep.plan import SweepPlan, find_targets
-    from vla_tutorial.sweep.plans import PLANS, named_plan
-    from vla_tutorial.sweep.policy_server import (
-        best_batch_size,
-        load_policy_for,
-        prompts_of,
-        warm_up,
-    )
+    from vla_tutorial.sweep.messages import Engine
+    from vla_tutorial.sweep.plan import PLANS, SweepPlan, find_targets, named_plan
+    from vla_tutorial.sweep.policy_server import load_policy_for, prompts_of, warm_up
     from vla_tutorial.sweep.run import run_sweep
+    from vla_tutorial.sweep.scheduler import SweepProgress
 
 __all__ = [
     "PLANS",
@@ -26,7 +21,6 @@ __all__ = [
     "LocalEngine",
     "SweepPlan",
     "SweepProgress",
-    "best_batch_size",
     "check_sweep_folder",
     "find_targets",
     "join_shards",
@@ -37,15 +31,14 @@ __all__ = [
     "warm_up",
 ]
 
-_MODULES = ("plan", "plans", "engine", "config", "policy_server", "local_engine", "run", "join")
+_MODULES = ("plan", "messages", "journal", "policy_server", "local_engine", "run", "join")
 
 
 # A simulator's process imports this package before it may load anything heavy.
 def __getattr__(name: str) -> Any:
-    for module in _MODULES:
-        if name not in __all__:
-            break
-        found = vars(importlib.import_module(f"{__name__}.{module}"))
-        if name in found:
-            return found[name]
+    if name in __all__:
+        for module in _MODULES:
+            found = vars(importlib.import_module(f"{__name__}.{module}"))
+            if name in found:
+                return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A sweep's memory: one line of `episodes.jsonl` for each episode that has ended.
+"""A sweep's folder while it runs: `sweep.json`, and a line of `episodes.jsonl` for each episode.
 
 One process at a time writes, and each line is on the disk when `Journal.append` returns.
 """
@@ -8,28 +8,115 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from vla_tutorial.episodes import Episode, EpisodeKey, read_episodes
+from vla_tutorial.episodes import FORMAT, Episode, EpisodeKey, read_config, read_episodes
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.files import write_atomically
-from vla_tutorial.sweep.config import check_sweep_folder, config_text
+from vla_tutorial.files import check_writable, write_atomically
+from vla_tutorial.provenance import machine, versions
+from vla_tutorial.sweep.messages import Engine
+from vla_tutorial.sweep.plan import SweepPlan
+
+FREE = ("format", "command", "started", "machine", "serving")
+"""Keys of `sweep.json` that may differ when a sweep resumes."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk, of a used-up quota, and of a limit on the size of files."""
+
+
+def sweep_config(plan: SweepPlan, engine: Engine, weights: str, command: str) -> dict[str, Any]:
+    """What `sweep.json` says. All but the `FREE` keys must be the same when a sweep resumes.
+
+    Args:
+        weights: hash of the policy's checkpoint (`provenance.weights_hash`).
+        command: the command that runs the sweep, and resumes it.
+    """
+    policy = engine.policy_info
+    device = policy.provenance.get("device", "cpu")
+    gpus = [] if device == "cpu" else [device]
+    return {
+        **plan.entry(),
+        "policy": {"name": policy.name, **policy.provenance, "weights": weights},
+        "serving": dict(engine.serving),
+        "command": command,
+        "versions": versions(),
+        "machine": machine(gpus),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write `sweep.json`, which makes the folder a sweep."""
+    text = json.dumps({"format": FORMAT, **config}, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "sweep.json", text)
+
+
+def check_sweep_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise a TutorialError if a sweep cannot start or resume in `folder`; writes nothing.
+
+    Args:
+        config: what `sweep.json` will say, or the part of it that is known by now.
+    """
+    check_writable(folder)
+    if (folder / "sweep.json").is_file():
+        # A plan that does not use these keys must not resume one that does.
+        wanted = {"targets": None, "starts": None, **config}
+        found = config_differences(read_config(folder), wanted)
+        if found:
+            raise TutorialError(
+                f"{folder} holds a sweep of another configuration: {'; '.join(found)}. "
+                "Give the same settings to resume it, or choose another --out."
+            )
+    elif folder.is_dir() and not all(map(_is_empty_start, folder.iterdir())):
+        what = f"{folder} is not empty and holds no sweep (no sweep.json)."
+        raise TutorialError(f"{what} Choose another folder with --out.")
+
+
+def config_differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """The settings of `after` that are others in `before`, in words.
+
+    Order within lists does not count, nor do the `FREE` keys.
+    """
+    found = []
+    for key, new in after.items():
+        old = before.get(key)
+        name = prefix + key
+        if name in FREE or _same(old, new):
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += config_differences(old, new, f"{name}.")
+        else:
+            was, now = (json.dumps(value, ensure_ascii=False) for value in (old, new))
+            found.append(f"{name} was {was} and is {now} now")
+    return found
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, list) and isinstance(new, list):
+        return sorted(map(str, old)) == sorted(map(str, new))
+    return bool(old == new)
+
+
+def _is_empty_start(file: Path) -> bool:
+    """Whether a file is what a sweep leaves behind that was killed before it wrote `sweep.json`."""
+    if file.name == "episodes.jsonl":
+        return not file.stat().st_size
+    return file.name == "sweep.json.part"
 
 
 class DiskFull(TutorialError):
     """Nothing more can be written; what is there is whole."""
 
     def __init__(self, folder: Path, why: object) -> None:
-        super().__init__(
-            f"Writing to {folder} failed: {why}. "
-            "Make room and give the same command again to resume."
-        )
+        remedy = "Make room and give the same command again to resume."
+        super().__init__(f"Writing to {folder} failed: {why}. {remedy}")
 
 
 def is_disk_full(error: OSError, folder: Path) -> bool:
@@ -55,6 +142,15 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         raise
 
 
+def lock_episodes(file: IO[bytes] | int, folder: Path, kind: int) -> None:
+    """Lock `episodes.jsonl` by `fcntl.LOCK_…`; a TutorialError if another process writes it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        remedy = "Wait for its end, or choose another folder."
+        raise TutorialError(f"A sweep is still writing to {folder}. {remedy}") from e
+
+
 class Journal:
     """The folder of a sweep, locked for this process until `close` or the process's end.
 
@@ -67,50 +163,38 @@ class Journal:
         """Begin the sweep in `folder`, or resume it.
 
         Args:
-            config: what `sweep.json` says. All but `config.FREE` must be the same on resuming.
+            config: what `sweep.json` says. All but the `FREE` keys must be the same on resuming.
 
         Raises:
             TutorialError: the folder holds something else or another configuration, another process
                 writes there, or a line is damaged.
         """
         self.folder = folder
-        self.episodes: dict[EpisodeKey, Episode] = {}
         self.repaired: str | None = None
         check_sweep_folder(folder, config)
         folder.mkdir(parents=True, exist_ok=True)
         self._file = os.open(folder / "episodes.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            self._lock()
+            lock_episodes(self._file, folder, fcntl.LOCK_EX)
             # Again: until the lock was taken another process might have written.
             check_sweep_folder(folder, config)
             if not (folder / "sweep.json").exists():
                 with explain_full_disk(folder):
-                    write_atomically(folder / "sweep.json", config_text(config))
-            self._read(config.get("suite"))
+                    write_config(folder, config)
+            self.episodes = self._read(config.get("suite"))
         except BaseException:
             self.close()
             raise
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise TutorialError(
-                f"Another sweep is writing to {self.folder}. "
-                "Wait for its end, or choose another folder with --out."
-            ) from e
-
-    def _read(self, suite: str | None) -> None:
+    def _read(self, suite: str | None) -> dict[EpisodeKey, Episode]:
         found = read_episodes(self.folder / "episodes.jsonl", suite)
-        self.episodes = {episode.key: episode for episode in found.episodes}
         if found.cut:
             size = os.fstat(self._file).st_size
             os.ftruncate(self._file, size - len(found.cut))
             os.fsync(self._file)
-            self.repaired = (
-                f"{found.path}, line {len(found.lines) + 1} was cut off ({len(found.cut)} bytes) "
-                "and has been removed; its episode runs again."
-            )
+            what = f"{found.path}, line {len(found.lines) + 1} was cut off ({len(found.cut)} bytes)"
+            self.repaired = f"{what} and has been removed; its episode runs again."
+        return {episode.key: episode for episode in found.episodes}
 
     def append(self, episode: Episode) -> None:
         """Write one line; it is on the disk, whole, when this returns.

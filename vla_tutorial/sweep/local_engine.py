@@ -33,16 +33,12 @@ class _Worker:
 
 
 class LocalEngine:
-    """Workers at pipes.
-
-    A thread for each worker listens, so that one which hangs in the middle of a message does not
-    hold up the others.
-    """
+    """Workers at pipes, with a thread each that listens: one that hangs holds up no other."""
 
     def __init__(
         self, policy: Policy, workers: int, warm_up: Callable[[], Mapping[int, float]] | None = None
     ) -> None:
-        """Get ready to serve; processes start with `start_worker`.
+        """Get ready to serve.
 
         Args:
             workers: how many there will be at a time.
@@ -75,13 +71,9 @@ class LocalEngine:
         context = mp.get_context("spawn")
         here, there = context.Pipe()
         picture = reserve_picture()
-        process = context.Process(
-            target=worker_process.main,
-            args=(there, picture, os.getpid(), self._niceness),
-            daemon=True,
-            name=f"simulator {number}",
-        )
-        with _environment(ONE_THREAD), _no_interrupt():
+        given = (there, picture, os.getpid(), self._niceness)
+        process = context.Process(target=worker_process.main, args=given, daemon=True)
+        with _inherited():
             process.start()
         # Only the worker holds this end now, so that its death is the end of the connection.
         there.close()
@@ -167,23 +159,14 @@ def _send_answer(connection: Connection, answer: Future[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that start in the block; what the user has set stays."""
-    new = {key: value for key, value in changes.items() if key not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for key in new:
-            del os.environ[key]
+def _inherited() -> Iterator[None]:
+    """What a process inherits that starts in the block: one thread for numerics, no Ctrl-C.
 
-
-@contextlib.contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all processes, from those that start in the block.
-
-    This process gets it afterwards.
+    Variables that the user has set stay. A terminal sends Ctrl-C to all processes; this one gets it
+    after the block.
     """
+    new = {key: value for key, value in ONE_THREAD.items() if key not in os.environ}
+    os.environ.update(new)
     # When `multiprocessing` itself starts the tracker, it unblocks the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -191,3 +174,5 @@ def _no_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for key in new:
+            del os.environ[key]

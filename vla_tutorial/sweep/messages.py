@@ -1,11 +1,11 @@
-"""What the scheduler and its workers say to each other, through a pipe or through Ray."""
+"""What an engine does for the scheduler, and what the workers and the scheduler tell each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.policies.base import Policy
@@ -21,7 +21,7 @@ SimulatorKey = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class PolicyInfo:
-    """The policy as a worker has to know it.
+    """The policy as workers and records have to know it.
 
     A privileged policy reads the simulator's state, so each worker has its own. Otherwise workers
     ask the one that is served.
@@ -40,17 +40,12 @@ class PolicyInfo:
 
 @dataclass(frozen=True)
 class EpisodeRequest:
-    """To a worker: run this episode.
-
-    Attributes:
-        staging_dir: where the record is written; the scheduler then moves it to its place.
-        simulator_key: the simulator that it needs; a worker keeps the one that it has.
-    """
+    """To a worker: run this episode."""
 
     spec: EpisodeSpec
     video: Video
-    staging_dir: Path
-    simulator_key: SimulatorKey
+    staging_dir: Path  # where the record is written; the scheduler then moves it to its place
+    simulator_key: SimulatorKey  # what it needs; a worker keeps the simulator that it has
 
 
 @dataclass(frozen=True)
@@ -60,42 +55,29 @@ class Ready:
 
 @dataclass(frozen=True)
 class Alive:
-    """From a worker: a heartbeat.
+    """From a worker: a heartbeat."""
 
-    Attributes:
-        steps: control steps since the last heartbeat.
-        building: a simulator is being built, so the next message may take minutes.
-    """
-
-    steps: int = 0
-    building: bool = False
+    steps: int = 0  # control steps since the last heartbeat
+    building: bool = False  # a simulator is being built, so the next message may take minutes
 
 
 @dataclass(frozen=True)
 class Ended:
-    """From a worker: the episode came to its end.
-
-    Attributes:
-        travel, own_target: as `Episode` has them.
-        steps: control steps since the last heartbeat.
-        files: the record, name → content, where it is not in the request's `staging_dir`.
-    """
+    """From a worker: the episode came to its end. `Episode` says what the fields mean."""
 
     result: Result
     travel: float
     own_target: bool | None = None
-    steps: int = 0
+    steps: int = 0  # control steps since the last heartbeat
+    # The record, name → content, where it is not in the request's `staging_dir`.
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker: the episode raised an error.
+    """From a worker: the episode raised an error."""
 
-    Attributes:
-        blame: an "episode" is retried; the error of a "policy" or of a full "disk" stops the sweep.
-    """
-
+    # An "episode" is retried; the error of a "policy" or of a full "disk" stops the sweep.
     blame: Literal["episode", "policy", "disk"]
     text: str
 
@@ -108,3 +90,25 @@ class Lost:
 
 
 Message = Ready | Alive | Ended | Failed | Lost
+
+
+class Engine(Protocol):
+    """Starts workers, sends them episodes and serves their policy requests."""
+
+    policy_info: PolicyInfo
+    serving: Mapping[str, Any]  # how the policy answers, for `sweep.json`
+
+    def start_worker(self) -> int:
+        """Start a worker and return its number; it says `Ready` when it can take a request."""
+
+    def send(self, worker: int, request: EpisodeRequest | None) -> None:
+        """Send a worker its next episode; None ends it."""
+
+    def poll(self, seconds: float) -> list[tuple[int, Message]]:
+        """What workers have said, after at most `seconds`: (worker, message), first come first."""
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once; `Lost` follows."""
+
+    def close(self) -> None:
+        """End every worker; safe to call twice."""

@@ -12,6 +12,7 @@ from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies import POLICIES
 from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.sim.layouts import BASKET
 from vla_tutorial.spec import EpisodeSpec, split_condition
 
 Video = Literal["none", "failures", "all"]
@@ -23,7 +24,8 @@ Starts = Literal["saved", "layouts"]
 OTHERS = "others"
 """Stands for every object of a task's scene but its own."""
 
-BASKET = "basket_1"
+Targets = dict[int, tuple[str, ...]]
+"""Task → names of the objects that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,9 @@ class SweepPlan:
         spec: what all episodes share; what the other attributes name is replaced.
         tasks: numbers within the suite.
         inits: numbers of the saved initial states; with `starts="layouts"` seeds of random layouts.
-        conditions: names. Several are joined with "+" in the order in which they apply;
-            "published" is none.
-        video: which episodes keep pictures and a video.
-        targets: task → names of the objects that are asked for, each in episodes of its own, as
-            `find_targets` gives them; None asks for each task's own object.
-        starts: what `inits` are.
+        conditions: names, several joined with "+" as they apply; "published" is none.
+        targets: what `find_targets` gives, each in episodes of its own; None asks for each task's
+            own object.
     """
 
     spec: EpisodeSpec
@@ -47,7 +46,7 @@ class SweepPlan:
     inits: tuple[int, ...]
     conditions: tuple[str, ...] = (PUBLISHED,)
     video: Video = "none"
-    targets: Mapping[int, tuple[str, ...]] | None = None
+    targets: Targets | None = None
     starts: Starts = "saved"
 
     def __post_init__(self) -> None:
@@ -55,10 +54,8 @@ class SweepPlan:
         for name in ("tasks", "inits", "conditions"):
             values = _once(getattr(self, name))
             if not values:
-                raise TutorialError(
-                    f"A sweep without {name} has no episodes. "
-                    f"Name at least one, for example 0-9 or {PUBLISHED!r}."
-                )
+                remedy = f"Name at least one, for example 0-9 or {PUBLISHED!r}."
+                raise TutorialError(f"A sweep without {name} has no episodes. {remedy}")
             if name != "conditions":
                 values = tuple(sorted(values))
             object.__setattr__(self, name, values)
@@ -94,30 +91,23 @@ class SweepPlan:
                 step_limit(scene.suite)
         for task in self.tasks:
             if self.starts == "layouts" and not scene_objects(suite, task):
-                raise TutorialError(
-                    f"Layouts need a scene with a basket; {suite}, task {task}, has none. "
-                    "Choose a suite such as libero_object, or --inits in place of --layouts."
-                )
+                what = f"Layouts need a scene with a basket; {suite}, task {task}, has none."
+                remedy = "Choose a suite such as libero_object, or --inits in place of --layouts."
+                raise TutorialError(f"{what} {remedy}")
 
     def entry(self) -> dict[str, Any]:
         """What `sweep.json` says of the plan; targets and starts only where they are used."""
         wiring = {key: getattr(self.spec, key) for key in ("unnorm_key", "embedded_statistics")}
-        found = {
-            "suite": self.spec.suite,
-            **self.lists(),
-            "wiring": wiring,
-            "max_steps": self.spec.max_steps,
-            "video": self.video,
-        }
+        found = {"suite": self.spec.suite, **self.lists(), "wiring": wiring}
+        found |= {"max_steps": self.spec.max_steps, "video": self.video}
         if self.starts != "saved":
             found["starts"] = self.starts
         return found
 
     def lists(self) -> dict[str, Any]:
         """The keys of `sweep.json` that say which episodes there are."""
-        found: dict[str, Any] = {
-            key: list(getattr(self, key)) for key in ("tasks", "inits", "conditions")
-        }
+        found: dict[str, Any]
+        found = {key: list(getattr(self, key)) for key in ("tasks", "inits", "conditions")}
         if self.targets:
             found["targets"] = {str(task): list(names) for task, names in self.targets.items()}
         return found
@@ -128,9 +118,7 @@ def key_of(spec: EpisodeSpec) -> EpisodeKey:
     return EpisodeKey(spec.condition, spec.task, spec.init, spec.target)
 
 
-def find_targets(
-    suite: str, tasks: Sequence[int], names: Sequence[str]
-) -> dict[int, tuple[str, ...]]:
+def find_targets(suite: str, tasks: Sequence[int], names: Sequence[str]) -> Targets:
     """The objects to ask for in each task, as `SweepPlan.targets` has them.
 
     Args:
@@ -141,13 +129,13 @@ def find_targets(
     """
     if not names:
         return {}
-    found: dict[int, tuple[str, ...]] = {}
+    found: Targets = {}
     for task in tasks:
         targets: list[str] = []
+        objects = scene_objects(suite, task)
+        own = _definition(suite, task, "obj_of_interest").split()
         for name in names:
-            objects = scene_objects(suite, task)
             if name == OTHERS:
-                own = _definition(suite, task, "obj_of_interest").split()
                 targets += [other for other in objects if other not in own]
             elif name in objects:
                 targets.append(name)
@@ -158,10 +146,7 @@ def find_targets(
 
 
 def scene_objects(suite: str, task: int) -> tuple[str, ...]:
-    """Objects that could lie in the basket of a task's scene, in the order of its definition.
-
-    None where there is no basket.
-    """
+    """Objects that could lie in the basket of a task's scene, if it has one, in their order."""
     objects = re.findall(r"(\w+) - ", _definition(suite, task, "objects"))
     return tuple(name for name in objects if BASKET in objects and name != BASKET)
 
@@ -175,3 +160,47 @@ def _definition(suite: str, task: int, part: str) -> str:
 
 def _once(values: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
+
+
+PRACTICE_SEED = 20_000
+"""First seed of "practice". Training draws its seeds from [0, 2⁶²), so these layouts are new."""
+
+_TASKS = tuple(range(10))
+_OBJECT = SweepPlan(EpisodeSpec("libero_object"), _TASKS, tuple(range(20)))
+_PRACTICE_INITS = tuple(range(PRACTICE_SEED, PRACTICE_SEED + 10))
+
+PLANS: dict[str, SweepPlan] = {
+    # The published protocol: every saved initial state.
+    "official": replace(_OBJECT, inits=tuple(range(50))),
+    # LIBERO-PRO's suite with the target in another object's place.
+    "swap": replace(_OBJECT, spec=EpisodeSpec("libero_object_swap")),
+    # Each of the five other objects of each scene is asked for; `named_plan` adds these targets.
+    "named": replace(_OBJECT, inits=tuple(range(4))),
+    "no_flip": replace(_OBJECT, conditions=("no_flip",)),
+    "wrong_prompt": replace(_OBJECT, conditions=("wrong_prompt",)),
+    "wrong_unnorm_key": replace(_OBJECT, conditions=("wrong_unnorm_key",)),
+    # Random layouts: while training, the saved states are kept for the final figure.
+    "practice": replace(_OBJECT, inits=_PRACTICE_INITS, starts="layouts"),
+}
+"""The sweeps whose figures say how good a checkpoint of `mini` is. The first here runs first."""
+
+
+def named_plan(
+    name: str, tasks: Sequence[int] = _TASKS, inits: Sequence[int] | None = None, **changes: Any
+) -> SweepPlan:
+    """One of `PLANS`, for some of its episodes; raises a TutorialError if there is no such plan.
+
+    Args:
+        inits: in place of the plan's own; "practice" counts them from `PRACTICE_SEED`.
+        changes: of the plan's `EpisodeSpec`, for example `checkpoint`.
+    """
+    if name not in PLANS:
+        raise unknown("plan", name, PLANS)
+    plan = PLANS[name]
+    plan = replace(plan, spec=replace(plan.spec, **changes), tasks=tuple(tasks))
+    if inits is not None:
+        first = PRACTICE_SEED if name == "practice" else 0
+        plan = replace(plan, inits=tuple(first + k for k in inits))
+    if name == "named":
+        plan = replace(plan, targets=find_targets(plan.spec.suite, plan.tasks, [OTHERS]))
+    return plan

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+import timeit
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +35,7 @@ REPEATS = 3
 def load_policy_for(plan: SweepPlan) -> tuple[Policy, str]:
     """The policy, and the hash of its weights.
 
-    Raises:
-        TutorialError: it cannot be loaded, or lacks action statistics that an episode needs.
+    A TutorialError says that it cannot be loaded, or lacks statistics that an episode needs.
     """
     policy = plan.spec.load_policy()
     check_statistics(plan, policy)
@@ -62,12 +64,10 @@ def warm_up(policy: Policy, prompts: Iterable[Prompt], askers: int) -> dict[int,
     """Capture every CUDA graph that these prompts need: each batch size with each length.
 
     Args:
-        askers: how many can ask at once. A larger batch would only take memory, which a small GPU
-            does not have.
+        askers: how many can ask at once. A larger batch would only take a small GPU's memory.
 
     Returns:
-        Batch size → seconds of an answer, for `best_batch_size`; empty where there are no graphs,
-        so that batches have no fixed sizes.
+        Batch size → seconds of an answer; empty where no graphs fix the sizes of batches.
     """
     from vla_tutorial.policies.model import ModelPolicy
 
@@ -83,25 +83,18 @@ def warm_up(policy: Policy, prompts: Iterable[Prompt], askers: int) -> dict[int,
         for rows in ROWS[: bisect_left(ROWS, askers) + 1]:
             batch = [PolicyInput(np.zeros((SIZE, SIZE, 3), np.uint8), text)] * rows
             policy.predict(batch)
-            fastest = min(_timed(policy, batch) for _ in range(REPEATS))
-            seconds[rows] = max(seconds.get(rows, 0.0), fastest)
+            taken = timeit.repeat(partial(policy.predict, batch), number=1, repeat=REPEATS)
+            seconds[rows] = max(seconds.get(rows, 0.0), min(taken))
     return seconds
 
 
-def _timed(policy: Policy, batch: list[PolicyInput]) -> float:
-    begin = time.perf_counter()
-    policy.predict(batch)
-    return time.perf_counter() - begin
-
-
 def best_batch_size(arrived: int, seconds: Mapping[int, float], most: int) -> int:
-    """How many of the questions that have arrived to answer together, for most answers a second.
+    """How many questions, of at least one that has `arrived`, to answer for most answers a second.
 
     A CUDA graph takes its time however full it is. Of 20 questions, 16 in a graph of 16 get more
     answers a second than all in one of 32; the other four are the first of the next batch.
 
     Args:
-        arrived: at least 1.
         seconds: batch size → time of an answer, from `warm_up`.
         most: the largest batch.
     """
@@ -113,12 +106,7 @@ def best_batch_size(arrived: int, seconds: Mapping[int, float], most: int) -> in
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a worker asks.
-
-    Attributes:
-        answer: gets the tokens (N, D) of N inputs, or the policy's error.
-        since: when it arrived, by `time.perf_counter`.
-    """
+    """What a worker asks; `answer` gets the tokens (N, D) of N inputs, or the policy's error."""
 
     inputs: Sequence[PolicyInput]
     answer: Future[NDArray[np.int64]] = field(default_factory=Future)
@@ -133,7 +121,6 @@ class PolicyServer:
     happened to ask together.
 
     Attributes:
-        policy_info: what workers and records have to know of the policy.
         serving: how the policy is asked, for `sweep.json`.
         questions: that wait for an answer.
         batch_seconds: batch size → time of an answer, from `warm_up`.
@@ -141,11 +128,7 @@ class PolicyServer:
     """
 
     def __init__(self, policy: Policy, threads: int | None = None) -> None:
-        """Choose how to ask.
-
-        Args:
-            threads: PyTorch's on a CPU; None leaves what it has.
-        """
+        """Choose how to ask, on a CPU with so many of PyTorch's threads; None leaves them."""
         self.policy_info = PolicyInfo.of(policy)
         self.questions: list[Question] = []
         self.batch_seconds: dict[int, float] = {}
@@ -170,8 +153,7 @@ class PolicyServer:
     def answer_next_batch(self) -> None:
         """Answer as many questions as makes most answers a second.
 
-        Raises:
-            PolicyError: the policy raised something; the batch's questions get it, too.
+        Where the policy raises something, a `PolicyError` is raised, which the questions get, too.
         """
         count = best_batch_size(len(self.questions), self.batch_seconds, MAX_BATCH)
         batch = self.questions[:count]
@@ -192,9 +174,7 @@ class PolicyServer:
                 answers = [self._policy.predict([item]) for item in question.inputs]
                 question.answer.set_result(np.concatenate(answers))
             return
-        inputs: list[PolicyInput] = []
-        for question in batch:
-            inputs += question.inputs
+        inputs = list(chain.from_iterable(question.inputs for question in batch))
         ends = np.cumsum([len(question.inputs) for question in batch])
         answers = np.split(self._policy.predict(inputs), ends[:-1])
         for question, tokens in zip(batch, answers, strict=True):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,32 +17,16 @@ import ray
 from numpy.typing import NDArray
 
 from vla_tutorial.policies.base import PolicyInput
-from vla_tutorial.sweep.messages import (
-    Alive,
-    Ended,
-    EpisodeRequest,
-    Failed,
-    Message,
-    PolicyInfo,
-    Ready,
-)
+from vla_tutorial.sweep import load_policy_for, prompts_of, warm_up
+from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, PolicyInfo, Ready
 from vla_tutorial.sweep.plan import SweepPlan
-from vla_tutorial.sweep.policy_server import (
-    PolicyServer,
-    Question,
-    load_policy_for,
-    prompts_of,
-    warm_up,
-)
-from vla_tutorial.sweep.remote_policy import PolicyError, RemotePolicy, read_question
+from vla_tutorial.sweep.policy_server import PolicyServer, Question
+from vla_tutorial.sweep.remote_policy import PolicyError, read_question
 from vla_tutorial.sweep.worker import Worker
 
 
 class RayPolicyServer:
-    """A `PolicyServer` as an actor.
-
-    If its node dies, Ray starts it on another one and asks again.
-    """
+    """A `PolicyServer` as an actor. If its node dies, Ray starts it on another and asks again."""
 
     def __init__(self, plan: SweepPlan, askers: int) -> None:
         """Load the policy and make it ready for as many workers as may ask at once."""
@@ -83,10 +66,7 @@ class RayWorker:
         self._heartbeats = 0
         self._steps = 0
         self._building = False
-        self._worker = Worker(policy_info, self._connect, self._note)
-
-    def _connect(self, policy_info: PolicyInfo) -> RemotePolicy:
-        return RemotePolicy(policy_info, self._ask)
+        self._worker = Worker(policy_info, self._ask, self._note)
 
     def _ask(self, batch: Sequence[PolicyInput]) -> NDArray[Any]:
         self._waiting = True
@@ -96,7 +76,7 @@ class RayWorker:
         finally:
             self._waiting = False
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: object) -> None:
         if isinstance(message, Alive):
             self._heartbeats += 1
             self._steps += message.steps
@@ -114,9 +94,8 @@ class RayWorker:
 
     def run(self, request: EpisodeRequest) -> Ended | Failed:
         """One episode; the record comes with the answer."""
-        folder = Path(tempfile.mkdtemp(prefix="vla_sweep_"))
-        staging_dir = folder / "episode"
-        try:
+        with tempfile.TemporaryDirectory(prefix="vla_sweep_", ignore_cleanup_errors=True) as folder:
+            staging_dir = Path(folder) / "episode"
             said = self._worker.run(replace(request, staging_dir=staging_dir))
             if isinstance(said, Failed):
                 return said
@@ -124,5 +103,3 @@ class RayWorker:
             steps = said.steps + self._steps
             self._steps = 0
             return replace(said, steps=steps, files=files)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,7 @@
 """The engine `ray`: the same workers as actors on a cluster; the journal stays in this process.
 
-There is one policy for each GPU, or one on a CPU. Every machine of the cluster needs this package
-(and a local checkpoint, if one is named, at the same path). Records travel back as bytes, so the
-machines need no common disk.
+There is one policy for each GPU, or one on a CPU. Every machine of the cluster needs this package,
+and a local checkpoint at the same path. Records travel as bytes, so no common disk is needed.
 """
 # Ray is an extra, and its decorators have no types:
 # mypy: disable-error-code="misc, untyped-decorator, no-any-return, no-untyped-call, unused-ignore"
@@ -29,18 +28,13 @@ HEARTBEAT_SECONDS = 2.0
 
 
 class RayEngine:
-    """Workers on a Ray cluster; `engine.Engine` says what the methods are for.
-
-    Attributes:
-        weights: hash of the policy's weights.
-    """
+    """Workers on a Ray cluster; `weights` is the hash of the policy's."""
 
     def __init__(self, plan: SweepPlan, workers: int) -> None:
         """Connect and load the policies.
 
-        Raises:
-            TutorialError: no cluster answers, it has too few CPUs, or the policy cannot be loaded
-                there.
+        A TutorialError says that no cluster answers, it has too few CPUs, or the policy cannot be
+        loaded there.
         """
         self._connected = _connect()
         self._servers: list[Any] = []
@@ -81,9 +75,8 @@ class RayEngine:
         self._count += 1
         passed = [key for key in ("VLA_TUTORIAL_SIMULATOR", "MUJOCO_GL") if key in os.environ]
         variables = ONE_THREAD | {key: os.environ[key] for key in passed}
-        worker = ray.remote(
-            num_cpus=1, concurrency_groups={"life": 1}, runtime_env={"env_vars": variables}
-        )(RayWorker)
+        needs = {"num_cpus": 1, "runtime_env": {"env_vars": variables}}
+        worker = ray.remote(concurrency_groups={"life": 1}, **needs)(RayWorker)
         actor = worker.remote(self.policy_info, self._servers[number % len(self._servers)])
         self._actors[number] = actor
         self._running[actor.ready.remote()] = number
@@ -180,8 +173,5 @@ def _check_room(workers: int, policies: int) -> None:
     cpus = int(ray.cluster_resources().get("CPU", 0))
     if cpus < workers + policies:
         beside = " beside the policy" if policies else ""
-        room = max(0, cpus - policies)
-        raise TutorialError(
-            f"The cluster has {cpus} CPUs: room for {room} workers{beside}, not {workers}. "
-            "Lower --workers or add nodes."
-        )
+        room = f"room for {max(0, cpus - policies)} workers{beside}, not {workers}"
+        raise TutorialError(f"The cluster has {cpus} CPUs: {room}. Lower --workers or add nodes.")

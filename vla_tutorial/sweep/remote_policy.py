@@ -6,7 +6,6 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,9 +21,12 @@ from vla_tutorial.sweep.messages import PolicyInfo
 Ask = Callable[[Sequence[PolicyInput]], NDArray[np.int64]]
 """Sends N inputs to the policy and waits for its tokens (N, D)."""
 
+SHAPE = (SIZE, SIZE, 3)
+"""Of a picture that a policy sees."""
+
 
 class RemotePolicy:
-    """A policy that lives in another process. It looks like any other to `loop.rollout`."""
+    """A policy that lives in another process; to `loop.rollout` it looks like any other."""
 
     privileged = False
 
@@ -38,26 +40,15 @@ class RemotePolicy:
         """Nothing to release: the policy is another process's."""
 
 
-SHAPE = (SIZE, SIZE, 3)
-"""Of a picture that a policy sees."""
-
-
 class SharedPicture:
-    """Shared memory for one picture, passed to the worker when it starts.
+    """Shared memory for one picture, (224, 224, 3) uint8, passed to the worker when it starts.
 
     A pipe would copy the 150 KB five times. The file has no name, so the system frees it even after
     a crash.
-
-    Attributes:
-        picture: (224, 224, 3) uint8.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """Reserve it, or open the one behind `descriptor`.
-
-        Raises:
-            OSError: there is no room.
-        """
+        """Reserve it, or open the one behind `descriptor`. Where there is no room: OSError."""
         if descriptor is None:
             # It stays open for as long as this object lives.
             self._file: Any = tempfile.TemporaryFile(dir=shared_memory_folder())  # noqa: SIM115
@@ -84,19 +75,11 @@ def reserve_picture() -> SharedPicture | None:
         return None
 
 
-def ask_through(connection: Connection, shared: SharedPicture | None) -> Ask:
-    """Questions and answers through a pipe.
-
-    Args:
-        shared: where a single picture is put instead of being sent; both ends have it.
-    """
-    return partial(_ask, connection, shared)
-
-
-def _ask(
+def ask_through(
     connection: Connection, shared: SharedPicture | None, batch: Sequence[PolicyInput]
 ) -> NDArray[np.int64]:
-    if shared and len(batch) == 1 and batch[0].pixels.shape == shared.picture.shape:
+    """Ask through a pipe. A single picture goes into `shared`, which both ends have, if it fits."""
+    if shared and len(batch) == 1 and batch[0].pixels.shape == SHAPE:
         shared.picture[:] = batch[0].pixels
         connection.send([(None, batch[0].prompt)])
     else:
@@ -122,10 +105,7 @@ class PolicyError(Exception):
 
 
 class ErrorTaggingPolicy:
-    """Wraps a policy so that its exceptions arrive as `PolicyError`, which stops the sweep.
-
-    Connection errors pass through.
-    """
+    """A policy whose exceptions but connection errors arrive as `PolicyError`: the sweep stops."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -134,11 +114,7 @@ class ErrorTaggingPolicy:
         return getattr(self._policy, name)
 
     def predict(self, batch: Any) -> Any:
-        """The policy's answer.
-
-        Raises:
-            PolicyError: it raised something; the text says what and where.
-        """
+        """The policy's answer, or a `PolicyError` whose text says what was raised, and where."""
         try:
             return self._policy.predict(batch)
         except (EOFError, ConnectionError):

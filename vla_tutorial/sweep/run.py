@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vla_tutorial.sweep.config import sweep_config
-from vla_tutorial.sweep.engine import DEFAULT_TIMEOUTS, Engine, SweepProgress, Timeouts
-from vla_tutorial.sweep.journal import Journal
+from vla_tutorial.sweep.journal import Journal, sweep_config
+from vla_tutorial.sweep.messages import Engine
 from vla_tutorial.sweep.plan import SweepPlan
-from vla_tutorial.sweep.scheduler import Scheduler
+from vla_tutorial.sweep.scheduler import Scheduler, SweepProgress, Timeouts
 
 
 def run_sweep(
@@ -20,7 +19,7 @@ def run_sweep(
     *,
     weights: str = "",
     command: str = "",
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    timeouts: Timeouts | None = None,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[SweepProgress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda sentence: None,
@@ -47,7 +46,7 @@ def run_sweep(
             if journal.episodes:
                 total = len(list(plan.specs()))
                 say(f"{out} holds {len(journal.episodes)} of {total} episodes; resuming.")
-            scheduler = Scheduler(plan, journal, engine, workers, timeouts)
+            scheduler = Scheduler(plan, journal, engine, workers, timeouts or Timeouts())
             scheduler.run(stopping, watch)
             return scheduler.progress
     finally:

@@ -7,24 +7,15 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from vla_tutorial.episodes import OUTCOMES, Episode
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.spec import EpisodeSpec
-from vla_tutorial.sweep.engine import DEFAULT_TIMEOUTS, Engine, SweepProgress, Timeouts
+from vla_tutorial.sweep import messages
 from vla_tutorial.sweep.journal import DiskFull, Journal, explain_full_disk
-from vla_tutorial.sweep.messages import (
-    Alive,
-    Ended,
-    EpisodeRequest,
-    Failed,
-    Lost,
-    Message,
-    Ready,
-    SimulatorKey,
-)
-from vla_tutorial.sweep.plan import SweepPlan, Video, key_of
+from vla_tutorial.sweep.messages import Alive, Ended, Engine, EpisodeRequest, Failed, Lost, Ready
+from vla_tutorial.sweep.plan import SweepPlan, key_of
 from vla_tutorial.sweep.remote_policy import PolicyError
 
 ATTEMPTS = 2
@@ -40,42 +31,50 @@ TICK = 0.5
 """Seconds after which the scheduler looks around even if no message has arrived."""
 
 
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds without a heartbeat after which a worker counts as hanging."""
+
+    step: float = 120.0  # within an episode
+    build: float = 300.0  # while it starts or builds a simulator: 2–15 s on an idle machine
+
+
+@dataclass
+class SweepProgress:
+    """How a sweep stands."""
+
+    total: int  # episodes of the plan
+    outcomes: Counter[str]  # episodes that have ended, by "success", "failure" and "error"
+    # Since this process began:
+    here: int = 0  # episodes that have ended
+    steps: int = 0  # control steps
+    seconds: float = 0.0  # wall time
+
+    @property
+    def done(self) -> int:
+        """Episodes that have ended."""
+        return self.outcomes.total()
+
+
 @dataclass
 class _WorkerState:
-    """A worker as the scheduler sees it.
-
-    Attributes:
-        silent: seconds without a heartbeat, at most 2 × TICK a look. While this process itself was
-            stopped (Ctrl-Z), workers were not at fault.
-        request: what it runs, or None.
-        simulator_key: of the simulator that it has.
-        killed: why the scheduler killed it, or None.
-    """
+    """A worker as the scheduler sees it."""
 
     ready: bool = False
     building: bool = True
-    silent: float = 0.0
-    request: EpisodeRequest | None = None
-    simulator_key: SimulatorKey | None = None
-    killed: str | None = None
+    silent: float = 0.0  # seconds without a heartbeat
+    request: EpisodeRequest | None = None  # what it runs
+    simulator_key: messages.SimulatorKey | None = None  # of the simulator that it has
+    killed: str | None = None  # why the scheduler killed it
 
 
 class Scheduler:
-    """One run of a sweep, from where its journal stands to the end of the plan."""
+    """One run of a sweep, from where its journal stands to the end; `progress` is how it stands."""
 
     def __init__(
-        self,
-        plan: SweepPlan,
-        journal: Journal,
-        engine: Engine,
-        workers: int,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        self, plan: SweepPlan, journal: Journal, engine: Engine, workers: int, timeouts: Timeouts
     ) -> None:
-        """Find out what is left to do.
-
-        Args:
-            workers: how many to have at a time.
-        """
+        """Find out what is left to do, for `workers` at a time."""
         self._journal = journal
         self._engine = engine
         self._most_workers = workers
@@ -83,35 +82,22 @@ class Scheduler:
         self._staging = journal.folder / ".parts"
         # What is there now is of a run that was killed.
         shutil.rmtree(self._staging, ignore_errors=True)
+        self._waiting: list[EpisodeRequest] = []
         specs = list(plan.specs())
-        self._waiting = [
-            self._request(number, spec, plan.video)
-            for number, spec in enumerate(specs)
-            if key_of(spec) not in journal.episodes
-        ]
+        for number, spec in enumerate(specs):
+            if key_of(spec) not in journal.episodes:
+                wiring, scene = spec.settings()
+                simulator_key = (scene.suite, scene.task, wiring.camera_size)
+                staging_dir = self._staging / f"{os.getpid()}-{number}"
+                request = EpisodeRequest(spec, plan.video, staging_dir, simulator_key)
+                self._waiting.append(request)
         self._attempts = Counter[EpisodeRequest]()
         self._workers: dict[int, _WorkerState] = {}
         self._bad_starts = 0
         self._bad_episodes = 0
-        self._total = len(specs)
-        self._outcomes = Counter[str](e.outcome for e in journal.episodes.values())
-        self._ended_here = 0
-        self._steps = 0
+        outcomes = Counter[str](episode.outcome for episode in journal.episodes.values())
+        self.progress = SweepProgress(len(specs), outcomes)
         self._started = time.monotonic()
-        self._looked = self._started
-
-    def _request(self, number: int, spec: EpisodeSpec, video: Video) -> EpisodeRequest:
-        wiring, scene = spec.settings()
-        simulator_key = (scene.suite, scene.task, wiring.camera_size)
-        staging_dir = self._staging / f"{os.getpid()}-{number}"
-        return EpisodeRequest(spec, video, staging_dir, simulator_key)
-
-    @property
-    def progress(self) -> SweepProgress:
-        """How the sweep stands now."""
-        seconds = time.monotonic() - self._started
-        outcomes = Counter(self._outcomes)
-        return SweepProgress(self._total, outcomes, self._ended_here, self._steps, seconds)
 
     def run(self, stopping: Callable[[], bool], watch: Callable[[SweepProgress], None]) -> None:
         """Run everything that is left.
@@ -127,20 +113,22 @@ class Scheduler:
         try:
             with explain_full_disk(self._journal.folder):
                 self._staging.mkdir(exist_ok=True)
-            while self._busy() or (self._waiting and not stopping()):
+            while self._running() or (self._waiting and not stopping()):
                 self._assign(stopping())
                 for worker, message in self._engine.poll(TICK):
                     self._hear(worker, message)
                 self._kill_silent_workers()
                 watch(self.progress)
         except PolicyError as e:
-            raise _policy_failed(str(e)) from e
+            what = "The policy raised an exception, so the sweep stopped."
+            remedy = "Fix it and give the same command again to resume."
+            raise TutorialError(f"{what} {remedy}\n{e}") from e
         finally:
             self._engine.close()
             shutil.rmtree(self._staging, ignore_errors=True)
 
-    def _busy(self) -> bool:
-        return any(state.request is not None for state in self._workers.values())
+    def _running(self) -> list[_WorkerState]:
+        return [state for state in self._workers.values() if state.request]
 
     def _assign(self, stopping: bool) -> None:
         """Send free workers their next episode or end them; start as many as can be busy."""
@@ -164,7 +152,7 @@ class Scheduler:
         state.silent = 0.0
         self._attempts[request] += 1
 
-    def _next(self, mine: SimulatorKey | None) -> EpisodeRequest | None:
+    def _next(self, mine: messages.SimulatorKey | None) -> EpisodeRequest | None:
         """The next episode for a worker: of its own simulator while one is left.
 
         Then it takes the simulator for which most episodes wait per worker.
@@ -173,15 +161,14 @@ class Scheduler:
         if not waiting:
             return None
         chosen = mine
-        if chosen is None or chosen not in waiting:
-            states = self._workers.values()
-            busy = Counter(state.simulator_key for state in states if state.request is not None)
+        if chosen not in waiting:
+            busy = Counter(state.simulator_key for state in self._running())
             chosen = max(waiting, key=lambda key: waiting[key] / (1 + busy[key]))
         request = next(each for each in self._waiting if each.simulator_key == chosen)
         self._waiting.remove(request)
         return request
 
-    def _hear(self, worker: int, message: Message) -> None:
+    def _hear(self, worker: int, message: messages.Message) -> None:
         state = self._workers.get(worker)
         if state is None:
             # It has been told to end.
@@ -194,11 +181,15 @@ class Scheduler:
                 self._bad_starts = 0
             case Alive(steps, building):
                 state.building = building
-                self._steps += steps
+                self.progress.steps += steps
             case Ended():
                 self._finish(state, message)
-            case Failed(blame, text):
-                self._fail(state, blame, text)
+            case Failed("policy", text):
+                raise PolicyError(text)
+            case Failed("disk", text):
+                raise DiskFull(self._journal.folder, text)
+            case Failed(_, text):
+                self._retry(state, text)
             case Lost(why):
                 del self._workers[worker]
                 self._lose(state, state.killed or why)
@@ -211,16 +202,10 @@ class Scheduler:
             for name, content in ended.files.items():
                 request.staging_dir.mkdir(exist_ok=True)
                 (request.staging_dir / name).write_bytes(content)
-        self._steps += ended.steps
-        self._keep(request, self._episode(request, ended))
+        self.progress.steps += ended.steps
+        result = asdict(ended.result)
+        self._keep(request, **result, travel=ended.travel, own_target=ended.own_target)
         self._bad_episodes = 0
-
-    def _fail(self, state: _WorkerState, blame: str, text: str) -> None:
-        if blame == "policy":
-            raise _policy_failed(text)
-        if blame == "disk":
-            raise DiskFull(self._journal.folder, text)
-        self._retry(state, text)
 
     def _lose(self, state: _WorkerState, why: str) -> None:
         if state.ready:
@@ -228,10 +213,8 @@ class Scheduler:
             return
         self._bad_starts += 1
         if self._bad_starts == BAD_STARTS:
-            raise TutorialError(
-                f"{BAD_STARTS} workers in a row ended before they were ready; see what they "
-                f"printed. The last: {why}"
-            )
+            what = f"{BAD_STARTS} workers in a row ended before they were ready"
+            raise TutorialError(f"{what}; see what they printed. The last: {why}")
 
     def _retry(self, state: _WorkerState, why: str) -> None:
         """Put a worker's episode first in the queue again, or record it as an error."""
@@ -243,7 +226,7 @@ class Scheduler:
             shutil.rmtree(request.staging_dir, ignore_errors=True)
             self._waiting.insert(0, request)
             return
-        self._keep(request, self._error(request, why))
+        self._keep(request, success=None, error=why)
         self._bad_episodes += 1
         if self._bad_episodes == BAD_EPISODES:
             path = self._journal.folder / "episodes.jsonl"
@@ -253,55 +236,37 @@ class Scheduler:
                 f"command again. The last said:\n{why}"
             )
 
-    def _error(self, request: EpisodeRequest, why: str | None) -> Episode:
-        spec = request.spec
-        return Episode(
-            suite=spec.suite,
-            task=spec.task,
-            init=spec.init,
-            condition=spec.condition,
-            success=None,
-            outcome="error",
-            attempt=self._attempts[request],
-            folder=key_of(spec).folder,
-            error=why,
-            target=spec.target,
-        )
-
-    def _episode(self, request: EpisodeRequest, ended: Ended) -> Episode:
-        result = ended.result
-        return replace(
-            self._error(request, None),
-            success=result.success,
-            outcome=OUTCOMES[result.success],
-            steps=result.steps,
-            first_close=result.first_close,
-            closes=result.closes,
-            seconds=result.seconds,
-            own_target=ended.own_target,
-            travel=ended.travel,
-        )
-
-    def _keep(self, request: EpisodeRequest, episode: Episode) -> None:
-        """Move the record to its place, then write the line.
+    def _keep(self, request: EpisodeRequest, *, success: bool | None, **more: Any) -> None:
+        """Move the record to its place, then write the line, with `more` fields of `Episode`.
 
         In this order, because a record without a line is replaced when its episode runs again.
         """
-        folder = self._journal.folder / key_of(request.spec).folder
+        key = key_of(request.spec)
+        folder = self._journal.folder / key.folder
         shutil.rmtree(folder, ignore_errors=True)
         # A worker that died may have left no record.
         if request.staging_dir.exists():
             with explain_full_disk(self._journal.folder):
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 request.staging_dir.rename(folder)
+        episode = Episode(
+            suite=request.spec.suite,
+            **key._asdict(),
+            success=success,
+            outcome=OUTCOMES[success],
+            attempt=self._attempts[request],
+            folder=key.folder,
+            **more,
+        )
         self._journal.append(episode)
-        self._outcomes[episode.outcome] += 1
-        self._ended_here += 1
+        self.progress.outcomes[episode.outcome] += 1
+        self.progress.here += 1
 
     def _kill_silent_workers(self) -> None:
-        now = time.monotonic()
-        passed = min(now - self._looked, 2 * TICK)
-        self._looked = now
+        seconds = time.monotonic() - self._started
+        # At most 2 × TICK: while this process itself was stopped (Ctrl-Z), no worker was at fault.
+        passed = min(seconds - self.progress.seconds, 2 * TICK)
+        self.progress.seconds = seconds
         for worker, state in self._workers.items():
             state.silent += passed
             limit = self._timeouts.build if state.building else self._timeouts.step
@@ -310,10 +275,3 @@ class Scheduler:
                 state.killed = f"The simulator hung: no sign of life for {limit:.0f} s{during}."
                 state.silent = 0.0
                 self._engine.kill(worker)
-
-
-def _policy_failed(text: str) -> TutorialError:
-    return TutorialError(
-        "The policy raised an exception, so the sweep stopped. "
-        f"Fix it and give the same command again to resume.\n{text}"
-    )

@@ -22,7 +22,7 @@ from vla_tutorial.sim import KeptSimulator, Simulator
 from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sweep.journal import is_disk_full
 from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Message, PolicyInfo
-from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, PolicyError
+from vla_tutorial.sweep.remote_policy import Ask, ErrorTaggingPolicy, PolicyError, RemotePolicy
 
 SIMULATOR = "VLA_TUTORIAL_SIMULATOR"
 """Environment variable for tests: "module:callable" in place of `Simulator`."""
@@ -72,33 +72,26 @@ class _Watch:
 
 
 class Worker:
-    """A worker's policy and its current simulator.
+    """A worker's policy, remote unless it is privileged, and its current simulator."""
 
-    Privileged policies run in the worker; others are remote.
-    """
-
-    def __init__(
-        self,
-        policy_info: PolicyInfo,
-        connect: Callable[[PolicyInfo], Policy],
-        tell: Callable[[Message], None],
-    ) -> None:
+    def __init__(self, policy_info: PolicyInfo, ask: Ask, tell: Callable[[Message], None]) -> None:
         """Make the policy ready.
 
         Args:
-            connect: makes the policy that asks the served one.
+            ask: asks the served policy.
             tell: sends a message to the scheduler.
         """
-        own = policy_info.privileged
-        policy = load_policy(policy_info.name) if own else connect(policy_info)
-        self.policy: Any = ErrorTaggingPolicy(policy)
-        self.tell = tell
+        policy: Policy = RemotePolicy(policy_info, ask)
+        if policy_info.privileged:
+            policy = load_policy(policy_info.name)
+        self._policy: Any = ErrorTaggingPolicy(policy)
+        self._tell = tell
         self._simulator = KeptSimulator(self._build)
 
     def _build(self, suite: str, task: int, camera_size: int) -> Simulator:
-        self.tell(Alive(building=True))
+        self._tell(Alive(building=True))
         simulator = build_simulator(suite, task, camera_size)
-        self.tell(Alive())
+        self._tell(Alive())
         return simulator
 
     def run(self, request: EpisodeRequest) -> Ended | Failed:
@@ -120,23 +113,15 @@ class Worker:
     def _run(self, request: EpisodeRequest) -> Ended:
         simulator = self._simulator.get(*request.simulator_key)
         wiring, scene = request.spec.settings()
-        watch = _Watch(self.tell)
+        watch = _Watch(self._tell)
         pictures = request.video != "none"
-        result = record_episode(
-            self.policy,
-            simulator,
-            wiring,
-            scene,
-            request.staging_dir,
-            request.spec.conditions,
-            video=pictures,
-            pictures=pictures,
-            on_step=watch,
-        )
+        folder = request.staging_dir
+        episode = (self._policy, simulator, wiring, scene, folder, request.spec.conditions)
+        result = record_episode(*episode, video=pictures, pictures=pictures, on_step=watch)
         own_target = simulator.succeeded() if scene.target else None
         if request.video == "failures" and result.success:
             for name in PICTURES:
-                (request.staging_dir / name).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
         return Ended(result, round(watch.travel, 4), own_target, watch.steps)
 
     def close(self) -> None:

@@ -7,22 +7,19 @@ import ctypes
 import os
 import signal
 import sys
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vla_tutorial.sweep.messages import PolicyInfo
-    from vla_tutorial.sweep.remote_policy import RemotePolicy, SharedPicture
+    from vla_tutorial.sweep.remote_policy import SharedPicture
 
 PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>."""
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends (Linux).
-
-    Elsewhere the process ends when its pipe does.
-    """
+    """Let Linux kill this process when its parent ends; elsewhere it ends when its pipe does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -40,15 +37,13 @@ def main(connection: Connection, picture: SharedPicture | None, parent: int, nic
     die_with(parent)
     os.nice(niceness)
     from vla_tutorial.sweep.messages import Ready
-    from vla_tutorial.sweep.remote_policy import RemotePolicy, ask_through
+    from vla_tutorial.sweep.remote_policy import ask_through
     from vla_tutorial.sweep.worker import Worker
-
-    def connect(policy_info: PolicyInfo) -> RemotePolicy:
-        return RemotePolicy(policy_info, ask_through(connection, picture))
 
     # Both errors mean that the main process has gone.
     with contextlib.suppress(EOFError, ConnectionError):
-        worker = Worker(connection.recv(), connect, connection.send)
+        ask = partial(ask_through, connection, picture)
+        worker = Worker(connection.recv(), ask, connection.send)
         connection.send(Ready())
         while (request := connection.recv()) is not None:
             connection.send(worker.run(request))
