@@ -1,17 +1,15 @@
 """A sweep's folder: `sweep.json` says what was run, `episodes.jsonl` how each episode ended.
 
-Every command reads both files here, so all of them have the same rule for damage:
-
-- A last line that is cut off, as a crash while writing leaves it, is left out and noted.
-- Any other line that is no episode is an error, which names the line and the key.
-- An episode that stands there twice is an error, which names both lines.
+Every command reads both files here, so all have the same rule for damage. A last line that is cut
+off, as a crash while writing leaves it, is left out and noted. Any other line that is no episode is
+an error, which names line and key; an episode that stands there twice is one that names both lines.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,9 +26,6 @@ Outcome = Literal["success", "failure", "error"]
 
 OUTCOMES: dict[bool | None, Outcome] = {True: "success", False: "failure", None: "error"}
 """`Episode.success` → the outcome in one word."""
-
-_OPTIONAL = ("target", "own_target", "travel")
-"""Keys that a line has only where they are set."""
 
 
 class EpisodeKey(NamedTuple):
@@ -56,41 +51,25 @@ class EpisodeKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Episode:
-    """One line of `episodes.jsonl`.
-
-    Attributes:
-        init: number of the saved initial state, or seed of the random layout.
-        condition: "published", or names joined with "+".
-        success: None exactly where `outcome` is "error". Then something broke, so the episode says
-            nothing about the policy.
-        steps: control steps taken.
-        first_close: control step of the first closing gripper command, or None where there is none.
-        closes: how often the command changed to close.
-        seconds: wall time.
-        attempt: 1, or 2 where the first was lost with its worker.
-        folder: of the episode's records, below the sweep's folder.
-        error: what broke.
-        target: another object of the scene that was asked for; None is the task's own.
-        own_target: with a target, whether the task's own goal held at the end.
-        travel: metres that the hand got at most from its start, rounded to 1e-4.
-    """
+    """One line of `episodes.jsonl`."""
 
     suite: str
     task: int
-    init: int
-    condition: str
+    init: int  # number of the saved initial state, or seed of the random layout
+    condition: str  # "published", or names joined with "+"
+    # None exactly where `outcome` is "error": what broke says nothing about the policy.
     success: bool | None
     outcome: Outcome
-    steps: int | None = None
-    first_close: int | None = None
-    closes: int | None = None
-    seconds: float | None = None
-    attempt: int | None = None
-    folder: str | None = None
-    error: str | None = None
-    target: str | None = None
-    own_target: bool | None = None
-    travel: float | None = None
+    steps: int | None = None  # control steps taken
+    first_close: int | None = None  # control step of the first closing gripper command, if any
+    closes: int | None = None  # how often the command changed to close
+    seconds: float | None = None  # wall time
+    attempt: int | None = None  # 1, or 2 where the first was lost with its worker
+    folder: str | None = None  # of the episode's records, below the sweep's folder
+    error: str | None = None  # what broke
+    target: str | None = None  # another object of the scene to ask for; None is the task's own
+    own_target: bool | None = None  # with a target, whether the task's own goal held at the end
+    travel: float | None = None  # metres that the hand got at most from its start, to 1e-4
 
     def __post_init__(self) -> None:
         """Refuse an outcome that contradicts `success`."""
@@ -105,7 +84,8 @@ class Episode:
     def to_line(self) -> str:
         """The line of `episodes.jsonl`, with its newline."""
         entry = dataclasses.asdict(self)
-        for key in _OPTIONAL:
+        # A line has these only where they are set.
+        for key in ("target", "own_target", "travel"):
             if entry[key] is None:
                 del entry[key]
         return json.dumps(entry, ensure_ascii=False) + "\n"
@@ -114,19 +94,15 @@ class Episode:
     def from_line(cls, line: bytes, where: str) -> Episode:
         """Read one line; keys that are not known are left out.
 
-        Args:
-            where: file and number of the line, for the error.
-
         Raises:
-            TutorialError: it is no JSON, or a key is missing or has a wrong value.
+            TutorialError: it is no JSON, or a key is missing or has a wrong value. The text begins
+                with `where`, the file and number of the line.
         """
         try:
             return _EPISODE.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            raise TutorialError(
-                f"{where} is not an episode: {e}. Expected a line as `vla-tutorial sweep` writes "
-                "it; the file was cut or edited. Fix or delete the line, or copy the file again."
-            ) from e
+            remedy = "The file was cut or edited. Fix or delete the line, or copy the file again."
+            raise TutorialError(f"{where} is not an episode: {e}. {remedy}") from e
 
 
 _EPISODE = msgspec.json.Decoder(Episode)
@@ -134,28 +110,20 @@ _EPISODE = msgspec.json.Decoder(Episode)
 
 @dataclass(frozen=True)
 class EpisodesFile:
-    """What `episodes.jsonl` holds.
-
-    Attributes:
-        episodes: in the order of the lines, each once.
-        lines: as they stand there, one for each episode.
-        cut: the last line where it is cut off, else empty; it is in neither of the two.
-    """
+    """What `episodes.jsonl` holds."""
 
     path: Path
-    episodes: tuple[Episode, ...]
-    lines: tuple[bytes, ...]
-    cut: bytes = b""
+    episodes: tuple[Episode, ...]  # in the order of the lines, each once
+    lines: tuple[bytes, ...]  # as they stand there, one for each episode
+    cut: bytes = b""  # the last line where it is cut off; it is in neither of the two
 
     def notes(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """What a reader should know: whether a line was left out, and which command repairs it."""
         if not self.cut:
             return ()
+        what = f"{self.path}, line {len(self.lines) + 1} is cut off and was left out."
         command = config.get("command") or "vla-tutorial sweep … (its command once more)"
-        return (
-            f"{self.path}, line {len(self.lines) + 1} is cut off and was left out. To repair the "
-            f"file and run that episode again, run: {command}",
-        )
+        return (f"{what} To repair the file and run that episode again, run: {command}",)
 
 
 def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
@@ -179,16 +147,13 @@ def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
         where = f"{path}, line {number}"
         episode = Episode.from_line(line, where)
         if suite not in (None, episode.suite):
-            raise TutorialError(
-                f"{where} is of suite {episode.suite!r}, expected {suite!r} as sweep.json says. "
-                "The file was edited; copy it again."
-            )
+            wanted = f"expected {suite!r} as sweep.json says. The file was edited; copy it again."
+            raise TutorialError(f"{where} is of suite {episode.suite!r}, {wanted}")
         first = numbers.setdefault(episode.key, number)
         if first != number:
             raise TutorialError(
-                f"{path}, lines {first} and {number} are both of {episode.key}. Expected every "
-                "episode once. Delete one of the two lines. To compare two sweeps, keep each in "
-                "its own folder and name both: `vla-tutorial report A B`."
+                f"{path}, lines {first} and {number} are both of {episode.key}. Delete one. "
+                "To compare two sweeps, keep each in its own folder: `vla-tutorial report A B`."
             )
         episodes.append(episode)
     return EpisodesFile(path, tuple(episodes), tuple(lines), cut)
@@ -205,18 +170,12 @@ def _is_cut(line: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as its folder tells it.
-
-    Attributes:
-        config: `sweep.json`.
-        episodes: in the order in which they ended.
-        notes: what a reader of the figures should know about the folder.
-    """
+    """A sweep as its folder tells it."""
 
     folder: Path
-    config: Mapping[str, Any]
-    episodes: tuple[Episode, ...]
-    notes: tuple[str, ...]
+    config: Mapping[str, Any]  # `sweep.json`
+    episodes: tuple[Episode, ...]  # in the order in which they ended
+    notes: tuple[str, ...]  # what a reader of the figures should know about the folder
 
     @property
     def suite(self) -> str:
@@ -237,12 +196,8 @@ class Sweep:
             TutorialError: the sweep has none of it.
         """
         if condition not in self.conditions:
-            raise unknown(
-                "condition",
-                condition,
-                self.conditions,
-                f"These are the ones that {self.folder} has episodes of.",
-            )
+            remedy = f"{self.folder} has episodes of these."
+            raise unknown("condition", condition, self.conditions, remedy)
         found = [episode for episode in self.episodes if episode.condition == condition]
         return tuple(sorted(found, key=lambda e: (e.task, e.init, e.target or "")))
 
@@ -258,11 +213,9 @@ def read_sweep(folder: Path) -> Sweep:
     path = folder / "episodes.jsonl"
     file = read_episodes(path, config["suite"])
     if not file.episodes:
-        raise TutorialError(
-            f"{path} holds no episode yet. Wait for the first episode to end, or run the sweep's "
-            "command again to resume."
-        )
-    notes = file.notes(config) + _unfinished(config, file.episodes)
+        remedy = "Wait for the first to end, or run the sweep's command again to resume."
+        raise TutorialError(f"{path} holds no episode yet. {remedy}")
+    notes = file.notes(config) + _unfinished(config, len(file.episodes))
     return Sweep(folder, config, file.episodes, notes)
 
 
@@ -274,15 +227,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             suite.
     """
     path = folder / "sweep.json"
+    expected = "Expected a folder that `vla-tutorial sweep --out` wrote."
     if not folder.is_dir():
-        raise TutorialError(
-            f"There is no folder {folder}. Expected one that `vla-tutorial sweep --out` wrote."
-        )
+        raise TutorialError(f"There is no folder {folder}. {expected}")
     if not path.is_file():
-        raise TutorialError(
-            f"{folder} holds no sweep.json. "
-            "Expected a folder that `vla-tutorial sweep --out` wrote."
-        )
+        raise TutorialError(f"{folder} holds no sweep.json. {expected}")
     again = "Copy the sweep's folder again, or run the sweep again."
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -290,26 +239,23 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise TutorialError(f"{path} is not JSON ({e}). {again}") from e
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
-        raise TutorialError(
-            f"{path} has format {found!r}; this version reads {FORMAT}. "
-            "Use the version of vla-tutorial that wrote it."
-        )
+        remedy = "Use the version of vla-tutorial that wrote it."
+        raise TutorialError(f"{path} has format {found!r}; this version reads {FORMAT}. {remedy}")
     if not isinstance(config.get("suite"), str):
         raise TutorialError(f"{path} names no suite. {again}")
     return dict(config)
 
 
-def _unfinished(config: Mapping[str, Any], episodes: Sequence[Episode]) -> tuple[str, ...]:
+def _unfinished(config: Mapping[str, Any], ended: int) -> tuple[str, ...]:
     """A note where fewer episodes ended than were planned."""
     lists = [config.get(key) for key in ("conditions", "tasks", "inits")]
     if not all(isinstance(values, list) for values in lists):
         return ()
     conditions, tasks, inits = (len(values or ()) for values in lists)
-    targets = config.get("targets")
-    if isinstance(targets, dict):
+    if isinstance(config.get("targets"), dict):
         # Each task has targets of its own.
-        tasks = sum(len(names) for names in targets.values())
+        tasks = sum(map(len, config["targets"].values()))
     planned = conditions * tasks * inits
-    if len(episodes) >= planned:
+    if ended >= planned:
         return ()
-    return (f"{len(episodes)} of {planned} planned episodes have ended.",)
+    return (f"{ended} of {planned} planned episodes have ended.",)
