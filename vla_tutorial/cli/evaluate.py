@@ -21,26 +21,21 @@ if TYPE_CHECKING:
     from vla_tutorial.policies import Policy
     from vla_tutorial.sweep import SweepPlan
 
+CORES = os.cpu_count() or 1
+NAMES = "official, swap, named, no_flip, wrong_prompt, wrong_unnorm_key or practice"
+
 
 def evaluate(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for a sweep of each plan.")],
     checkpoint: Annotated[
         str | None, typer.Option(help="Checkpoint folder. Default: the packaged mini.")
     ] = None,
-    plan: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="official, swap, named, no_flip, wrong_prompt, wrong_unnorm_key or practice; "
-            "repeatable."
-        ),
-    ] = None,
-    tasks: Annotated[str, typer.Option(help="Task numbers, for example 0-3,7.")] = "0-9",
+    plan: Annotated[list[str] | None, typer.Option(help=f"{NAMES}; repeatable.")] = None,
+    tasks: options.Tasks = "0-9",
     inits: Annotated[
         str | None, typer.Option(help="In place of each plan's own, for small runs: 0-4.")
     ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core with a GPU.", min=1)
-    ] = os.cpu_count() or 1,
+    workers: options.Workers = CORES,
     device: options.Device = None,
     seconds: Annotated[
         float, typer.Option(help="After which no episode is begun.", show_default=False)

@@ -58,9 +58,8 @@ def join(
     name = escape(str(out_dir))
     tell(out, f"{joined.ended} of {planned} episodes are in [bold]{name}[/].")
     if joined.ended < planned:
-        words = ["vla-tutorial", "sweep", *_options(joined.plan), "--out", str(out_dir)]
-        rest = escape(shlex.join(words))
-        tell(out, f"To run the rest, add the shards' other settings to: {rest}")
+        rest = shlex.join(["vla-tutorial", "sweep", *_options(joined.plan), "--out", str(out_dir)])
+        tell(out, f"To run the rest, add the shards' other settings to: {escape(rest)}")
     tell(out, f"Next: [bold]vla-tutorial report {name}[/]")
 
 

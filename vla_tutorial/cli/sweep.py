@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 def sweep(
     suite: options.Suite,
     out_dir: Annotated[
-        Path,
-        typer.Option("--out", help="Folder of the sweep; the same command resumes what is in it."),
+        Path, typer.Option("--out", help="Folder of the sweep; the same command resumes it.")
     ],
-    tasks: Annotated[str, typer.Option(help="Task numbers.")] = "0-9",
+    tasks: options.Tasks = "0-9",
     inits: Annotated[
         str | None, typer.Option(help="Numbers of the saved initial states. Default: 0-49.")
     ] = None,
@@ -38,10 +37,7 @@ def sweep(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Ask for another object, for example milk_1, or for each of the `others` in the "
-            "scene; repeatable."
-        ),
+        typer.Option(help="Another object to ask for (milk_1), or all `others`; repeatable."),
     ] = None,
     policy: options.PolicyName = "mini",
     checkpoint: options.Checkpoint = None,
@@ -49,16 +45,11 @@ def sweep(
     device: options.Device = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(
-            help='A condition, several joined with +, or "published" for none; repeatable.'
-        ),
+        typer.Option(help='One, several joined with +, or "published" for none; repeatable.'),
     ] = None,
     unnorm_key: options.UnnormKey = None,
     embedded_statistics: options.EmbeddedStatistics = False,
-    workers: Annotated[
-        int,
-        typer.Option(help="Simulators at a time; each takes a core and most of a gigabyte.", min=1),
-    ] = 2,
+    workers: options.Workers = 2,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(help="local: processes of this machine. ray: a Ray cluster (RAY_ADDRESS)."),
@@ -93,14 +84,9 @@ def sweep(
         max_steps=max_steps,
     )
     numbers = parse_numbers(tasks)
-    plan = SweepPlan(
-        spec,
-        numbers,
-        parse_numbers("0-49" if inits is None else inits),
-        tuple(condition or [PUBLISHED]),
-        video,
-        find_targets(suite, numbers, target or ()),
-    )
+    states = parse_numbers("0-49" if inits is None else inits)
+    targets = find_targets(suite, numbers, target or ())
+    plan = SweepPlan(spec, numbers, states, tuple(condition or [PUBLISHED]), video, targets)
     if layouts is not None:
         plan = replace(plan, inits=parse_numbers(layouts), starts="layouts")
     plan.check()
@@ -117,9 +103,8 @@ def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]
         try:
             from vla_tutorial.sweep.ray_engine import RayEngine
         except ModuleNotFoundError as e:
-            raise TutorialError(
-                f"The engine 'ray' needs Ray ({e}). Install it: pip install 'vla-tutorial[ray]'"
-            ) from e
+            remedy = "Install it: pip install 'vla-tutorial[ray]'"
+            raise TutorialError(f"The engine 'ray' needs Ray ({e}). {remedy}") from e
         cluster = RayEngine(plan, workers)
         return cluster, cluster.weights
     from vla_tutorial.sweep import LocalEngine, load_policy_for, prompts_of, warm_up
@@ -148,14 +133,10 @@ def run_with_bar(
     stop: Interrupt,
     time_is_up: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run a sweep with a live line, and print how it ended.
+    """Run a sweep with a live line, and print how it ended; typer.Exit if Ctrl-C stopped it.
 
     Args:
-        stop: Ctrl-C; once it is asked, no new episode starts.
-        time_is_up: once it is true, no new episode starts either.
-
-    Raises:
-        typer.Exit: Ctrl-C stopped it before its end.
+        time_is_up: once it is true, as once Ctrl-C was pressed, no new episode starts.
     """
     from vla_tutorial.sweep import run_sweep
 
@@ -211,5 +192,5 @@ def describe_result(progress: SweepProgress) -> str:
     ended = successes + failures
     share = f" ({successes / ended:.1%} of those that ended)" if ended else ""
     apart = f"errors, which count as neither: {errors}" if errors else "no errors"
-    episodes = f"{progress.done} of {progress.total} episodes"
-    return f"{episodes}: {successes} successes, {failures} failures{share}; {apart}."
+    counts = f"{successes} successes, {failures} failures{share}; {apart}"
+    return f"{progress.done} of {progress.total} episodes: {counts}."
