@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from vla_tutorial.arrays import Bools, Floats, Ints
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.files import read_data
 from vla_tutorial.wiring import GripperMapping
@@ -22,7 +23,7 @@ VOCABULARY = 32000
 
 N_BINS = 256
 _EDGES = np.linspace(-1.0, 1.0, N_BINS)
-BIN_CENTERS: NDArray[np.float64] = (_EDGES[:-1] + _EDGES[1:]) / 2.0
+BIN_CENTERS: Floats = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 """(255,) float64: 256 edges between −1 and 1 have 255 intervals between them."""
 
 
@@ -36,9 +37,9 @@ class ActionStatistics:
         mask: (D,) bool; where False (the gripper), the number stays as it is, in [−1, 1].
     """
 
-    q01: NDArray[np.float64]
-    q99: NDArray[np.float64]
-    mask: NDArray[np.bool_]
+    q01: Floats
+    q99: Floats
+    mask: Bools
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ActionStatistics:
@@ -77,17 +78,17 @@ def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> Act
     raise unknown("unnorm key", key, statistics)
 
 
-def token_bins(tokens: ArrayLike) -> NDArray[np.int64]:
+def token_bins(tokens: ArrayLike) -> Ints:
     """Token ids → action bins, same shape: 31999 is bin 0, 31998 is bin 1. Nothing is clipped."""
     return VOCABULARY - 1 - np.asarray(tokens, np.int64)
 
 
-def bin_tokens(bins: ArrayLike) -> NDArray[np.int64]:
+def bin_tokens(bins: ArrayLike) -> Ints:
     """Action bins → token ids, same shape: the inverse of `token_bins`. Nothing is clipped."""
     return VOCABULARY - 1 - np.asarray(bins, np.int64)
 
 
-def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float64]:
+def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
     """Token ids (…, D) → actions (…, D) float64 in the data's units; gripper 0 close … 1 open.
 
     31999 and every id above is the lowest bin. 31745 and every id below is the highest bin.
@@ -98,7 +99,7 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> NDArray[np.float6
     return np.where(statistics.mask, span, normalised)
 
 
-def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]:
+def encode(action: ArrayLike, statistics: ActionStatistics) -> Ints:
     """Actions (…, D) in the data's units → token ids (…, D): the inverse of `decode`.
 
     It is exact up to half a bin. Values outside q01 … q99 are clipped. Raises as `check_action`.
@@ -112,7 +113,7 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> NDArray[np.int64]
     return bin_tokens(bins.astype(np.int64))
 
 
-def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[np.float64]:
+def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> Floats:
     """The action as float64. A wrong number of values, NaN or infinity raise a TutorialError.
 
     MuJoCo accepts NaN silently, and the arm sinks.
@@ -130,7 +131,7 @@ def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> NDArray[
 
 def to_libero(
     action: ArrayLike, gripper: GripperMapping = "binarised", translation_gain: float = 1.0
-) -> NDArray[np.float64]:
+) -> Floats:
     """Decoded actions (…, 7) → what LIBERO's `env.step` takes: gripper −1 open, +1 close.
 
     Args:
@@ -154,7 +155,7 @@ def to_libero(
     return out
 
 
-def from_libero(action: ArrayLike) -> NDArray[np.float64]:
+def from_libero(action: ArrayLike) -> Floats:
     """The inverse of `to_libero` for a binarised gripper: −1 open, +1 close → 1 open, 0 close."""
     out = check_action(action).copy()
     out[..., 6] = (1 - np.sign(out[..., 6])) / 2

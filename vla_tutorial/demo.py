@@ -79,7 +79,11 @@ def run_demo(
 def _page(policy: Policy, instruction: str, found: DemoResult) -> str:
     source = resources.files("vla_tutorial").joinpath("data/demo.html.jinja").read_text()
     undefined = jinja2.StrictUndefined
-    environment = jinja2.Environment(autoescape=True, undefined=undefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=undefined,
+        trim_blocks=True,
+    )
     return environment.from_string(source).render(
         instruction=instruction,
         results=found.results,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial.actions import embedded_statistics
+from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import read_data
 from vla_tutorial.wiring import PINNED_MUJOCO
@@ -86,7 +86,7 @@ def reference_frame() -> dict[str, Any]:
     return read_data("reference_frame.json")
 
 
-def grid_means(image: NDArray[np.uint8], cells: int = 16) -> NDArray[np.float64]:
+def grid_means(image: Picture, cells: int = 16) -> Floats:
     """(H, W, 3) uint8 → (cells, cells) means over blocks and channels."""
     side = image.shape[0] // cells
     return np.asarray(image.reshape(cells, side, cells, side, 3).mean(axis=(1, 3, 4)))

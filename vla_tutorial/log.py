@@ -13,10 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vla_tutorial.arrays import Bools, Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
-
-Array = NDArray[np.float64]
 
 
 def step_line(step: Step) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def step_line(step: Step) -> dict[str, Any]:
     }
 
 
-def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
+def picture_fields(image: Picture) -> dict[str, Any]:
     """The fields of a line that describe the picture (H, W, 3), in grey levels (0–255).
 
     img_mean; img_quarters: the means of its top-left, top-right, bottom-left and bottom-right
@@ -58,7 +57,7 @@ def picture_fields(image: NDArray[np.uint8]) -> dict[str, Any]:
     }
 
 
-def sharpness(image: NDArray[np.uint8]) -> float:
+def sharpness(image: Picture) -> float:
     """Mean difference of neighbouring pixels (H, W, 3), grey levels: down by blur, up by noise."""
     total = 0.0
     for a, b in ((image[1:], image[:-1]), (image[:, 1:], image[:, :-1])):
@@ -67,7 +66,7 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     return total
 
 
-def closing_steps(commands: ArrayLike) -> NDArray[np.int64]:
+def closing_steps(commands: ArrayLike) -> Ints:
     """Steps at which the gripper command changes to close.
 
     `commands`: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
@@ -104,26 +103,26 @@ _LINES = msgspec.json.Decoder(list[_Line])
 class Log:
     """One episode's steps as columns of T control steps; `step_line` says what each column is."""
 
-    reward: Array  # (T,) float64, after the action
-    image_mean: Array  # (T,) float64 grey levels
-    quarters: Array  # (T, 4) float64 grey levels: top left, top right, bottom left, bottom right
-    channels: Array | None  # (T, 3) float64 grey levels of red, green, blue; None in format 1
-    sharpness: Array | None  # (T,) float64 grey levels; None in format 1
-    actions: Array  # (T, 7) float64 as LIBERO got them
-    tokens: NDArray[np.int64]  # (T, 7)
-    eef_pos: Array  # (T, 3) float64 metres, world frame, before the action
-    fingers: Array  # (T,) float64 millimetres between the fingers, before the action
+    reward: Floats  # (T,) float64, after the action
+    image_mean: Floats  # (T,) float64 grey levels
+    quarters: Floats  # (T, 4) float64 grey levels: top left, top right, bottom left, bottom right
+    channels: Floats | None  # (T, 3) float64 grey levels of red, green, blue; None in format 1
+    sharpness: Floats | None  # (T,) float64 grey levels; None in format 1
+    actions: Floats  # (T, 7) float64 as LIBERO got them
+    tokens: Ints  # (T, 7)
+    eef_pos: Floats  # (T, 3) float64 metres, world frame, before the action
+    fingers: Floats  # (T,) float64 millimetres between the fingers, before the action
 
     def __len__(self) -> int:
         return len(self.reward)
 
     @property
-    def gripper(self) -> Array:
+    def gripper(self) -> Floats:
         """(T,) the gripper command: −1 open, +1 close."""
         return self.actions[:, 6]
 
     @property
-    def closing(self) -> NDArray[np.bool_]:
+    def closing(self) -> Bools:
         """(T,) whether the command closes the gripper. A command of 0 does not."""
         return self.gripper > 0
 
@@ -139,12 +138,12 @@ class Log:
         return len(closing_steps(self.gripper))
 
     @property
-    def height(self) -> Array:
+    def height(self) -> Floats:
         """(T,) metres of the end effector above the floor."""
         return self.eef_pos[:, 2]
 
     @property
-    def motion(self) -> Array:
+    def motion(self) -> Floats:
         """(T,) length of the commanded translation; 1 is 0.05 m of goal displacement a step."""
         return np.asarray(np.linalg.norm(self.actions[:, :3], axis=1))
 
@@ -198,7 +197,7 @@ def _column(lines: Sequence[_Line], name: str) -> NDArray[Any]:
     return np.array([getattr(line, name) for line in lines])
 
 
-def _optional_column(lines: Sequence[_Line], name: str, where: str) -> Array | None:
+def _optional_column(lines: Sequence[_Line], name: str, where: str) -> Floats | None:
     """A column that folders of format 1 lack. A log has it in every line or in none."""
     lacking = [k for k, line in enumerate(lines, 1) if getattr(line, name) is None]
     if not lacking:

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vla_tutorial import actions, pixels, prompt
+from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
 from vla_tutorial.scene import Scene
@@ -35,9 +33,9 @@ class Step:
 
     step: int
     observation: Observation
-    pixels: NDArray[np.uint8]
-    tokens: NDArray[np.int64]
-    action: NDArray[np.float64]
+    pixels: Picture
+    tokens: Ints
+    action: Floats
     reward: float
     done: bool
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
+from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.wiring import Orientation, Wiring
 
@@ -33,18 +34,17 @@ SIGLIP_STD = (0.5, 0.5, 0.5)
 """Channel statistics of the two vision encoders (preprocessor_config.json of openvla-7b)."""
 
 f32 = np.float32
-Uint8 = NDArray[np.uint8]
 Float32 = NDArray[f32]
 
 
-def check_image(image: Uint8) -> None:
+def check_image(image: Picture) -> None:
     """Raise a TutorialError unless `image` is (H, W, 3) uint8."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.shape} {image.dtype}"
         raise TutorialError(f"A picture is (height, width, 3) uint8 RGB; got {found}.")
 
 
-def orient(image: Uint8, orientation: Orientation) -> Uint8:
+def orient(image: Picture, orientation: Orientation) -> Picture:
     """Turn the simulator's picture, whose row 0 is the bottom.
 
     LIBERO's training pictures were turned by 180°: rows *and* columns are reversed. Reversing the
@@ -56,11 +56,11 @@ def orient(image: Uint8, orientation: Orientation) -> Uint8:
     return np.ascontiguousarray(views[orientation])
 
 
-def jpeg_round_trip(image: Uint8) -> Uint8:
+def jpeg_round_trip(image: Picture) -> Picture:
     """Compress and decompress as TensorFlow did: quality 95, 4:2:0 chroma, fast inverse DCT."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=2)
-    decoded: Uint8 = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
+    decoded: Picture = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
     return decoded
 
 
@@ -108,7 +108,7 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     return csr_array(matrix)
 
 
-def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
+def resize_lanczos3(image: Picture, size: int = SIZE) -> Picture:
     """(H, W, 3) → (size, size, 3), antialiased lanczos3: rows, columns, rounding half to even."""
     height, width = image.shape[:2]
     rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(f32)
@@ -117,7 +117,7 @@ def resize_lanczos3(image: Uint8, size: int = SIZE) -> Uint8:
     return np.ascontiguousarray(np.clip(np.rint(out), 0, 255).astype(np.uint8))
 
 
-def center_crop(image: Uint8) -> Uint8:
+def center_crop(image: Picture) -> Picture:
     """Cut out the middle 90 % of the area and enlarge it again, as TensorFlow's crop_and_resize.
 
     It is bilinear with corners aligned.
@@ -125,7 +125,7 @@ def center_crop(image: Uint8) -> Uint8:
     x = image.astype(f32) * f32(1 / 255)
     for axis in (1, 0):
         x = _crop_axis(x, axis)
-    out: Uint8 = (np.clip(x, 0, 1) * f32(255.5)).astype(np.uint8)
+    out: Picture = (np.clip(x, 0, 1) * f32(255.5)).astype(np.uint8)
     return out
 
 
@@ -145,7 +145,7 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
     return np.asarray(left + (right - left) * fraction, f32)
 
 
-def prepare(image: Uint8, wiring: Wiring) -> Uint8:
+def prepare(image: Picture, wiring: Wiring) -> Picture:
     """The simulator's picture (H, W, 3) → what the policy sees: (224, 224, 3) uint8, top first."""
     check_image(image)
     if wiring.colour_order == "bgr":
@@ -166,7 +166,7 @@ def normalisation_table() -> Float32:
     return (level - mean) / std
 
 
-def resize_naive(image: Uint8) -> Uint8:
+def resize_naive(image: Picture) -> Picture:
     """Make a picture 224×224 without keeping its aspect ("resize-naive", PIL bicubic)."""
     check_image(image)
     if image.shape[:2] == (SIZE, SIZE):
@@ -174,7 +174,7 @@ def resize_naive(image: Uint8) -> Uint8:
     return np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
-def pixel_values(image: Uint8) -> Float32:
+def pixel_values(image: Picture) -> Float32:
     """(H, W, 3) uint8 → (6, 224, 224) float32, normalised for DINOv2, then for SigLIP.
 
     A picture of another size is resized first (`resize_naive`).

@@ -55,7 +55,11 @@ class EpisodeSpec:
             max_steps=self.max_steps,
         )
         scene = Scene(
-            self.suite, self.task, self.init, target=self.target, layout_seed=self.layout_seed
+            self.suite,
+            self.task,
+            self.init,
+            target=self.target,
+            layout_seed=self.layout_seed,
         )
         return apply(self.conditions, wiring, scene)
 

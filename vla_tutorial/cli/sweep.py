@@ -145,7 +145,12 @@ def run_with_bar(
 
         def watch(progress: SweepProgress) -> None:
             text = describe_progress(progress)
-            bar.update(line, description=text, completed=progress.done, total=progress.total)
+            bar.update(
+                line,
+                description=text,
+                completed=progress.done,
+                total=progress.total,
+            )
             stop.check()
 
         progress = run_sweep(

@@ -181,7 +181,12 @@ def _require_gpu(device: str, config: TrainConfig) -> None:
 
 class _OnTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        terminal.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        terminal.print(
+            self.format(record),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _show_log() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial import actions
+from vla_tutorial.arrays import Bools, Floats
 from vla_tutorial.diagnose import signatures as s
 from vla_tutorial.diagnose.reference import Reference
-from vla_tutorial.log import Array, Log
+from vla_tutorial.log import Log
 from vla_tutorial.wiring import GripperMapping
 
 
@@ -53,7 +53,7 @@ def _response(log: Log) -> float:
     return _ratio((commanded * achieved).sum(), (commanded**2).sum())
 
 
-def first_off(bins: Array, reference: Reference) -> float | None:
+def first_off(bins: Floats, reference: Reference) -> float | None:
     """Mean distance of `bins` (6,) from the nearest task's known-good range; None without one."""
     if reference.first_bins is None:
         return None
@@ -82,7 +82,7 @@ def _picture(log: Log, reference: Reference) -> s.Picture:
     )
 
 
-def _misfits(quarters: Array, reference: Reference) -> dict[str, float]:
+def _misfits(quarters: Floats, reference: Reference) -> dict[str, float]:
     """Name of a turn → `Picture.misfit` of the first picture's quarters (4,)."""
     level = reference.quarters.mean()
     scaled = quarters / max(float(quarters.mean()), 1.0) * level
@@ -96,7 +96,7 @@ def _repeats(log: Log) -> bool:
     return moved > s.MOVED_MM and bool((log.quarters[0] == log.quarters[1]).all())
 
 
-def _gripper(log: Log, bins: Array) -> s.Gripper:
+def _gripper(log: Log, bins: Floats) -> s.Gripper:
     changes = np.count_nonzero(np.diff(log.closing))
     distances = np.abs(bins[:, None] - np.array(s.GRIPPER_BINS))
     undecided = (distances > s.NEAR_BINS).all(axis=1)
@@ -128,7 +128,7 @@ def _mapping(log: Log, expected: str) -> s.Mapping:
     )
 
 
-def _gripper_mapping(log: Log, meant: Array) -> GripperMapping | None:
+def _gripper_mapping(log: Log, meant: Floats) -> GripperMapping | None:
     # The published mapping comes first.
     mappings: tuple[GripperMapping, ...] = get_args(GripperMapping)
     for mapping in mappings:
@@ -154,11 +154,11 @@ def _progress(log: Log) -> s.Progress:
     return s.Progress(reached, grasped, lifted, released)
 
 
-def _a_step_later(true: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _a_step_later(true: Bools) -> Bools:
     return np.concatenate([[False], true[:-1]])
 
 
-def _first(true: NDArray[np.bool_]) -> int | None:
+def _first(true: Bools) -> int | None:
     if not true.any():
         return None
     return int(true.argmax())

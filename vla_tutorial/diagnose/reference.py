@@ -12,8 +12,8 @@ from importlib import resources
 
 import numpy as np
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.log import Array
 
 Range = tuple[float, float]
 """Lowest and highest value."""
@@ -24,7 +24,7 @@ class Reference:
     """Ranges of one suite's first pictures, and of one policy's first answers to them."""
 
     key: str  # the statistics that policies of this suite are trained with
-    quarters: Array  # (tasks, 4) grey levels: means of the first picture's quarters (`log.Log`)
+    quarters: Floats  # (tasks, 4) grey levels: means of the first picture's quarters (`log.Log`)
     brightness: Range  # of the first picture (`signatures.Picture`), as are the next three
     red_minus_blue: Range
     chroma: Range
@@ -32,7 +32,7 @@ class Reference:
     fingers: Range  # distance between the fingers at the first step, millimetres
     # (tasks, 2, 6) lowest and highest bin (0–254) of the first motion tokens; None where no
     # known-good episodes of the policy were kept.
-    first_bins: Array | None
+    first_bins: Floats | None
     policy: str  # whose answers those are
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from vla_tutorial import actions, pixels, prompt, stats
+from vla_tutorial.arrays import Picture
 from vla_tutorial.log import Log
 from vla_tutorial.spec import PUBLISHED_WIRING
 
@@ -70,7 +70,7 @@ def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResul
     return right("the plot's dotted line stands at that step.")
 
 
-def orientation(function: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> CheckResult:
+def orientation(function: Callable[[Picture], Picture]) -> CheckResult:
     """A function from the simulator's picture to what the training pictures looked like."""
     image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
     found = _call(function, image.copy())

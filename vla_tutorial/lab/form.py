@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as w  # type: ignore[import-untyped]
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.lab.inputs import Inputs
 from vla_tutorial.lab.live import LiveEpisode, Session
@@ -28,7 +27,7 @@ EVERY = 5
 """Control steps from one picture to the next: four pictures a second of the robot's time."""
 
 
-def jpeg(picture: NDArray[np.uint8]) -> bytes:
+def jpeg(picture: Picture) -> bytes:
     """(H, W, 3) uint8 → JPEG, some 8 KB."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=80)

@@ -24,13 +24,23 @@ class Inputs:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         limit = step_limit(SUITE)
-        self.suite = w.Dropdown(description="Suite", options=suites(), value=SUITE, layout=_wide())
+        self.suite = w.Dropdown(
+            description="Suite",
+            options=suites(),
+            value=SUITE,
+            layout=_wide(),
+        )
         self.task = w.Dropdown(description="Task", options=_tasks(SUITE), layout=_wide())
         tip = "Number of the saved initial state, 0 to 49"
         self.init = w.BoundedIntText(description="Start", max=49, tooltip=tip)
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
         self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
-        self.max_steps = w.BoundedIntText(description="Max steps", min=1, max=1000, value=limit)
+        self.max_steps = w.BoundedIntText(
+            description="Max steps",
+            min=1,
+            max=1000,
+            value=limit,
+        )
         self._fields = (
             self.suite,
             self.task,

@@ -146,7 +146,13 @@ class LiveEpisode:
         self._become("running")
         names = self.spec.conditions
         result = record_episode(
-            policy, simulator, wiring, scene, self.folder, names, on_step=self._on_step
+            policy,
+            simulator,
+            wiring,
+            scene,
+            self.folder,
+            names,
+            on_step=self._on_step,
         )
         self._become("success" if result.success else "failure")
 

@@ -95,7 +95,12 @@ class UnlabelledClip:
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=90, metadata={"Software": None})
+        self.figure().savefig(
+            buffer,
+            format="png",
+            dpi=90,
+            metadata={"Software": None},
+        )
         return buffer.getvalue()
 
     def __repr__(self) -> str:

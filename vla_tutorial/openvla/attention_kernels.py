@@ -153,7 +153,15 @@ def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Ten
         num_warps=4,
     )
     if parts > 1:
-        _merge[(rows * heads,)](partial, tops, totals, out, DIM=dim, PARTS=parts, num_warps=1)
+        _merge[(rows * heads,)](
+            partial,
+            tops,
+            totals,
+            out,
+            DIM=dim,
+            PARTS=parts,
+            num_warps=1,
+        )
     return out
 
 

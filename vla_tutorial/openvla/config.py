@@ -47,7 +47,14 @@ class ViTConfig:
 
 
 SIGLIP = ViTConfig(
-    1152, 27, 16, 4304, layer_scale=False, class_token=False, registers=0, attention_pool=True
+    1152,
+    27,
+    16,
+    4304,
+    layer_scale=False,
+    class_token=False,
+    registers=0,
+    attention_pool=True,
 )
 """SigLIP SO400M/14 (timm `vit_so400m_patch14_siglip_224`)."""
 

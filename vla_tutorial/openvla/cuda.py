@@ -123,7 +123,13 @@ class CudaRunner:
         if tile is not None:
             eps = self.config.rms_norm_eps
             return run_product(
-                x, p.weight, tile, norm=p.norm, eps=eps, residual=residual, gated=p.gated
+                x,
+                p.weight,
+                tile,
+                norm=p.norm,
+                eps=eps,
+                residual=residual,
+                gated=p.gated,
             )
         x = self._normed(x, p)
         if residual is not None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from vla_tutorial import actions
+from vla_tutorial.arrays import Floats
 from vla_tutorial.conditions import CATALOGUE, changed_settings
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.log import Array, Log, read_log
+from vla_tutorial.log import Log, read_log
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import base_suite
 from vla_tutorial.spec import PUBLISHED_WIRING
@@ -75,7 +76,7 @@ def series(log: Log) -> dict[str, Any]:
     }
 
 
-def _rounded(values: Array, digits: int) -> list[float]:
+def _rounded(values: Floats, digits: int) -> list[float]:
     # Python's `round` is exact in decimals. NumPy's scales by a power of ten and may differ.
     return [round(float(value), digits) for value in values]
 

@@ -62,7 +62,11 @@ def _label(axes: Sequence[Axes]) -> None:
     # At least the whole workspace, so that an arm that hardly moves looks so.
     axes[1].set_ylim(0, max(32, axes[1].get_ylim()[1]))
     axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))
-    axes[3].set(ylim=(-0.1, 1.15), yticks=(0, 1), xlabel="control step (20 a second)")
+    axes[3].set(
+        ylim=(-0.1, 1.15),
+        yticks=(0, 1),
+        xlabel="control step (20 a second)",
+    )
 
 
 CURVES = {

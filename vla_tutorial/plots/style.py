@@ -65,7 +65,12 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     """
     drawn = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            drawn,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None},
+        )
     svg = ElementTree.fromstring(drawn.getvalue())
     for element in svg.iter():
         for child in element.findall("{*}metadata") + element.findall("{*}style"):

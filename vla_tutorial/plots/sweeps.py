@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.plots.style import ABOVE, FAILURE, SOFT, SUCCESS, style, write_text
 from vla_tutorial.stats import Interval, Rate
 
@@ -58,7 +58,11 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
             _draw_interval(axes, y, row)
             if above:
                 write_text(axes, row.label, (0, y - 0.2), **ABOVE)
-        axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), xlabel="success (%), 95 % intervals")
+        axes.set(
+            xlim=(-2, 102),
+            xticks=range(0, 101, 20),
+            xlabel="success (%), 95 % intervals",
+        )
         axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=labels)
         if above:
             axes.set(ylim=(len(rows) - 0.5, -0.8), yticks=[])
@@ -70,7 +74,14 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
 
 def _draw_interval(axes: Axes, y: int, row: Row) -> None:
     if row.rate is None:
-        write_text(axes, "no episode ended", (50, y), color=SOFT, ha="center", va="center")
+        write_text(
+            axes,
+            "no episode ended",
+            (50, y),
+            color=SOFT,
+            ha="center",
+            va="center",
+        )
         return
     if row.over_tasks:
         ends = 100 * np.array(row.over_tasks)
@@ -144,7 +155,7 @@ def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
     return figure
 
 
-def _draw_histogram(axes: Axes, condition: Values, edges: NDArray[np.float64]) -> None:
+def _draw_histogram(axes: Axes, condition: Values, edges: Floats) -> None:
     width = edges[1] - edges[0]
     # The last one stands for "never".
     centres = np.append(edges[:-1] + width / 2, edges[-1] + 2 * width)

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vla_tutorial.actions import ActionStatistics
+from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ class PolicyInput:
     """One observation as a policy gets it."""
 
     # (224, 224, 3) uint8, RGB, row 0 at the top: the output of `pixels.prepare`.
-    pixels: NDArray[np.uint8]
+    pixels: Picture
     # The instruction in its template: the output of `prompt.build`.
     prompt: Prompt
     # For privileged policies, otherwise None.
@@ -53,7 +51,7 @@ class Policy(Protocol):
     # What an episode's record says of it (checkpoint, revision, device, dtype …).
     provenance: Mapping[str, Any]
 
-    def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
+    def predict(self, batch: Sequence[PolicyInput]) -> Ints:
         """N inputs → (N, 7) token ids of OpenVLA's Llama; 31744 … 31999 are the bins."""
 
     def close(self) -> None:

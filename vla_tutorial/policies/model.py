@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vla_tutorial.actions import VOCABULARY, ActionStatistics
+from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.checkpoint import load_weights, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
@@ -59,7 +59,7 @@ class ModelPolicy:
             "engine": self.engine.provenance if self.engine else "eager reference",
         }
 
-    def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
+    def predict(self, batch: Sequence[PolicyInput]) -> Ints:
         """N inputs, prompts of any lengths → (N, D) token ids, the same as one by one.
 
         D is the number of q01 entries in the statistics. The ids are OpenVLA's, whatever the

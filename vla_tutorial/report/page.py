@@ -67,7 +67,11 @@ def _template() -> jinja2.Template:
         finalize=_unbroken,
     )
     environment.filters.update(
-        bar=_bar, counted=counted, percents=percents, plural=plural, machine=describe_machine
+        bar=_bar,
+        counted=counted,
+        percents=percents,
+        plural=plural,
+        machine=describe_machine,
     )
     return environment.from_string(file.read_text(encoding="utf-8"))
 

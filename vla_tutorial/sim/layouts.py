@@ -13,10 +13,10 @@ import mujoco
 import numpy as np
 from numpy.random import Generator
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import pick_up_sentence
 from vla_tutorial.sim.rotations import norm, rotation_vector
-from vla_tutorial.sim.sensors import Floats
 
 if TYPE_CHECKING:
     from vla_tutorial.sim.simulator import Simulator

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim.rendered_copy import RenderedCopy
-from vla_tutorial.sim.sensors import Floats, Picture
 
 JOINT_NOISE_RAD = 0.01
 """For each arm joint; LIBERO's saved states differ by 0.06–0.12 (results/chapter_claims.json)."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.sim import libero
-from vla_tutorial.sim.sensors import Floats
 
 SEED = 0
 """`env.seed(0)` in run_libero_eval.py: it moves objects "even when using a fixed initial state"."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vla_tutorial.sim.sensors import Floats
+from vla_tutorial.arrays import Floats
 
 _MARGIN = 0.05
 """Metres by which the place may lie outside the rectangle that the objects span."""

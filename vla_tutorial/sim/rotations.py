@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_tutorial.sim.sensors import Floats
+from vla_tutorial.arrays import Floats
 
 
 def norm(vector: Floats) -> float:

@@ -6,11 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-Picture = NDArray[np.uint8]
+from vla_tutorial.arrays import Floats, Picture
 
 CAMERA = "agentview"
 PICTURE = f"{CAMERA}_image"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vla_tutorial.actions import check_action
+from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.scene import UNPERTURBED, Perturbation, Scene
 from vla_tutorial.sim import libero
@@ -18,7 +19,7 @@ from vla_tutorial.sim.memory import keep_little
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
-from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Floats, Observation, Picture
+from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
 
 BASKET_REGION = "basket_1_contain_region"
 """Where LIBERO-object wants the target: `In` asks for the object's origin inside this region."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.stats.rates import Interval, Rate, bootstrap_over_tasks, rate, wilson
 
@@ -69,7 +69,7 @@ def paired(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> Paired:
     )
 
 
-def _changes_by_task(tasks: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _changes_by_task(tasks: Ints, changes: Ints) -> Ints:
     """(tasks, 3): how many of a task's pairs changed by −1, 0 and +1."""
     _, rows = np.unique(tasks, return_inverse=True)
     cells = np.zeros((rows.max() + 1, 3), np.int64)

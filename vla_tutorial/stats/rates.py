@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from vla_tutorial.arrays import Floats, Ints
 from vla_tutorial.errors import TutorialError
 
 LEVEL = 0.95
@@ -113,8 +113,8 @@ def suite_mean(
 
 
 def bootstrap_over_tasks(
-    cells: NDArray[np.int64],
-    values: NDArray[np.float64],
+    cells: Ints,
+    values: Floats,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:

@@ -13,9 +13,9 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial import prompt
+from vla_tutorial.arrays import Ints
 from vla_tutorial.loop import statistics_for
 from vla_tutorial.policies import Policy, PolicyInput
 from vla_tutorial.prompt import Prompt
@@ -109,7 +109,7 @@ class Question:
     """What a worker asks; `answer` gets the tokens (N, D) of N inputs, or the policy's error."""
 
     inputs: Sequence[PolicyInput]
-    answer: Future[NDArray[np.int64]] = field(default_factory=Future)
+    answer: Future[Ints] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
 
 

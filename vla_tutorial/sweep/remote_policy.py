@@ -11,14 +11,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.files import shared_memory_folder
 from vla_tutorial.pixels import SIZE
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.sweep.messages import PolicyInfo
 
-Ask = Callable[[Sequence[PolicyInput]], NDArray[np.int64]]
+Ask = Callable[[Sequence[PolicyInput]], Ints]
 """Sends N inputs to the policy and waits for its tokens (N, D)."""
 
 SHAPE = (SIZE, SIZE, 3)
@@ -57,7 +57,7 @@ class SharedPicture:
             self._file.flush()
         else:
             self._file = os.fdopen(descriptor, "r+b")
-        self.picture: NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r+", shape=SHAPE)
+        self.picture: Picture = np.memmap(self._file, np.uint8, "r+", shape=SHAPE)
 
     def __reduce__(self) -> Any:
         return _open, (reduction.DupFd(self._file.fileno()),)
@@ -77,14 +77,14 @@ def reserve_picture() -> SharedPicture | None:
 
 def ask_through(
     connection: Connection, shared: SharedPicture | None, batch: Sequence[PolicyInput]
-) -> NDArray[np.int64]:
+) -> Ints:
     """Ask through a pipe. A single picture goes into `shared`, which both ends have, if it fits."""
     if shared and len(batch) == 1 and batch[0].pixels.shape == SHAPE:
         shared.picture[:] = batch[0].pixels
         connection.send([(None, batch[0].prompt)])
     else:
         connection.send([(item.pixels, item.prompt) for item in batch])
-    tokens: NDArray[np.int64] = connection.recv()
+    tokens: Ints = connection.recv()
     return tokens
 
 

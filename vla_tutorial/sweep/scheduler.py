@@ -204,7 +204,12 @@ class Scheduler:
                 (request.staging_dir / name).write_bytes(content)
         self.progress.steps += ended.steps
         result = asdict(ended.result)
-        self._keep(request, **result, travel=ended.travel, own_target=ended.own_target)
+        self._keep(
+            request,
+            **result,
+            travel=ended.travel,
+            own_target=ended.own_target,
+        )
         self._bad_episodes = 0
 
     def _lose(self, state: _WorkerState, why: str) -> None:

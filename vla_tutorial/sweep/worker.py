@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import record_episode
@@ -56,7 +56,7 @@ class _Watch:
         self.steps = 0
         self.travel = 0.0
         self._tell = tell
-        self._start: NDArray[np.float64] | None = None
+        self._start: Floats | None = None
         self._last_heartbeat = time.monotonic()
 
     def __call__(self, step: Step) -> None:
@@ -117,7 +117,12 @@ class Worker:
         pictures = request.video != "none"
         folder = request.staging_dir
         episode = (self._policy, simulator, wiring, scene, folder, request.spec.conditions)
-        result = record_episode(*episode, video=pictures, pictures=pictures, on_step=watch)
+        result = record_episode(
+            *episode,
+            video=pictures,
+            pictures=pictures,
+            on_step=watch,
+        )
         own_target = simulator.succeeded() if scene.target else None
         if request.video == "failures" and result.success:
             for name in PICTURES:

@@ -22,13 +22,12 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_tutorial.arrays import Bools, Floats, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.pixels import Float32, Uint8
+from vla_tutorial.pixels import Float32
 from vla_tutorial.training.noise import Noise
 
 Array = NDArray[Any]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 CHUNK_FORMAT = 1
 CHUNK_SIZE = 20
@@ -119,7 +118,7 @@ def join_arrays(episodes: Sequence[LabelledEpisode]) -> dict[str, Any]:
     return joined
 
 
-def _pack(values: Array, grid: float) -> Uint8:
+def _pack(values: Array, grid: float) -> Picture:
     """(T, …) → (4, columns, T) uint8: changes on the grid, byte by byte."""
     flat = values.reshape(len(values), -1).astype(np.float64)
     steps = np.rint(flat / grid).astype(np.int32)
@@ -130,7 +129,7 @@ def _pack(values: Array, grid: float) -> Uint8:
     return np.ascontiguousarray(octets.transpose(2, 1, 0))
 
 
-def _unpack(planes: Uint8, grid: float) -> NDArray[np.float64]:
+def _unpack(planes: Picture, grid: float) -> Floats:
     """The inverse of `_pack`: (T, columns) float64."""
     octets = np.ascontiguousarray(planes.transpose(2, 1, 0))
     zigzag = octets.view("<u4")[..., 0].astype(np.int64)
@@ -150,7 +149,12 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
     joined = join_arrays(chunk.episodes)
     arrays = {name: _pack(array, _ARRAYS[name][1]) for name, array in joined.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        header=np.array(json.dumps(header)),
+        **arrays,
+    )
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_bytes(buffer.getvalue())

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from vla_tutorial import actions
+from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.loop import rollout
-from vla_tutorial.pixels import Uint8
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.layouts import BASKET, pose_column, random_layout
-from vla_tutorial.training.chunks import ACTION_GRID, Ints, LabelledEpisode, join_arrays
+from vla_tutorial.training.chunks import ACTION_GRID, LabelledEpisode, join_arrays
 from vla_tutorial.training.labels import Labels, keypoints
-from vla_tutorial.training.noise import Disturbance, Floats, Noise
+from vla_tutorial.training.noise import Disturbance, Noise
 from vla_tutorial.wiring import Wiring
 
 SUITE = "libero_object"
@@ -35,7 +35,7 @@ _LOST = -0.1
 
 _FINGER_PARTS = ("gripper0_finger{}_collision", "gripper0_finger{}_pad_collision")
 
-Ask = Callable[[Uint8, Labels], tuple[Ints, float]]
+Ask = Callable[[Picture, Labels], tuple[Ints, float]]
 """A picture (224, 224, 3) uint8 with its step's labels → the policy's tokens (7,), and beta."""
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_tutorial.pixels import Float32, Uint8
+from vla_tutorial.arrays import Bools, Ints, Picture
+from vla_tutorial.pixels import Float32
 from vla_tutorial.scene import pick_up_sentence
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.sensors import CAMERA
-from vla_tutorial.training.chunks import Bools, Ints, LabelledEpisode
+from vla_tutorial.training.chunks import LabelledEpisode
 
 OBJECTS = (
     "alphabet_soup", "cream_cheese", "salad_dressing", "bbq_sauce", "ketchup", "tomato_sauce",
@@ -50,7 +51,7 @@ class Labels:
     """
 
     instruction: Ints
-    bins: Uint8
+    bins: Picture
     positions: Float32
     keypoints: Float32
     fine: Bools

@@ -35,7 +35,14 @@ PADDING = 64
 SHARD = 14 * 10**6
 """Bytes a shard at most: files in the repository stay under 15 MB."""
 
-_DINO = ViTConfig(dim=192, depth=6, heads=3, mlp_hidden=768, registers=4, output_block=-1)
+_DINO = ViTConfig(
+    dim=192,
+    depth=6,
+    heads=3,
+    mlp_hidden=768,
+    registers=4,
+    output_block=-1,
+)
 _SIGLIP = replace(_DINO, layer_scale=False, class_token=False, registers=0)
 
 CONFIG = OpenVLAConfig(

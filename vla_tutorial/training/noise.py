@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from vla_tutorial.arrays import Floats
 
 _SHARE = np.array([1, 1, 1, 0.5, 0.5, 0.5])
 """Noise of each number per unit of scale: a rotation of 1 is 0.13 rad a step, not just 13 mm."""

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import shared_memory_folder
-from vla_tutorial.pixels import SIZE, Uint8
+from vla_tutorial.pixels import SIZE
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import Labels
 from vla_tutorial.training.samples import Samples
@@ -78,7 +79,7 @@ class SimulatorPool(threading.Thread):
         handle, name = tempfile.mkstemp(prefix="vla_pictures_", dir=shared_memory_folder())
         os.close(handle)
         self._slot_file = Path(name)
-        self._slots: Uint8 = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
+        self._slots: Picture = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
         self._number: dict[Connection, int] = {}
         self._processes = [self._start_process(spec) for spec in specs]
 

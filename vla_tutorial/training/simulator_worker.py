@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial import actions, pixels
+from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.pixels import Uint8
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
 from vla_tutorial.training.chunks import CHUNK_SIZE, Chunk, LabelledEpisode, load_chunk, save_chunk
@@ -78,7 +77,7 @@ class Practised:
     seconds: float
 
 
-def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[Uint8, Labels]]:
+def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[Picture, Labels]]:
     """A file's pictures (N, 224, 224, 3), not cropped, with labels; N ≤ `block`, of one episode.
 
     Raises:
@@ -112,7 +111,7 @@ def run_worker(
     `slot_file` is in shared memory, uint8, of this `shape` (workers, block, 224, 224, 3). The
     worker writes to the slot of its number.
     """
-    slots: Uint8 = np.memmap(slot_file, np.uint8, "r+", shape=shape)
+    slots: Picture = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
     with connection, the_end, Simulator(SUITE, spec.task) as simulator:
@@ -128,7 +127,7 @@ class _Worker:
 
     spec: WorkerSpec
     simulator: Simulator
-    slot: Uint8
+    slot: Picture
     connection: Connection
     beta: float = 0.0
 
@@ -149,7 +148,7 @@ class _Worker:
             raise _Stopped
         return answer
 
-    def ask(self, picture: Uint8, labels: Labels) -> tuple[NDArray[np.int64], float]:
+    def ask(self, picture: Picture, labels: Labels) -> tuple[Ints, float]:
         self.slot[0] = picture
         bins, self.beta = self.hear(Question(labels))
         return actions.bin_tokens(bins), self.beta

@@ -101,7 +101,9 @@ class Trainer:
         # As `actions.bin_tokens`, in the model's own, smaller vocabulary.
         ids = teacher_ids(samples.prompts[instruction], lengths, vocabulary - 1 - bins)
         pixels, keypoints = augmented(
-            samples.images[chosen], samples.keypoints[chosen], self.config.augmentation
+            samples.images[chosen],
+            samples.keypoints[chosen],
+            self.config.augmentation,
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._gpu):
             logits, positions, found = self._forward(pixels, ids, lengths)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_tutorial.policies.expert.geometry import Floats, ramp, smooth_ramp
+from vla_tutorial.arrays import Floats
+from vla_tutorial.policies.expert.geometry import ramp, smooth_ramp
 from vla_tutorial.policies.expert.grasp import HOME_YAW, Grasp
 from vla_tutorial.policies.expert.situation import Parameters, Situation
 from vla_tutorial.sim.rotations import norm, rotation_vector

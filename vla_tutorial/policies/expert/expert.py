@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_tutorial import actions
+from vla_tutorial.arrays import Floats, Ints
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import control
-from vla_tutorial.policies.expert.geometry import Floats
 from vla_tutorial.policies.expert.grasp import Grasp, choose_grasp
 from vla_tutorial.policies.expert.scene import Scene
 from vla_tutorial.policies.expert.situation import Parameters, Situation
@@ -58,12 +57,12 @@ class ExpertPolicy:
             "parameters": asdict(self.parameters),
         }
 
-    def predict(self, batch: Sequence[PolicyInput]) -> NDArray[np.int64]:
+    def predict(self, batch: Sequence[PolicyInput]) -> Ints:
         """N inputs, of any simulators → (N, 7) token ids; an input without state is an error."""
         tokens = [self._tokens(one.state) for one in batch]
         return np.array(tokens, np.int64).reshape(-1, 7)
 
-    def _tokens(self, state: PrivilegedState | None) -> NDArray[np.int64]:
+    def _tokens(self, state: PrivilegedState | None) -> Ints:
         if state is None:
             raise TutorialError(
                 "The expert reads the simulator's state, and PolicyInput.state is None. "

@@ -13,12 +13,13 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from vla_tutorial.arrays import Floats
 
 if TYPE_CHECKING:
     import mujoco
 
-Floats = NDArray[np.float64]
 
 # (8, 3): corners of a unit box, and (12, 2): the pairs of corners that an edge joins.
 _CORNERS: Floats = np.array(list(product((-1.0, 1.0), repeat=3)))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vla_tutorial.policies.expert.geometry import Floats, Solid
+from vla_tutorial.arrays import Floats, Ints
+from vla_tutorial.policies.expert.geometry import Solid
 from vla_tutorial.policies.expert.scene import BASKET
 from vla_tutorial.policies.expert.situation import Parameters
 
@@ -143,9 +143,7 @@ def _shape_cost(widths: Floats, lengths: Floats) -> Floats:
     return cost
 
 
-def _collision_cost(
-    obstacles: Floats, centers: Floats, yaws: NDArray[np.int64], height: float
-) -> Floats:
+def _collision_cost(obstacles: Floats, centers: Floats, yaws: Ints, height: float) -> Floats:
     """Cost (c,) of palm or fingers at `centers` in an obstacle: 15 up to 6 mm, then 3 a 10 mm."""
     if not len(obstacles):
         return np.zeros(len(centers))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies.base import PrivilegedState
-from vla_tutorial.policies.expert.geometry import Boxes, Floats, Solid, rotation_from_quaternion
+from vla_tutorial.policies.expert.geometry import Boxes, Solid, rotation_from_quaternion
 from vla_tutorial.policies.expert.situation import Basket, Grip, Hand, Situation
 
 if TYPE_CHECKING:

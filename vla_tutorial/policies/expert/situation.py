@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from vla_tutorial.policies.expert.geometry import Floats, Solid
+from vla_tutorial.arrays import Floats
+from vla_tutorial.policies.expert.geometry import Solid
 from vla_tutorial.sim.rotations import norm
 
 # (9, 2) metres across and down from the grip site: lines between the finger pads, which measure
