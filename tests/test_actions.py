@@ -76,9 +76,9 @@ def test_encode_is_within_half_a_bin(rng):
 
 
 def test_gripper_mapping():
-    gripper = lambda mapping: [
-        actions.to_libero([0, 0, 0, 0, 0, 0, g], mapping)[6] for g in (0.0, 0.4, 1.0)
-    ]  # noqa: E731
+    def gripper(mapping):
+        return [actions.to_libero([0, 0, 0, 0, 0, 0, g], mapping)[6] for g in (0.0, 0.4, 1.0)]
+
     assert gripper("binarised") == [1, 1, -1]
     assert gripper("inverted") == [-1, -1, 1]
     assert gripper("continuous") == pytest.approx([1, 0.2, -1])
