@@ -47,7 +47,14 @@ from vla_tutorial.diagnose import (
     diagnose,
     load_reference,
 )
-from vla_tutorial.episodes import FORMAT, OUTCOMES, Episode, EpisodeKey, read_episodes, read_sweep
+from vla_tutorial.episodes import (
+    OUTCOMES,
+    SWEEP_FORMAT,
+    Episode,
+    EpisodeKey,
+    read_episodes,
+    read_sweep,
+)
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
 from vla_tutorial.log import Log, picture_fields, read_log
@@ -145,7 +152,7 @@ def record(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    config = {"format": FORMAT, "suite": args.suite, "command": _head()["command"]}
+    config = {"format": SWEEP_FORMAT, "suite": args.suite, "command": _head()["command"]}
     write_atomically(args.out / "sweep.json", json.dumps(config, indent=1) + "\n")
     todo = sorted(_planned(args) - _recorded(args), key=lambda key: key.task)
     policy = load_policy(args.policy, device="cpu")

@@ -22,7 +22,7 @@ from vla_tutorial.record import Result, check_folder, record_episode
 from vla_tutorial.sim import Simulator
 from vla_tutorial.spec import PUBLISHED_EPISODE, PUBLISHED_SCENE, PUBLISHED_WIRING, EpisodeSpec
 
-FAILURE = "wrong_unnorm_key"
+DEMO_CONDITION = "wrong_unnorm_key"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def run_demo(
     overwrite: bool = False,
     on_step: Callable[[str, Step], None] = lambda name, step: None,
 ) -> DemoResult:
-    """Run `spec` as published and with `FAILURE`, and write `out/index.html`.
+    """Run `spec` as published and with `DEMO_CONDITION`, and write `out/index.html`.
 
     `policy` acts, whatever `spec` says. `on_step` gets the condition's name and each step.
 
@@ -50,7 +50,7 @@ def run_demo(
         TutorialError: `out` is not writable, or holds a demonstration and `overwrite` is False.
     """
     started = time.perf_counter()
-    specs = (spec, replace(spec, conditions=(FAILURE,)))
+    specs = (spec, replace(spec, conditions=(DEMO_CONDITION,)))
     folders = [out / episode.condition for episode in specs]
     for folder in folders:
         check_folder(folder, overwrite)
@@ -68,7 +68,7 @@ def run_demo(
                 on_step=partial(on_step, episode.condition),
             )
     first, second = [read_log(folder) for folder in folders]
-    labels = (spec.condition, FAILURE)
+    labels = (spec.condition, DEMO_CONDITION)
     figure = plots.episode_figure(first, second, title=instruction, labels=labels)
     plots.save(figure, out / "overlay.png")
     found = DemoResult(out / "index.html", results, time.perf_counter() - started)
@@ -87,8 +87,8 @@ def _page(policy: Policy, instruction: str, found: DemoResult) -> str:
     return environment.from_string(source).render(
         instruction=instruction,
         results=found.results,
-        failure=FAILURE,
-        changes=changed_settings(find_condition(FAILURE), PUBLISHED_WIRING, PUBLISHED_SCENE),
+        failure=DEMO_CONDITION,
+        changes=changed_settings(find_condition(DEMO_CONDITION), PUBLISHED_WIRING, PUBLISHED_SCENE),
         policy=policy,
         seconds=round(found.seconds),
         versions=versions(),

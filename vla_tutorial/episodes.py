@@ -19,7 +19,7 @@ import msgspec
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError, unknown
 
-FORMAT = 1
+SWEEP_FORMAT = 1
 """Version of the sweep's folder."""
 
 Outcome = Literal["success", "failure", "error"]
@@ -238,9 +238,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     except ValueError as e:
         raise TutorialError(f"{path} is not JSON ({e}). {again}") from e
     found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        remedy = "Use the version of vla-tutorial that wrote it."
-        raise TutorialError(f"{path} has format {found!r}; this version reads {FORMAT}. {remedy}")
+    if found != SWEEP_FORMAT:
+        raise TutorialError(
+            f"{path} has format {found!r}; this version reads {SWEEP_FORMAT}. "
+            "Use the version of vla-tutorial that wrote it."
+        )
     if not isinstance(config.get("suite"), str):
         raise TutorialError(f"{path} names no suite. {again}")
     return dict(config)

@@ -23,13 +23,13 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 
-FORMAT = 2
+EPISODE_FORMAT = 2
 """Version of the episode folder. 2 adds `img_channels` and `img_sharpness` to each step of 1."""
 
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
 
-FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png")
+EPISODE_FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def check_folder(folder: Path, overwrite: bool = False) -> None:
 
 
 class Recorder:
-    """Writes one episode's folder: `FILES`. Set `success` when the episode comes to its end."""
+    """Writes one episode's folder: `EPISODE_FILES`. Set `success` when it ends."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Recorder:
         """
         check_folder(folder, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
+        for name in EPISODE_FILES:
             (folder / name).unlink(missing_ok=True)
         self.folder = folder
         self.header = header
@@ -113,7 +113,7 @@ class Recorder:
         return Result(self.success, len(self.lines), seconds, first_close, len(closes))
 
     def _write_episode(self) -> None:
-        entry = {"format": FORMAT, **asdict(self.result()), **self.header}
+        entry = {"format": EPISODE_FORMAT, **asdict(self.result()), **self.header}
         text = json.dumps(entry, indent=1, ensure_ascii=False)
         write_atomically(self.folder / "episode.json", text + "\n")
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from vla_tutorial.errors import TutorialError
 
+BASKET = "basket_1"
+"""LIBERO-object's name for the basket that takes the target."""
+
 Distractors = Literal["as_saved", "swapped", "hidden"]
 
 

@@ -15,7 +15,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import log_of
 from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
 from vla_tutorial.player.clips import (
-    FILES,
+    CLIP_FILES,
     PAIRS,
     clip_index,
     clip_key,
@@ -104,7 +104,7 @@ def test_plan_refuses_what_does_not_exist(tasks, init, also):
 
 def test_folder_is_small_and_complete(made):
     folder = made / "0_0" / "no_flip"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(CLIP_FILES)
     assert Image.open(folder / "poster.webp").size == (224, 224)
     assert Image.open(folder / "end.webp").size == (256, 256)
     assert not list(made.glob(".part*"))
@@ -153,7 +153,7 @@ def test_clips_of_forgotten_conditions_are_not_listed(copy):
 
 def test_again_gives_the_same_bytes(simulator, made, tmp_path):
     _recorder(simulator, tmp_path).record(clip("no_flip"))
-    for name in FILES:
+    for name in CLIP_FILES:
         assert (tmp_path / "0_0/no_flip" / name).read_bytes() == (
             made / "0_0/no_flip" / name
         ).read_bytes()

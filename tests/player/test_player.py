@@ -12,7 +12,7 @@ from PIL import Image
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.player import Player, display, show_episodes
-from vla_tutorial.player.clips import FILES, write_clip_index, write_clip_script
+from vla_tutorial.player.clips import CLIP_FILES, write_clip_index, write_clip_script
 from vla_tutorial.spec import PUBLISHED_WIRING
 
 STATIC = resources.files("vla_tutorial") / "player"
@@ -47,7 +47,7 @@ def clips(tmp_path):
         key = f"0_0/{'+'.join(names) or 'published'}"
         folder = tmp_path / "clips" / key
         folder.mkdir(parents=True)
-        for name in FILES:
+        for name in CLIP_FILES:
             (folder / name).write_bytes(name.encode())
         data = {"key": key, **EPISODE, "conditions": list(names)}
         write_clip_script(folder / "episode.js", f"x[{key!r}]", data)

@@ -16,7 +16,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import ExpertPolicy, Parameters, grasp
 from vla_tutorial.policies.expert.control import fit_into_box
-from vla_tutorial.policies.expert.scene import Scene
+from vla_tutorial.policies.expert.scene import SceneReader
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sim import Simulator
 
@@ -108,7 +108,7 @@ def test_any_state_gets_a_label_within_the_range_of_the_tokens(sim: Simulator) -
 def test_no_better_grasp_is_skipped(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates whose shape alone rules them out are not checked for collisions; checking all of them changes nothing."""
     rng, parameters = np.random.default_rng(1), Parameters()
-    scene = Scene(sim.model, sim.bodies)
+    scene = SceneReader(sim.model, sim.bodies)
     sim.reset(0)
     poses = scene.rounded_poses(sim.data)
     for _ in range(10):

@@ -94,7 +94,7 @@ def weights(part):
 
 
 @pytest.mark.parametrize(
-    "augmentation", [augment.NONE, augment.Augmentation()], ids=["plain", "augmented"]
+    "augmentation", [augment.NO_AUGMENTATION, augment.Augmentation()], ids=["plain", "augmented"]
 )
 def test_resuming_gives_the_same_weights(samples, tmp_path, augmentation, monkeypatch):
     config = replace(TRAIN, augmentation=augmentation)
@@ -127,7 +127,9 @@ def test_it_saves_now_and_then(samples, tmp_path, monkeypatch):
 
 def test_it_learns_what_it_sees(samples, tmp_path):
     fitting = begin(
-        TrainConfig(steps=60, batch=8, warmup=5, learning_rate=5e-3, augmentation=augment.NONE)
+        TrainConfig(
+            steps=60, batch=8, warmup=5, learning_rate=5e-3, augmentation=augment.NO_AUGMENTATION
+        )
     )
     before = fitting.loss(samples, torch.arange(8))[1]["cross_entropy"].item()
     fit(fitting, samples, tmp_path / "log.jsonl")
@@ -248,7 +250,9 @@ def test_plain_crop_is_evaluations_crop():
     theirs = pixels.center_crop(smooth[0])
     ours = augment.center_crop(torch.from_numpy(smooth))
     assert np.abs(ours[0].numpy().astype(int) - theirs).max() <= 1
-    plain, _ = augment.augmented(torch.from_numpy(smooth), torch.zeros(1, 1, 2), augment.NONE)
+    plain, _ = augment.augmented(
+        torch.from_numpy(smooth), torch.zeros(1, 1, 2), augment.NO_AUGMENTATION
+    )
     assert torch.equal(plain, normalise(ours))
 
 

@@ -12,7 +12,7 @@ from vla_tutorial.diagnose.judge import (
 )
 from vla_tutorial.diagnose.reference import Reference, load_reference
 from vla_tutorial.diagnose.rules import RULES_VERSION
-from vla_tutorial.diagnose.signatures import Row, table
+from vla_tutorial.diagnose.signatures import SignatureRow, table
 
 __all__ = [
     "NOTHING_WRONG",
@@ -20,7 +20,7 @@ __all__ = [
     "VERDICTS",
     "Diagnosis",
     "Reference",
-    "Row",
+    "SignatureRow",
     "SweepDiagnosis",
     "boundaries",
     "diagnose",

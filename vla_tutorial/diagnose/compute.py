@@ -62,7 +62,7 @@ def first_off(bins: Floats, reference: Reference) -> float | None:
     return float(outside.mean(axis=1).min())
 
 
-def _picture(log: Log, reference: Reference) -> s.Picture:
+def _picture(log: Log, reference: Reference) -> s.FirstPicture:
     misfits = _misfits(log.quarters[0], reference)
     turned = min(misfits, key=lambda name: misfits[name])
     red_minus_blue = chroma = sharpness = None
@@ -71,7 +71,7 @@ def _picture(log: Log, reference: Reference) -> s.Picture:
         red_minus_blue = red - blue
         chroma = red + blue - 2 * green
         sharpness = float(log.sharpness[0])
-    return s.Picture(
+    return s.FirstPicture(
         brightness=float(log.quarters[0].mean()),
         turned=turned,
         misfit=misfits[turned],
@@ -83,7 +83,7 @@ def _picture(log: Log, reference: Reference) -> s.Picture:
 
 
 def _misfits(quarters: Floats, reference: Reference) -> dict[str, float]:
-    """Name of a turn → `Picture.misfit` of the first picture's quarters (4,)."""
+    """Name of a turn → `FirstPicture.misfit` of the first picture's quarters (4,)."""
     level = reference.quarters.mean()
     scaled = quarters / max(float(quarters.mean()), 1.0) * level
     known = reference.quarters / reference.quarters.mean(axis=1, keepdims=True) * level

@@ -25,7 +25,7 @@ class Reference:
 
     key: str  # the statistics that policies of this suite are trained with
     quarters: Floats  # (tasks, 4) grey levels: means of the first picture's quarters (`log.Log`)
-    brightness: Range  # of the first picture (`signatures.Picture`), as are the next three
+    brightness: Range  # of the first picture (`signatures.FirstPicture`), as are the next three
     red_minus_blue: Range
     chroma: Range
     sharpness: Range

@@ -52,7 +52,7 @@ REST_MM = 0.5
 
 
 @dataclass(frozen=True)
-class Picture:
+class FirstPicture:
     """The first picture that the policy saw, in grey levels (0–255)."""
 
     brightness: float  # mean
@@ -110,19 +110,19 @@ class Signatures:
     centred: float  # share of motion tokens at the middle bin
     saturated: float  # share of motion tokens in the lowest or highest bin
     first_off: float | None  # bins from the known-good first answers (`compute.first_off`)
-    picture: Picture
+    picture: FirstPicture
     mapping: Mapping
     gripper: Gripper
     progress: Progress
 
 
-Row = tuple[str, str, str]
+SignatureRow = tuple[str, str, str]
 """Signature, its value here, what published episodes have ("" where nothing is comparable)."""
 
 ENDS = {True: "success", False: "no success"}
 
 
-def table(s: Signatures, reference: Reference) -> list[Row]:
+def table(s: Signatures, reference: Reference) -> list[SignatureRow]:
     """The signatures for people, without a verdict, in the order of the boundaries."""
     g = s.gripper
     p = s.picture

@@ -21,7 +21,7 @@ from vla_tutorial.diagnose import (
     VERDICTS,
     Diagnosis,
     Reference,
-    Row,
+    SignatureRow,
     diagnose_folder,
     load_reference,
     table,
@@ -169,6 +169,6 @@ class UnlabelledEpisode:
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _html_row(row: Row, tag: str) -> str:
+def _html_row(row: SignatureRow, tag: str) -> str:
     cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
     return f"<tr>{cells}</tr>"

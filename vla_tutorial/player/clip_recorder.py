@@ -21,13 +21,13 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 from vla_tutorial.pixels import orient
 from vla_tutorial.player.clips import (
-    FILES,
+    CLIP_FILES,
     clip_key,
     read_clip_script,
     write_clip_index,
     write_clip_script,
 )
-from vla_tutorial.player.episode_data import FORMAT, changes, episode_data
+from vla_tutorial.player.episode_data import CLIP_FORMAT, changes, episode_data
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.record import record_episode
@@ -49,7 +49,7 @@ class ClipRecorder:
     def is_current(self, clip: EpisodeSpec) -> bool:
         """Whether a complete clip is there, of these weights and of today's conditions."""
         folder = self.out / clip_key(clip)
-        if not all((folder / name).is_file() for name in FILES):
+        if not all((folder / name).is_file() for name in CLIP_FILES):
             return False
         try:
             data = read_clip_script(folder / "episode.js")
@@ -57,7 +57,7 @@ class ClipRecorder:
         except TutorialError:
             return False
         described = {**asdict(scene), "conditions": clip.conditions, "wiring": asdict(wiring)}
-        expected = {"format": FORMAT, "weights": self.weights, "changes": changes(described)}
+        expected = {"format": CLIP_FORMAT, "weights": self.weights, "changes": changes(described)}
         return data == data | expected
 
     def record(self, clip: EpisodeSpec, on_step: Callable[[Step], None] = lambda _: None) -> None:
@@ -88,7 +88,7 @@ class ClipRecorder:
         target = f"(globalThis.VLA_EPISODES??={{}})[{json.dumps(key)}]"
         write_clip_script(staging / "episode.js", target, data)
         for path in staging.iterdir():
-            if path.name not in FILES:
+            if path.name not in CLIP_FILES:
                 path.unlink()
         folder = self.out / key
         shutil.rmtree(folder, ignore_errors=True)

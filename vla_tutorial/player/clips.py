@@ -22,12 +22,12 @@ from typing import Any
 from vla_tutorial.conditions import CATALOGUE, Condition, changed_settings, find_condition
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
-from vla_tutorial.player.episode_data import DESCRIBED, FORMAT
+from vla_tutorial.player.episode_data import CLIP_FORMAT, DESCRIBED
 from vla_tutorial.sim import check_task
 from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING, EpisodeSpec
 
 SUITE = "libero_object"
-FILES = ("episode.js", "episode.mp4", "poster.webp", "end.webp")
+CLIP_FILES = ("episode.js", "episode.mp4", "poster.webp", "end.webp")
 
 PAIRS = (
     ("no_flip", "wrong_prompt"),
@@ -111,7 +111,7 @@ def clip_index(out: Path) -> dict[str, Any]:
     shown = set().union(*(data["conditions"] for data in found))
     policies = {f"{data['policy']['name']} ({data['weights']})" for data in found}
     return {
-        "format": FORMAT,
+        "format": CLIP_FORMAT,
         "suite": SUITE,
         "policies": sorted(policies),
         "conditions": [_describe(c) for c in CATALOGUE.values() if c.name in shown],

@@ -19,7 +19,7 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.sim import base_suite
 from vla_tutorial.spec import PUBLISHED_WIRING
 
-FORMAT = 1
+CLIP_FORMAT = 1
 """Version of what the player reads."""
 
 FIRST_BIN = actions.VOCABULARY - actions.N_BINS
@@ -51,7 +51,7 @@ def episode_data(folder: Path) -> dict[str, Any]:
     entry = json.loads(path.read_bytes())
     log = read_log(folder)
     return {
-        "format": FORMAT,
+        "format": CLIP_FORMAT,
         **{key: entry[key] for key in COPIED},
         "caption": caption(log, entry["success"]),
         "changes": changes(entry),

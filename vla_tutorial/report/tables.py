@@ -10,7 +10,7 @@ from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spr
 from vla_tutorial.report.numbers import bare_p, dashed, digits, plural, signed
 from vla_tutorial.stats import Rate
 
-NONE = "–"
+DASH = "–"
 
 Cell = str | Rate
 """Text, or a rate: "482/500" in a terminal, "482 of 500" over a bar in a page."""
@@ -64,8 +64,8 @@ def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
     rate = condition.rate
     mean = condition.mean
     if rate is None or mean is None:
-        return ("0/0", *[NONE] * 5)
-    over_tasks = NONE
+        return ("0/0", *[DASH] * 5)
+    over_tasks = DASH
     if mean.interval:
         over_tasks = dashed(mean.interval)
     return (
@@ -84,8 +84,8 @@ def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequenc
     cells: dict[int, list[Cell]] = {}
     for column, condition in enumerate(conditions):
         for task in condition.tasks:
-            own = cells.setdefault(task.task, [NONE] * len(names))
-            own[column] = task.rate or NONE
+            own = cells.setdefault(task.task, [DASH] * len(names))
+            own[column] = task.rate or DASH
             if not instructions.get(task.task):
                 instructions[task.task] = task.instruction or ""
     rows = []
@@ -99,7 +99,7 @@ def behaviour_table(conditions: Sequence[ConditionReport]) -> Table:
     rows = []
     for c in conditions:
         closes = map(_first_close, (c.first_close_successes, c.first_close_failures))
-        rows.append((c.label, *closes, _spread(c.seconds) or NONE))
+        rows.append((c.label, *closes, _spread(c.seconds) or DASH))
     return Table(
         "First close and time",
         "Median (least to greatest): control step of the first closing command, wall time of an "
@@ -113,7 +113,7 @@ def _first_close(found: FirstClose) -> str:
     parts = [_spread(found.steps)]
     if found.never:
         parts.append(f"never: {found.never}")
-    return ", ".join(filter(None, parts)) or NONE
+    return ", ".join(filter(None, parts)) or DASH
 
 
 def _spread(spread: Spread | None) -> str:

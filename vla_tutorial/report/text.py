@@ -25,7 +25,7 @@ from vla_tutorial.report.numbers import (
     size,
     span,
 )
-from vla_tutorial.report.tables import NONE, Cell, Table
+from vla_tutorial.report.tables import DASH, Cell, Table
 from vla_tutorial.stats import FEWEST_TASKS, Rate, Start
 
 DRAWN = 21
@@ -95,7 +95,7 @@ def _text(cell: Cell) -> str:
 def _drawn(rate: Cell) -> str:
     """A rate and its interval in `DRAWN` characters."""
     if not isinstance(rate, Rate):
-        return NONE
+        return DASH
     shares = (rate.interval.low, rate.rate, rate.interval.high)
     low, middle, high = (round(share * (DRAWN - 1)) for share in shares)
     line = ["·"] * DRAWN

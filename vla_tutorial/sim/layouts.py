@@ -15,13 +15,12 @@ from numpy.random import Generator
 
 from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.scene import pick_up_sentence
+from vla_tutorial.scene import BASKET, pick_up_sentence
 from vla_tutorial.sim.rotations import norm, rotation_vector
 
 if TYPE_CHECKING:
     from vla_tutorial.sim.simulator import Simulator
 
-BASKET = "basket_1"
 SLOTS: Floats = np.array(
     [(-0.12, -0.24), (0.05, -0.10), (-0.15, 0.06), (0.10, -0.20), (0.15, 0.03), (-0.20, -0.08)]
 )

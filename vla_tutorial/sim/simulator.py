@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from vla_tutorial.actions import check_action
 from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.scene import UNPERTURBED, Perturbation, Scene
+from vla_tutorial.scene import BASKET, UNPERTURBED, Perturbation, Scene
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.memory import keep_little
 from vla_tutorial.sim.perturb import Perturber
@@ -111,7 +111,7 @@ class Simulator:
             TutorialError: as `reset`; or the scene's target is no object that fits into a basket.
         """
         # Not above: this imports MuJoCo, and `libero.load` must choose the GL backend first.
-        from vla_tutorial.sim.layouts import BASKET, random_layout
+        from vla_tutorial.sim.layouts import random_layout
 
         objects = []
         if BASKET in self.bodies:

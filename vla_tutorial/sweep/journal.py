@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
 
-from vla_tutorial.episodes import FORMAT, Episode, EpisodeKey, read_config, read_episodes
+from vla_tutorial.episodes import SWEEP_FORMAT, Episode, EpisodeKey, read_config, read_episodes
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import check_writable, write_atomically
 from vla_tutorial.provenance import machine, versions
@@ -52,7 +52,7 @@ def sweep_config(plan: SweepPlan, engine: Engine, weights: str, command: str) ->
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write `sweep.json`, which makes the folder a sweep."""
-    text = json.dumps({"format": FORMAT, **config}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({"format": SWEEP_FORMAT, **config}, indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / "sweep.json", text)
 
 

@@ -11,8 +11,8 @@ from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies import POLICIES
+from vla_tutorial.scene import BASKET
 from vla_tutorial.sim import check_task, step_limit
-from vla_tutorial.sim.layouts import BASKET
 from vla_tutorial.spec import EpisodeSpec, split_condition
 
 Video = Literal["none", "failures", "all"]

@@ -29,7 +29,7 @@ class Augmentation:
     noise: float = 3.0
 
 
-NONE = Augmentation(0.0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0)
 """Evaluation's centre crop, nothing else."""
 
 

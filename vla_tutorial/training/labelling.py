@@ -12,9 +12,9 @@ from vla_tutorial import actions
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies.base import Policy, PolicyInput
-from vla_tutorial.scene import Scene
+from vla_tutorial.scene import BASKET, Scene
 from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.layouts import BASKET, pose_column, random_layout
+from vla_tutorial.sim.layouts import pose_column, random_layout
 from vla_tutorial.training.chunks import ACTION_GRID, LabelledEpisode, join_arrays
 from vla_tutorial.training.labels import Labels, keypoints
 from vla_tutorial.training.noise import Disturbance, Noise

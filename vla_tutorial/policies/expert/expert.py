@@ -16,7 +16,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput, PrivilegedState
 from vla_tutorial.policies.expert import control
 from vla_tutorial.policies.expert.grasp import Grasp, choose_grasp
-from vla_tutorial.policies.expert.scene import Scene
+from vla_tutorial.policies.expert.scene import SceneReader
 from vla_tutorial.policies.expert.situation import Parameters, Situation
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ExpertPolicy:
 
     def _memo(self, state: PrivilegedState) -> _Memo:
         if state.model not in self._memos:
-            self._memos[state.model] = _Memo(Scene(state.model, state.bodies))
+            self._memos[state.model] = _Memo(SceneReader(state.model, state.bodies))
         return self._memos[state.model]
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class ExpertPolicy:
 class _Memo:
     """A model's scene and latest grasps, by all that one depends on: a hit equals a new plan."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: SceneReader) -> None:
         self.scene = scene
         self.grasp = lru_cache(_REMEMBERED_GRASPS)(self._choose_grasp)
 

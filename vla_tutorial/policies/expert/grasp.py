@@ -9,8 +9,8 @@ import numpy as np
 
 from vla_tutorial.arrays import Floats, Ints
 from vla_tutorial.policies.expert.geometry import Solid
-from vla_tutorial.policies.expert.scene import BASKET
 from vla_tutorial.policies.expert.situation import Parameters
+from vla_tutorial.scene import BASKET
 
 # Finger axis at the home pose: world y.
 HOME_YAW = np.pi / 2

@@ -12,11 +12,11 @@ from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies.base import PrivilegedState
 from vla_tutorial.policies.expert.geometry import Boxes, Solid, rotation_from_quaternion
 from vla_tutorial.policies.expert.situation import Basket, Grip, Hand, Situation
+from vla_tutorial.scene import BASKET
 
 if TYPE_CHECKING:
     import mujoco
 
-BASKET = "basket_1"
 _REGION = "basket_1_contain_region"
 _SITE = "gripper0_grip_site"
 _PADS = ("gripper0_finger1_pad_collision", "gripper0_finger2_pad_collision")
@@ -33,7 +33,7 @@ _WHERE_IT_WORKS = (
 )
 
 
-class Scene:
+class SceneReader:
     """Ids and shapes of one model, looked up once; `read` turns its states into a `Situation`."""
 
     def __init__(self, model: mujoco.MjModel, bodies: Mapping[str, int]) -> None:
