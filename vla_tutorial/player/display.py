@@ -62,7 +62,7 @@ class Display(ABC):
         if self._live is None:
             from vla_tutorial.player.live_player import LivePlayer
 
-            self._live = LivePlayer(self)
+            self._live = LivePlayer(self.index, self.options, self.answer)
         return self._live
 
     def answer(self, key: str) -> tuple[dict[str, Any], list[bytes]]:

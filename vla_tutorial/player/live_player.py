@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from vla_tutorial.player.display import Display
+Answer = Callable[[str], tuple[dict[str, Any], list[bytes]]]
+"""Key of an episode → the message and the buffers that answer the script's request."""
 
 FOLDER = Path(__file__).parent
 
@@ -18,17 +19,17 @@ RENDER = "export default { render: ({ model, el }) => globalThis.VlaPlayer.live(
 
 
 class LivePlayer(anywidget.AnyWidget):  # type: ignore[misc]
-    """Plays the episodes of a display, whose `answer` is called when the reader chooses one."""
+    """Plays the episodes of an index; `answer` is called when the reader chooses one."""
 
     _esm = (FOLDER / "player.js").read_text("utf-8") + RENDER
     _css = (FOLDER / "player.css").read_text("utf-8")
     index = traitlets.Dict().tag(sync=True)
     options = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, display: Display) -> None:
-        super().__init__(index=display.index, options=display.options)
-        self._answer = display.answer
-        self._keys = {entry["key"] for entry in display.index["episodes"]}
+    def __init__(self, index: dict[str, Any], options: dict[str, Any], answer: Answer) -> None:
+        super().__init__(index=index, options=options)
+        self._answer = answer
+        self._keys = {entry["key"] for entry in index["episodes"]}
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:

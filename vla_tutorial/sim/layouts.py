@@ -5,8 +5,9 @@ The saved initial states are not read: they are kept for measuring. Metres, radi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import mujoco
@@ -16,10 +17,8 @@ from numpy.random import Generator
 from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.scene import BASKET, pick_up_sentence
+from vla_tutorial.sim.protocol import Task
 from vla_tutorial.sim.rotations import norm, rotation_vector
-
-if TYPE_CHECKING:
-    from vla_tutorial.sim.simulator import Simulator
 
 SLOTS: Floats = np.array(
     [(-0.12, -0.24), (0.05, -0.10), (-0.15, 0.06), (0.10, -0.20), (0.15, 0.03), (-0.20, -0.08)]
@@ -40,6 +39,20 @@ _FINGERS = slice(7, 9)
 _TRIES = 200
 
 
+class Settable(Protocol):
+    """What layouts need of a `Simulator`, which itself starts episodes with them."""
+
+    task: Task
+    model: Any
+    data: Any
+    bodies: Mapping[str, int]
+    targets: tuple[str, ...]
+    placement: Floats
+
+    def reset(self, init: Floats, settle_steps: int) -> object:
+        """As `Simulator.reset`."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where an episode on libero_object begins, if its scene has a `layout_seed`.
@@ -58,7 +71,7 @@ class Layout:
     wide: bool
 
 
-def random_layout(simulator: Simulator, seed: int) -> Layout:
+def random_layout(simulator: Settable, seed: int) -> Layout:
     """A layout of the simulator's libero_object scene, the same for the same seed and task.
 
     30 % keep the task's own places, 40 % permute them, 30 % place freely; all are jittered. One
@@ -87,10 +100,10 @@ def random_layout(simulator: Simulator, seed: int) -> Layout:
     return Layout(state, target, pick_up_sentence(target), settle_steps, wide)
 
 
-_rest: WeakKeyDictionary[Simulator, Floats] = WeakKeyDictionary()
+_rest: WeakKeyDictionary[Settable, Floats] = WeakKeyDictionary()
 
 
-def _resting(simulator: Simulator) -> Floats:
+def _resting(simulator: Settable) -> Floats:
     """qpos (nq,) with every object settled where LIBERO's reset put it.
 
     It is rounded to 0.1 mm, so that it does not depend on the solver's last bits.
@@ -103,19 +116,19 @@ def _resting(simulator: Simulator) -> Floats:
     return _rest[simulator]
 
 
-def _pose(simulator: Simulator, qpos: Floats) -> None:
+def _pose(simulator: Settable, qpos: Floats) -> None:
     simulator.data.qpos[:] = qpos
     simulator.data.qvel[:] = 0
 
 
-def pose_column(simulator: Simulator, name: str) -> int:
+def pose_column(simulator: Settable, name: str) -> int:
     """Where the seven numbers of an object's pose begin in qpos."""
     joint = simulator.model.body_jntadr[simulator.bodies[name]]
     return int(simulator.model.jnt_qposadr[joint])
 
 
 def _place_without_collision(
-    simulator: Simulator, things: list[str], kind: str, rng: Generator
+    simulator: Settable, things: list[str], kind: str, rng: Generator
 ) -> None:
     rest = _resting(simulator)
     for _ in range(_TRIES):
@@ -126,7 +139,7 @@ def _place_without_collision(
     raise TutorialError(f"No free layout of task {simulator.task.index} in {_TRIES} tries.")
 
 
-def _place(simulator: Simulator, things: list[str], kind: str, rng: Generator) -> None:
+def _place(simulator: Settable, things: list[str], kind: str, rng: Generator) -> None:
     qpos = simulator.data.qpos
     slots = rng.permutation(SLOTS)
     for name, slot in zip(things, slots, strict=True):
@@ -150,7 +163,7 @@ def _turn(quaternion: Floats, yaw: float) -> None:
     mujoco.mju_mulQuat(quaternion, turn, quaternion.copy())
 
 
-def _collides(simulator: Simulator) -> bool:
+def _collides(simulator: Settable) -> bool:
     """Whether an object touches anything that can move: another object, the basket or the arm."""
     model = simulator.model
     mujoco.mj_forward(model, simulator.data)
@@ -160,7 +173,7 @@ def _collides(simulator: Simulator) -> bool:
     return bool((is_thing.any(1) & moves.all(1)).any())
 
 
-def _start_wide(simulator: Simulator, rng: Generator) -> bool:
+def _start_wide(simulator: Settable, rng: Generator) -> bool:
     """Put the hand anywhere above the field, fingers somehow; False, unchanged, if none is free."""
     before = simulator.data.qpos.copy()
     for _ in range(10):
@@ -193,7 +206,7 @@ def _pointing_down(yaw: float, tilt: Floats) -> Floats:
     return np.asarray(tilted.reshape(3, 3) @ down)
 
 
-def _reach(simulator: Simulator, position: Floats, rotation: Floats) -> bool:
+def _reach(simulator: Settable, position: Floats, rotation: Floats) -> bool:
     """Whether damped least squares bring the grip site there, within 1 cm and 0.05 rad."""
     model = simulator.model
     data = simulator.data
