@@ -37,7 +37,9 @@ def sweep(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Another object to ask for (milk_1), or all `others`; repeatable."),
+        typer.Option(
+            help='Another object to ask for: its name (milk_1), or "others" for each. Repeatable.'
+        ),
     ] = None,
     policy: options.PolicyName = "mini",
     checkpoint: options.Checkpoint = None,
