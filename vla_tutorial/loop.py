@@ -46,7 +46,7 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     instruction = prompt.build(wiring, scene.instruction_for(simulator.task.instruction))
     limit = wiring.max_steps or step_limit(scene.suite)
     observation = simulator.start(scene, wiring.settle_steps)
-    state = _privileged_state(simulator, scene) if policy.privileged else None
+    state = _privileged_state(simulator) if policy.privileged else None
     frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
@@ -61,12 +61,11 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
         frames.append(observation.image)
 
 
-def _privileged_state(simulator: Simulator, scene: Scene) -> PrivilegedState:
-    """What a privileged policy may read: the simulator's state and the scene's targets."""
-    targets = simulator.targets
-    if scene.target is not None:
-        targets = (scene.target,)
-    return PrivilegedState(simulator.model, simulator.data, simulator.bodies, targets)
+def _privileged_state(simulator: Simulator) -> PrivilegedState:
+    """What a privileged policy may read: the simulator's state and what the episode asks for."""
+    goal = simulator.asked
+    targets = tuple(predicate[1] for predicate in goal if predicate[0] == "in")
+    return PrivilegedState(simulator.model, simulator.data, simulator.bodies, goal, targets)
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:

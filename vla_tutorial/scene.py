@@ -10,6 +10,9 @@ from vla_tutorial.errors import TutorialError
 BASKET = "basket_1"
 """LIBERO-object's name for the basket that takes the target."""
 
+Goal = tuple[tuple[str, ...], ...]
+"""Predicates that must all hold, each LIBERO's name of it in lower case and its arguments."""
+
 Distractors = Literal["as_saved", "swapped", "hidden"]
 
 

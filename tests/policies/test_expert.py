@@ -37,7 +37,7 @@ def other_sim() -> Iterator[Simulator]:
 
 
 def state_of(sim: Simulator) -> PrivilegedState:
-    return PrivilegedState(sim.model, sim.data, sim.bodies, sim.targets)
+    return PrivilegedState(sim.model, sim.data, sim.bodies, sim.asked, sim.targets)
 
 
 def seen(sim: Simulator) -> PolicyInput:

@@ -17,7 +17,10 @@ def test_two_objects_one_after_the_other(expert):
             Scene("libero_10", 7, 0),
         )
         seen = [
-            (step.done, *(sim.inside(name, "basket_1_contain_region") for name in sim.targets))
+            (
+                step.done,
+                *(sim.holds(("in", name, "basket_1_contain_region")) for name in sim.targets),
+            )
             for step in steps
         ]
     assert len(seen) < 300

@@ -367,7 +367,7 @@ def test_an_episode_ends_with_success(
     policy = mixing(simulator, ask, 0, 0.0)
     monkeypatch.setattr(policy.turns, "policy_acts", lambda: False)
     assert practise(policy)
-    assert simulator.inside(policy.layout.target, "basket_1_contain_region")
+    assert simulator.holds(("in", policy.layout.target, "basket_1_contain_region"))
     assert 40 < len(policy.steps) == len(seen) < 260
     assert set(seen) == {(224, 224, 3)}
 

@@ -252,7 +252,7 @@ def test_labels_are_the_experts_and_actions_are_not(
     assert np.array_equal(again.qpos, episode.qpos) and np.array_equal(
         again.executed, episode.executed
     )
-    assert sim.inside(again.target, "basket_1_contain_region")
+    assert sim.holds(("in", again.target, "basket_1_contain_region"))
     assert np.array_equal(31999 - again.bins, expert.said)
     said = actions.decode(
         expert.said, actions.find_statistics("libero_object", actions.embedded_statistics())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.prompt import Prompt
+from vla_tutorial.scene import Goal
 
 if TYPE_CHECKING:
     import mujoco
@@ -23,7 +24,9 @@ class PrivilegedState:
     data: mujoco.MjData
     # Object name → MuJoCo body id, the basket included.
     bodies: Mapping[str, int]
-    # Names of the objects that the task asks for, in order.
+    # What the episode asks for, as `Simulator.asked` has it.
+    goal: Goal
+    # Names of the objects that the goal puts inside something, in its order.
     targets: tuple[str, ...]
 
 

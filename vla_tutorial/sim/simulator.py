@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from vla_tutorial.actions import check_action
 from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.scene import BASKET, UNPERTURBED, Perturbation, Scene
+from vla_tutorial.scene import BASKET, UNPERTURBED, Goal, Perturbation, Scene
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.memory import keep_little
 from vla_tutorial.sim.perturb import Perturber
@@ -35,6 +35,8 @@ class Simulator:
         task: the task, with its instruction.
         model, data: MuJoCo's own objects.
         bodies: object name → MuJoCo body id.
+        goal: the task's predicates in its own order, name first, for example
+            (("in", "milk_1", "basket_1_contain_region"),) or (("turnon", "flat_stove_1"), …).
         targets: names of the objects that the goal puts inside something, in the goal's order.
         placement: (S,) float64, the flattened state after LIBERO's own reset (seed 0), which is not
             a saved one: the robot at home, objects where the task's samplers put them, not settled.
@@ -66,10 +68,11 @@ class Simulator:
         self.data = self._inner.sim.data._data
         self.bodies: Mapping[str, int] = dict(self._inner.obj_body_id)
         goal = self._inner.parsed_problem["goal_state"]
-        self.targets = tuple(g[1] for g in goal if g[0].lower() == "in")
+        self.goal: Goal = tuple((name.lower(), *arguments) for name, *arguments in goal)
+        self.targets = tuple(predicate[1] for predicate in self.goal if predicate[0] == "in")
         self.placement = self.state()
         self._perturber = Perturber(self._inner, CAMERA)
-        self._target: str | None = None
+        self._asked: Goal | None = None
 
     def _build(self, camera_size: int, render: bool, lean: bool) -> Any:
         """LIBERO's environment, reset once with the published seed."""
@@ -124,8 +127,14 @@ class Simulator:
             init = layout.state
             settle_steps = min(settle_steps, layout.settle_steps)
         observation = self.reset(init, settle_steps, scene.perturbation)
-        self._target = scene.target
+        if scene.target is not None:
+            self._asked = (("in", scene.target, BASKET_REGION),)
         return observation
+
+    @property
+    def asked(self) -> Goal:
+        """The goal of this episode: the task's own, or what its scene or layout asks instead."""
+        return self.goal if self._asked is None else self._asked
 
     def reset(
         self,
@@ -146,7 +155,7 @@ class Simulator:
         if isinstance(init, int):
             check_task(self.task.suite, self.task.index, init)
             init = initial_states(self.task.suite, self.task.index)[init]
-        self._target = None
+        self._asked = None
         state = self._perturber.start(perturbation, np.array(init, np.float64))
         self._restart()
         self._show(settle_steps == 0)
@@ -193,8 +202,8 @@ class Simulator:
             TutorialError: NaN, infinity or a wrong length.
         """
         raw, reward, done, _ = self._inner.step(check_action(action))
-        if self._target is not None:
-            done = self.inside(self._target, BASKET_REGION)
+        if self._asked is not None:
+            done = all(map(self.holds, self._asked))
             reward = float(done)
         return self._observation(raw), float(reward), bool(done)
 
@@ -212,9 +221,12 @@ class Simulator:
         """Whether the goal holds in the present state."""
         return bool(self._env.check_success())
 
-    def inside(self, name: str, region: str) -> bool:
-        """LIBERO's predicate `In`: is the object inside a region, such as `BASKET_REGION`?"""
-        return bool(self._inner._eval_predicate(["in", name, region]))
+    def holds(self, predicate: Sequence[str]) -> bool:
+        """Whether LIBERO's predicate holds now: ("in", "milk_1", `BASKET_REGION`), for example.
+
+        LIBERO has in, on, open, close, turnon and turnoff; `goal` shows their arguments.
+        """
+        return bool(self._inner._eval_predicate(list(predicate)))
 
     @property
     def eef_pos(self) -> Floats:
@@ -249,6 +261,8 @@ class Simulator:
         self.data.qpos[:] = qpos
         self.data.qvel[:] = 0
         self._inner.sim.forward()
+        # LIBERO redraws what shows a state, such as a burner's red, after a step only.
+        self._inner._post_process()
         self._show(True)
         picture: Picture = self._camera({})
         return picture
