@@ -1,6 +1,7 @@
 """Reading a sweep's folder, whole and broken."""
 
 import json
+import os
 import time
 from dataclasses import replace
 
@@ -72,15 +73,34 @@ def test_a_last_line_of_zeros_or_half_a_letter_is_cut_off_too(tmp_path):
         ("", "truncated"),
         ("null", "null"),
         ("[1, 2]", "array"),
-        (json.dumps({"suite": "libero_object", "task": 0}), "init"),
-        (json.dumps(episode(task="3")), "$.task"),
-        (json.dumps(episode(task=True)), "$.task"),
-        (json.dumps(episode(seconds="1 s")), "$.seconds"),
+        (
+            json.dumps({"suite": "libero_object", "task": 0}),
+            "lacks init, condition, success, outcome.",
+        ),
+        (json.dumps(episode(task="3")), "holds task '3' (expected `int`, got `str`)"),
+        (json.dumps(episode(task=True)), "holds task True "),
+        (json.dumps(episode(task=-1)), "holds task -1 (expected `int` >= 0)"),
+        (json.dumps(episode(task=10**30)), "holds task 1000000000000"),
+        (json.dumps(episode(init=2**63)), "holds init 9223372036854775808 "),
+        (json.dumps(episode(seconds="1 s")), "holds seconds '1 s' "),
+        (json.dumps(episode(seconds=float("nan"))), "holds seconds nan "),
+        (json.dumps(episode(seconds=float("inf"))), "holds seconds inf "),
+        (json.dumps(episode(seconds=1e300)), "holds seconds 1e+300 "),
+        (json.dumps(episode(first_close=1e12)), "holds first_close 1000000000000.0 "),
+        (json.dumps(episode(first_close=10**12)), "holds first_close 1000000000000 "),
+        (json.dumps(episode(steps=-1)), "holds steps -1 "),
+        (json.dumps(episode(condition="a\x1b[2Jb")), "holds condition 'a\\x1b[2Jb' "),
+        (json.dumps(episode(condition="x" * 2000)), "holds condition 'xxxxx"),
+        (json.dumps(episode(folder="../../etc")), "folder '../../etc' is not below"),
+        (json.dumps(episode(folder="/etc")), "folder '/etc' is not below"),
+        (json.dumps(episode(error="\ud800")), "is not JSON"),
+        ("[" * 100_000, "expected `object`, got `array`"),
+        (json.dumps(episode())[:-1] + ', "more": ' + "[" * 5000 + "]" * 5000 + "}", "too deeply"),
         (
             json.dumps(episode(success=True, outcome="failure")),
             "success is True and outcome is 'failure'",
         ),
-        (json.dumps(episode(success=None, outcome="incomplete")), "incomplete"),
+        (json.dumps(episode(success=None, outcome="incomplete")), "outcome 'incomplete'"),
         (json.dumps(episode(suite="libero_10")), "of suite 'libero_10'"),
     ],
 )
@@ -92,7 +112,8 @@ def test_a_malformed_line_is_named(tmp_path, line, why):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(TutorialError) as e:
         read_sweep(folder)
-    assert "episodes.jsonl, line 2 is" in str(e.value) and why in str(e.value)
+    assert "episodes.jsonl, line 2 " in str(e.value) and why in str(e.value)
+    assert len(str(e.value)) < 500 + len(str(path))
 
 
 def test_an_episode_twice_is_refused(tmp_path):
@@ -136,8 +157,10 @@ def test_optional_keys_come_last_and_only_where_they_are_set():
             lambda f: (f / "sweep.json").write_text('{"format": 0, "suite": "x"}'),
             "format 0; this version reads 1",
         ),
-        (lambda f: (f / "sweep.json").write_text("[]"), "format None"),
-        (lambda f: (f / "sweep.json").write_text('{"format": 1}'), "names no suite"),
+        (lambda f: (f / "sweep.json").write_text("[]"), "expected `object`, got `array`"),
+        (lambda f: (f / "sweep.json").write_text('{"format": 1}'), "sweep.json lacks suite"),
+        (lambda f: (f / "sweep.json").write_text("{}"), "sweep.json lacks format"),
+        (lambda f: (f / "sweep.json").write_bytes(b"\xff"), "not JSON"),
         (lambda f: (f / "episodes.jsonl").unlink(), "no episode yet"),
         (lambda f: (f / "episodes.jsonl").write_text(""), "no episode yet"),
     ],
@@ -149,3 +172,54 @@ def test_a_folder_that_is_no_sweep_is_told_so(tmp_path, break_it, words):
         read_sweep(folder)
     with pytest.raises(TutorialError, match="no folder"):
         read_sweep(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("suite", 5, "suite 5"),
+        ("suite", "a\nb", r"suite 'a\\nb'"),
+        ("conditions", 5, "conditions 5"),
+        ("conditions", [5], r"conditions\[0\] 5"),
+        ("tasks", "0-9", "tasks '0-9'"),
+        ("inits", [0, None], r"inits\[1\] None"),
+        ("targets", [1], r"targets \[1\]"),
+        ("targets", {"0": 3}, r"targets\[...\]"),
+        ("versions", [1], r"versions \[1\]"),
+        ("versions", {"mujoco": 3}, r"versions\[...\]"),
+        ("machine", 5, "machine 5"),
+        ("machine", {"gpus": 5}, "machine.gpus 5"),
+        ("policy", [1], r"policy \[1\]"),
+        ("wiring", None, "wiring None"),
+        ("max_steps", "many", "max_steps 'many'"),
+        ("command", None, "command None"),
+        ("started", 5, "started 5"),
+        ("joined", {}, "joined {}"),
+    ],
+)
+def test_a_wrong_value_of_sweep_json_is_named(tmp_path, key, value, named):
+    folder = sweep_folder.write(tmp_path, [episode()], **{key: value})
+    with pytest.raises(TutorialError, match=rf"sweep\.json holds {named} \(expected"):
+        read_sweep(folder)
+
+
+def test_free_values_of_sweep_json_are_not_nested_deeply(tmp_path):
+    deep = []
+    for _ in range(60):
+        deep = [deep]
+    folder = sweep_folder.write(tmp_path, [episode()], summary=deep)
+    with pytest.raises(TutorialError, match=r"sweep\.json is nested deeper than 40 levels"):
+        read_sweep(folder)
+
+
+@pytest.mark.parametrize(("name", "most"), [("sweep.json", 4), ("episodes.jsonl", 64)])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, name, most):
+    folder = sweep_folder.write(tmp_path, [episode()])
+    os.truncate(folder / name, (most + 1) * 2**20)
+    with pytest.raises(TutorialError, match=rf"{name} has {most + 1} MiB, expected at most {most}"):
+        read_sweep(folder)
+
+
+def test_what_every_committed_sweep_holds_is_accepted():
+    for folder in (sweep_folder.ROOT / "results/sweeps").iterdir():
+        assert read_sweep(folder).suite.startswith("libero")

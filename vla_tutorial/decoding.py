@@ -7,6 +7,7 @@ value that stands there.
 from __future__ import annotations
 
 import json
+import os
 import reprlib
 from collections.abc import Iterable
 from itertools import chain
@@ -36,6 +37,12 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """Of wall time. NaN and infinity are no JSON."""
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there that one may look at; a name that no disk takes is none."""
+    # `Path.is_file` raises an error where a name is too long or a folder is closed to us.
+    return os.path.isfile(path)
 
 
 def read_bytes(path: Path, remedy: str, most: int = MOST_BYTES) -> bytes:
@@ -109,6 +116,7 @@ def fault(text: bytes, kind: Any, error: Exception) -> str:
     if missing:
         return f"lacks {', '.join(missing)}"
     expected, _, key = str(error).partition(" - at `$")
+    expected = expected[:1].lower() + expected[1:]
     key = key.rstrip("`").lstrip(".")
     if not key:
         return f"is not as expected ({expected})"
@@ -159,7 +167,7 @@ def _missing(found: Any, kind: Any) -> list[str]:
 
 def _value_at(found: Any, key: str) -> str:
     """The value at a key such as "tasks[2]" as text after a space; nothing where it is unknown."""
-    for part in key.replace("[", ".[").split("."):
+    for part in key.replace("[", ".[").lstrip(".").split("."):
         index = part.strip("[]")
         if isinstance(found, dict):
             found = found.get(part, _UNKNOWN)

@@ -12,15 +12,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.decoding import (
+    Count,
+    Name,
+    Seconds,
+    decode,
+    decode_object,
+    is_file,
+    read_bytes,
+)
 from vla_tutorial.errors import TutorialError, unknown
 
 SWEEP_FORMAT = 1
 """Version of the sweep's folder."""
+
+MOST_BYTES = 64 * 2**20
+"""Bytes of `episodes.jsonl`, of which an episode takes about 300: 200,000 episodes."""
+
+Init = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Number of a saved initial state, or a layout's seed; training draws seeds from [0, 2⁶²)."""
+
+Metres = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 Outcome = Literal["success", "failure", "error"]
 
@@ -49,32 +66,35 @@ class EpisodeKey(NamedTuple):
         return f"{self.condition}, task {self.task}, init {self.init}{asked}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Episode:
     """One line of `episodes.jsonl`."""
 
-    suite: str
-    task: int
-    init: int  # number of the saved initial state, or seed of the random layout
-    condition: str  # "published", or names joined with "+"
+    suite: Name
+    task: Count
+    init: Init  # number of the saved initial state, or seed of the random layout
+    condition: Name  # "published", or names joined with "+"
     # None exactly where `outcome` is "error": what broke says nothing about the policy.
     success: bool | None
     outcome: Outcome
-    steps: int | None = None  # control steps taken
-    first_close: int | None = None  # control step of the first closing gripper command, if any
-    closes: int | None = None  # how often the command changed to close
-    seconds: float | None = None  # wall time
-    attempt: int | None = None  # 1, or 2 where the first was lost with its worker
-    folder: str | None = None  # of the episode's records, below the sweep's folder
+    steps: Count | None = None  # control steps taken
+    first_close: Count | None = None  # control step of the first closing gripper command, if any
+    closes: Count | None = None  # how often the command changed to close
+    seconds: Seconds | None = None  # wall time
+    attempt: Count | None = None  # 1, or 2 where the first was lost with its worker
+    folder: Name | None = None  # of the episode's records, below the sweep's folder
     error: str | None = None  # what broke
-    target: str | None = None  # another object of the scene to ask for; None is the task's own
+    target: Name | None = None  # another object of the scene to ask for; None is the task's own
     own_target: bool | None = None  # with a target, whether the task's own goal held at the end
-    travel: float | None = None  # metres that the hand got at most from its start, to 1e-4
+    travel: Metres | None = None  # metres that the hand got at most from its start, to 1e-4
 
     def __post_init__(self) -> None:
-        """Refuse an outcome that contradicts `success`."""
+        """Refuse an outcome that contradicts `success`, and a folder outside the sweep's."""
         if OUTCOMES[self.success] != self.outcome:
             raise ValueError(f"success is {self.success!r} and outcome is {self.outcome!r}")
+        folder = self.folder or ""
+        if folder.startswith("/") or ".." in folder.split("/"):
+            raise ValueError(f"folder {self.folder!r} is not below the sweep's folder")
 
     @property
     def key(self) -> EpisodeKey:
@@ -96,16 +116,18 @@ class Episode:
 
         Raises:
             TutorialError: it is no JSON, or a key is missing or has a wrong value. The text begins
-                with `where`, the file and number of the line.
+                with `where`, the file and number of the line, and names key and value.
         """
         try:
             return _EPISODE.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            remedy = "The file was cut or edited. Fix or delete the line, or copy the file again."
-            raise TutorialError(f"{where} is not an episode: {e}. {remedy}") from e
+        except (ValueError, RecursionError):
+            # The same again, with an error that names what is wrong.
+            return decode(line, cls, where, MEND)
 
 
 _EPISODE = msgspec.json.Decoder(Episode)
+
+MEND = "The file was cut or edited. Fix or delete the line, or copy the file again."
 
 
 @dataclass(frozen=True)
@@ -134,9 +156,12 @@ def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
 
     Raises:
         TutorialError: a line that is not the last is no episode, a line is of another suite, or an
-            episode stands there twice. The error names the lines.
+            episode stands there twice. The error names the lines. The file cannot be read, or has
+            more than `MOST_BYTES`.
     """
-    text = path.read_bytes() if path.is_file() else b""
+    text = b""
+    if is_file(path):
+        text = read_bytes(path, MEND, MOST_BYTES)
     lines = text.splitlines(keepends=True)
     cut = b""
     if lines and _is_cut(lines[-1]):
@@ -163,7 +188,7 @@ def _is_cut(line: bytes) -> bool:
     """Whether a last line did not come to its end: no newline, or nothing that is an episode."""
     try:
         _EPISODE.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return True
     return not line.endswith(b"\n")
 
@@ -219,33 +244,61 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, config, file.episodes, notes)
 
 
+class _Machine(msgspec.Struct):
+    gpus: list[str] = []
+    cpus: int | None = None
+    cpu: str | None = None
+
+
+class _Config(msgspec.Struct):
+    """What `sweep.json` must hold, and the types of what it may hold besides."""
+
+    suite: Name
+    tasks: list[Count] = []
+    inits: list[Init] = []
+    conditions: list[Name] = []
+    targets: dict[Name, list[Name]] = {}
+    starts: str = ""
+    policy: Name | dict[str, Any] = ""
+    wiring: dict[str, Any] = {}
+    max_steps: Count | None = None
+    command: str = ""
+    versions: dict[Name, Name] = {}
+    # Sweeps that were converted from older results have a sentence there.
+    machine: Name | _Machine = ""
+    started: Name | None = None
+    joined: list[dict[str, Any]] = []
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read `sweep.json`.
 
+    Returns:
+        All that it holds. What is there of `_Config` is of its types.
+
     Raises:
-        TutorialError: there is none, it is not JSON, its format is another one, or it names no
-            suite.
+        TutorialError: there is none, it is not JSON, its format is another one, it names no suite,
+            or a key has a wrong value.
     """
     path = folder / "sweep.json"
     expected = "Expected a folder that `vla-tutorial sweep --out` wrote."
     if not folder.is_dir():
         raise TutorialError(f"There is no folder {folder}. {expected}")
-    if not path.is_file():
+    if not is_file(path):
         raise TutorialError(f"{folder} holds no sweep.json. {expected}")
     again = "Copy the sweep's folder again, or run the sweep again."
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise TutorialError(f"{path} is not JSON ({e}). {again}") from e
-    found = config.get("format") if isinstance(config, dict) else None
+    text = read_bytes(path, again)
+    found = decode(text, _Format, str(path), again).format
     if found != SWEEP_FORMAT:
         raise TutorialError(
-            f"{path} has format {found!r}; this version reads {SWEEP_FORMAT}. "
+            f"{path} has format {found}; this version reads {SWEEP_FORMAT}. "
             "Use the version of vla-tutorial that wrote it."
         )
-    if not isinstance(config.get("suite"), str):
-        raise TutorialError(f"{path} names no suite. {again}")
-    return dict(config)
+    return decode_object(text, _Config, str(path), again)
 
 
 def _unfinished(config: Mapping[str, Any], ended: int) -> tuple[str, ...]:

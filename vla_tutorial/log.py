@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.arrays import Bools, Floats, Ints, Picture
+from vla_tutorial.decoding import Count, decode, is_file, read_bytes
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 
@@ -79,11 +80,16 @@ def closing_steps(commands: ArrayLike) -> Ints:
 Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
+MOST_BYTES = 32 * 2**20
+"""Bytes of a log, of which a step takes about 400: an hour of steps and more."""
+
+AGAIN = "The file was cut or edited. Run the episode again."
+
 
 class _Line(msgspec.Struct, gc=False):
     """What a line must hold."""
 
-    step: int
+    step: Count
     img_mean: Number
     img_quarters: tuple[Number, Number, Number, Number]
     action: tuple[Number, Number, Number, Number, Number, Number, Number]
@@ -157,13 +163,14 @@ def read_log(folder: Path | str) -> Log:
     """The log of the episode in `folder`. Only `steps.jsonl` is read.
 
     Raises:
-        TutorialError: there is no log, it is empty, or a line is cut, edited or missing; names it.
+        TutorialError: there is no log, it is empty or larger than `MOST_BYTES`, or a line is cut,
+            edited or missing; names the line, and the key with its value.
     """
     path = Path(folder) / "steps.jsonl"
-    if not path.is_file():
+    if not is_file(path):
         expected = "Expected an episode folder as `vla-tutorial rollout` writes it."
         raise TutorialError(f"{folder} holds no steps.jsonl. {expected}")
-    return _log(path.read_bytes().splitlines(), str(path))
+    return _log(read_bytes(path, AGAIN, MOST_BYTES).splitlines(), str(path))
 
 
 def log_of(lines: Sequence[Mapping[str, Any]], where: str = "the log") -> Log:
@@ -208,43 +215,15 @@ def _optional_column(lines: Sequence[_Line], name: str, where: str) -> Floats | 
 
 
 def _decode(texts: Sequence[bytes], where: str) -> list[_Line]:
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(ValueError, RecursionError):
         # All lines in one call, because a sweep has hundreds of logs.
         found = _LINES.decode(b"[" + b",".join(texts) + b"]")
         if len(found) == len(texts):
             return found
     # Some line is invalid. Decoding one by one finds it.
-    return [_decode_line(text, where, number) for number, text in enumerate(texts, 1)]
-
-
-def _decode_line(text: bytes, where: str, number: int) -> _Line:
-    try:
-        return msgspec.json.decode(text, type=_Line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise _malformed(where, number, _what_is_wrong(text, e)) from e
-
-
-def _what_is_wrong(text: bytes, error: Exception) -> str:
-    """Why `text` is no control step: the missing fields, or the first wrong value."""
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return f"is not JSON ({error})"
-    if not isinstance(line, dict):
-        return f"is {type(line).__name__}, expected an object"
-    fields = msgspec.structs.fields(_Line)
-    missing = [field.name for field in fields if field.required and field.name not in line]
-    if missing:
-        return f"lacks {', '.join(missing)}"
-    for field in fields:
-        value = line.get(field.name)
-        try:
-            msgspec.convert(value, field.type)
-        except msgspec.ValidationError as e:
-            return f"holds {field.name} {value!r} ({e})"
-    return f"is no control step ({error})"
+    numbered = enumerate(texts, 1)
+    return [decode(text, _Line, f"{where}, line {number}", AGAIN) for number, text in numbered]
 
 
 def _malformed(where: str, number: int, what: str) -> TutorialError:
-    remedy = "The file was cut or edited. Run the episode again."
-    return TutorialError(f"{where}, line {number} {what}. {remedy}")
+    return TutorialError(f"{where}, line {number} {what}. {AGAIN}")
