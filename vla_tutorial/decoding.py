@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import reprlib
 from collections.abc import Iterable
 from itertools import chain
@@ -121,6 +122,19 @@ def fault(text: bytes, kind: Any, error: Exception) -> str:
     if not key:
         return f"is not as expected ({expected})"
     return f"holds {key}{_value_at(found, key)} ({expected})"
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with "�" for what no terminal, SVG or file of UTF-8 should get.
+
+    That is control characters, and the halves of letters that Python makes of a file's name which
+    is no UTF-8.
+    """
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+# All but the characters of XML 1.0, without its control characters.
+_UNPRINTABLE = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def script_json(value: object) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vla_tutorial import plots
+from vla_tutorial import decoding, plots
 from vla_tutorial.log import log_of
 from vla_tutorial.stats import rate
 
@@ -126,3 +126,56 @@ def test_inline_svg_keeps_what_was_drawn():
     assert text == plots.inline_svg(FIGURES["forest"](), "f", "")
     other = plots.inline_svg(FIGURES["forest"](), "g", "")
     assert len(other) == len(text)
+
+
+HOSTILE = (
+    r"$\frac{a}{$ _b",
+    "$x$ and $y$",
+    "5 $ a piece",
+    r"\$x\$",
+    r"\\$x$",
+    "_begins with a line",
+    "a\x00b\x1b[2Jc",
+    "half a letter \ud800",
+    "<b>&amp;</svg>",
+    "x" * 300,
+    "",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_are_drawn_letter_by_letter(text, log, lines):
+    """No text is read as mathematics, hidden, or written as what no SVG may hold."""
+    rows = [plots.Row(text, rate(1, 2)), plots.Row("b", None)]
+    figures = [
+        plots.forest_figure(rows),
+        plots.forest_figure(rows, beside=True),
+        plots.confusion_figure({text: {text: 1}}, [text]),
+        plots.histogram_figure([plots.Values(text, [1, None], [2])], text),
+        plots.episode_figure(log, log_of(lines[:6]), title=text, labels=(text, "other")),
+        plots.training_figure([{"step": 1, "success": 0.5}], title=text),
+    ]
+    shown = decoding.printable(text)
+    for number, figure in enumerate(figures):
+        svg = ElementTree.fromstring(plots.inline_svg(figure, f"f{number}", text))
+        texts = [element.text or "" for element in svg.iter("text")]
+        if " " not in shown:
+            assert not shown or shown in texts, number
+        assert "".join(shown.split()) in "".join("".join(texts).split()), number
+    assert svg.get("aria-label") == shown
+
+
+def test_equal_labels_and_only_one_label_stand_in_the_legend(log, lines):
+    for labels in (("a", "a"), ("a", ""), ("_a", "")):
+        figure = plots.episode_figure(log, log_of(lines[:6]), labels=labels)
+        assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == list(labels)
+    figure = plots.episode_figure(log, labels=("alone", ""))
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["alone"]
+
+
+@pytest.mark.parametrize("greatest", [0, 0.3, 4000, 2**31, 1e9])
+def test_a_histogram_has_few_bins_however_far_it_reaches(greatest):
+    figure = plots.histogram_figure([plots.Values("x", [0, greatest], [1])], "steps")
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 3
+    low, high = figure.axes[0].get_xlim()
+    assert high - low < 45 * figure.axes[0].patches[0].get_width() / 0.92

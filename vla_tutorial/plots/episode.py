@@ -9,9 +9,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from vla_tutorial.log import Log
-from vla_tutorial.plots.style import ABOVE, style, write_text
+from vla_tutorial.plots.style import ABOVE, plain_text, style, write_text
 
 
 def episode_figure(
@@ -25,20 +26,23 @@ def episode_figure(
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axes = figure.subplots(4, 1, sharex=True, height_ratios=(1, 1.4, 1.4, 0.8))
         colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-        _draw(axes, log, colours[0], labels[0])
+        drawn = [_draw(axes, log, colours[0])]
         if other is not None:
-            _draw(axes, other, colours[1], labels[1])
+            drawn.append(_draw(axes, other, colours[1]))
         _label(axes)
         if any(labels):
-            axes[0].legend(loc="upper right", ncols=2, bbox_to_anchor=(1, 1.75))
-        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+            # As arguments: labels of lines that begin with "_" would be left out.
+            names = [plain_text(label) for label in labels[: len(drawn)]]
+            axes[0].legend(drawn, names, loc="upper right", ncols=2, bbox_to_anchor=(1, 1.75))
+        figure.suptitle(plain_text(title), fontsize=11, fontweight="bold", x=0.01, ha="left")
     return figure
 
 
-def _draw(axes: Sequence[Axes], log: Log, colour: str, label: str) -> None:
+def _draw(axes: Sequence[Axes], log: Log, colour: str) -> Line2D:
+    """Draw an episode. The line of its gripper stands for it in the legend."""
     gripper, height, speed, reward = axes
     steps = np.arange(len(log))
-    gripper.step(steps, log.gripper, where="post", color=colour, label=label)
+    (line,) = gripper.step(steps, log.gripper, where="post", color=colour)
     height.plot(steps, 100 * log.height, color=colour)
     speed.plot(steps, log.motion, color=colour)
     reward.step(steps, log.reward, where="post", color=colour)
@@ -52,6 +56,7 @@ def _draw(axes: Sequence[Axes], log: Log, colour: str, label: str) -> None:
         for axis in axes:
             axis.axvline(step, color=colour, linestyle=":", linewidth=1)
         write_text(gripper, f"first close: {step}", (step, 1.15), color=colour, **ABOVE)
+    return line
 
 
 def _label(axes: Sequence[Axes]) -> None:
@@ -95,5 +100,5 @@ def training_figure(lines: Sequence[Mapping[str, Any]], *, title: str = "") -> F
             axis.set_title(CURVES[key], loc="left", fontsize=9)
             axis.set_ylim(0, 1 if key == "success" else None)
         axes[-1].set_xlabel("optimiser step")
-        figure.suptitle(title)
+        figure.suptitle(plain_text(title))
     return figure

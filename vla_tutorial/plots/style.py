@@ -13,6 +13,8 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vla_tutorial.decoding import printable
+
 # Blue and vermilion of Okabe and Ito, as in data/vla.mplstyle, and grey.
 SUCCESS = "#0072B2"
 FAILURE = "#D55E00"
@@ -45,9 +47,18 @@ def use_style() -> None:
         mpl.style.use(path)
 
 
+def plain_text(text: str) -> str:
+    """`text` for Matplotlib, which draws it letter by letter: "$" begins no formula.
+
+    Whatever comes from outside (titles, names, labels) passes through here. Line breaks stay.
+    """
+    lines = [printable(line) for line in text.split("\n")]
+    return "\n".join(lines).replace("$", r"\$")
+
+
 def write_text(axes: Axes, text: str, point: tuple[float, float], **look: Any) -> None:
     """Small text at a point of the axes' data; `look` is Matplotlib's."""
-    axes.annotate(text, point, fontsize=8, **look)
+    axes.annotate(plain_text(text), point, fontsize=8, **look)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -80,7 +91,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         attributes = {key.rpartition("}")[2]: value for key, value in element.items()}
         element.attrib = {key: _in_page(key, value, name) for key, value in attributes.items()}
     box = svg.get("viewBox", "")
-    svg.attrib = {"class": "plot", "role": "img", "aria-label": description, "viewBox": box}
+    read = printable(description)
+    svg.attrib = {"class": "plot", "role": "img", "aria-label": read, "viewBox": box}
     return ElementTree.tostring(svg, encoding="unicode")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vla_tutorial.arrays import Floats
-from vla_tutorial.plots.style import ABOVE, FAILURE, SOFT, SUCCESS, style, write_text
+from vla_tutorial.plots.style import ABOVE, FAILURE, SOFT, SUCCESS, plain_text, style, write_text
 from vla_tutorial.stats import Interval, Rate
 
 WIDTH = 4.8
@@ -21,8 +22,7 @@ WIDTH = 4.8
 LONG = 18
 """Letters of a label that fit beside the axes."""
 
-BIN_WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-"""The first that gives at most 40 bins is taken."""
+MOST_BINS = 40
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
             xticks=range(0, 101, 20),
             xlabel="success (%), 95 % intervals",
         )
-        axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=labels)
+        axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
+        axes.set_yticklabels(map(plain_text, labels))
         if above:
             axes.set(ylim=(len(rows) - 0.5, -0.8), yticks=[])
         axes.tick_params(axis="y", length=0)
@@ -105,14 +106,18 @@ def confusion_figure(matrix: Mapping[str, Mapping[str, int]], columns: Sequence[
             total = sum(found.get(column, 0) for column in columns)
             for x, column in enumerate(columns):
                 _draw_cell(axes, x, y, found.get(column, 0), total)
-        axes.set_xticks(range(len(columns)), [name.replace(" ", "\n") for name in columns])
-        axes.set_yticks(range(len(matrix)), list(matrix))
+        axes.set_xticks(range(len(columns)), map(_wrapped, columns))
+        axes.set_yticks(range(len(matrix)), map(plain_text, matrix))
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(matrix) - 0.5, -0.5))
         axes.set(xlabel="verdict from the log alone", ylabel="what was changed")
         axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
     return figure
+
+
+def _wrapped(name: str) -> str:
+    return plain_text(name.replace(" ", "\n"))
 
 
 def _draw_cell(axes: Axes, x: int, y: int, count: int, total: int) -> None:
@@ -140,7 +145,7 @@ def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
         for axes, condition in zip(panels, conditions, strict=True):
             _draw_histogram(axes, condition, edges)
         last = panels[-1]
-        last.set_xlabel(xlabel)
+        last.set_xlabel(plain_text(xlabel))
         end = edges[-1] + 0.5 * width
         if None in numbers:
             # No tick where it would touch the word.
@@ -168,7 +173,7 @@ def _draw_histogram(axes: Axes, condition: Values, edges: Floats) -> None:
         some = heights > 0
         axes.bar(centres[some], heights[some], 0.92 * width, bottom[some], color=colour)
         bottom += heights
-    axes.set_title(condition.label, fontsize=9)
+    axes.set_title(plain_text(condition.label), fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.grid(axis="x", visible=False)
     axes.set_axisbelow(True)
@@ -176,4 +181,10 @@ def _draw_histogram(axes: Axes, condition: Values, edges: Floats) -> None:
 
 
 def _bin_width(greatest: float) -> float:
-    return next((width for width in BIN_WIDTHS if greatest / width <= 40), BIN_WIDTHS[-1])
+    return next(width for width in _bin_widths() if greatest <= MOST_BINS * width)
+
+
+def _bin_widths() -> Iterator[float]:
+    """0.1, 0.2, 0.5, 1, 2, 5, 10 and so on."""
+    for decade in count(-1):
+        yield from (digit * 10.0**decade for digit in (1, 2, 5))
