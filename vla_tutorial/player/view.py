@@ -23,6 +23,7 @@ from typing import Any
 
 from PIL import Image
 
+from vla_tutorial import recorded
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.player.clips import clip_key, in_catalogue_order, index_entry, read_clip_script
@@ -44,7 +45,8 @@ class Player(Display):
     """Recorded clips with a switch for every condition.
 
     Args:
-        clips: folder of `vla-tutorial clips`; None looks for `book/clips` here and above.
+        clips: folder of `vla-tutorial clips`; None looks for `book/clips` here and above, and then
+            takes the clips that ship with the package.
         task, init: numbers of the task and of the saved initial state that are shown first.
         left, right: names of the conditions that are on at first; () is the published wiring.
         static: where the website keeps the clips, seen from the page. Pages lie one folder deep.
@@ -172,10 +174,10 @@ def _recorded_media(folder: Path) -> Media:
 
 
 def _find_clips(clips: Path | str | None) -> Path:
-    """The folder given, or else `book/clips` here, in a folder above or in this repository."""
+    """The folder given, or else `book/clips` here or in a folder above, or what ships."""
     here = Path.cwd()
-    above = (here, *here.parents, Path(__file__).parents[2])
-    candidates = [folder / "book/clips" for folder in above]
+    candidates = [folder / "book/clips" for folder in (here, *here.parents)]
+    candidates.append(recorded.CLIPS)
     if clips:
         candidates = [Path(clips)]
     for folder in candidates:
