@@ -195,6 +195,26 @@ def middle_bins(_: argparse.Namespace) -> dict:
     }
 
 
+def full_speed(_: argparse.Namespace) -> dict:
+    """How far the hand gets at most in a control step at full command along x, and how far it starts from each target."""
+    forward = np.array([1.0, 0, 0, 0, 0, 0, -1])
+    with Simulator(SUITE, 0, render=False) as simulator:
+        path = [simulator.reset(0).eef_pos[0]]
+        path += [simulator.step(forward)[0].eef_pos[0] for _ in range(24)]
+    distances = []
+    for task in track(range(10), "full speed"):
+        with Simulator(SUITE, task, render=False) as simulator:
+            hand = simulator.reset(0).eef_pos
+            target = simulator.data.xpos[simulator.bodies[simulator.targets[0]]]
+            distances.append(round(100 * float(np.linalg.norm(target - hand)), 1))
+    steps = 1000 * np.diff(path)
+    return {
+        "mm_a_step": round(float(steps.max()), 1),
+        "rows": steps.round(2).tolist(),
+        "cm_to_the_target": distances,
+    }
+
+
 def gripper_bins(_: argparse.Namespace) -> dict:
     """Where the gripper's bin lies in the recorded clips of `mini` that chatter: at the threshold of 0.5, or jumping across it."""
     threshold = int(np.searchsorted(BIN_CENTERS, 0.5))
@@ -302,6 +322,7 @@ CHECKS: dict[str, Callable[[argparse.Namespace], dict]] = {
         records,
         published_steps,
         middle_bins,
+        full_speed,
         gripper_bins,
         saved_states,
         fixed_scene,

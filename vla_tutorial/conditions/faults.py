@@ -91,8 +91,9 @@ FAULTS = (
     Condition(
         "wrong_unnorm_key",
         "motion",
-        "Bins are turned into motion with Bridge's statistics (metres), so LIBERO's arm hardly "
-        "moves; rotation and gripper look normal.",
+        "Bins are turned into motion with Bridge's statistics, which are in metres, so LIBERO's "
+        "arm hardly moves: translations shrink to 1/20 or less. Rotations change by factors of "
+        "0.64 to 1.67, and the gripper does not change.",
         wiring_change(unnorm_key="bridge_orig", embedded_statistics=True),
         claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm "
         "slams towards its joint limits.",

@@ -5,62 +5,48 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
-from vla_tutorial import actions, pixels, prompt, stats
-from vla_tutorial.arrays import Picture
+from vla_tutorial import actions, pixels, prompt
+from vla_tutorial.arrays import Floats, Picture
+from vla_tutorial.lab.answers import NO_ANSWER, CheckResult, call, not_yet, number, numbers, right
+from vla_tutorial.lab.counting import discordant_pairs, episodes_needed, interval
 from vla_tutorial.log import Log
 from vla_tutorial.spec import PUBLISHED_WIRING
+
+__all__ = [
+    "CheckResult",
+    "decoder",
+    "discordant_pairs",
+    "episodes_needed",
+    "fair_comparison",
+    "gripper_closes",
+    "interval",
+    "orientation",
+    "prompt_text",
+    "reach",
+    "scale_factors",
+]
 
 KEYS = ("libero_object", "bridge_orig")
 """Keys of the action statistics that the classroom compares: the right ones and the wrong ones."""
 
+FULL_SPEED_MM = 12.5
+"""How far the hand gets at most in a control step at full command along x, in millimetres.
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What a check says; `why` is a hint if the answer is not right. It shows itself in a cell."""
-
-    right: bool
-    why: str
-
-    def __repr__(self) -> str:
-        return f"{'Right' if self.right else 'Not yet'}: {self.why}"
-
-
-def right(why: str) -> CheckResult:
-    """The answer is right."""
-    return CheckResult(True, why)
-
-
-def not_yet(why: str) -> CheckResult:
-    """The answer is not right."""
-    return CheckResult(False, why)
-
-
-NO_ANSWER = not_yet("there is no answer; replace None by yours.")
-
-
-def _call(function: Callable[..., Any], *arguments: object) -> Any:
-    """What the reader's function returns, or a `CheckResult` that says how it failed."""
-    try:
-        return function(*arguments)
-    # A reader's code may raise anything.
-    except Exception as e:
-        name = getattr(function, "__name__", "your function")
-        return not_yet(f"{name} raised {type(e).__name__}: {e}")
+Measured: `full_speed` in `results/chapter_claims.json`.
+"""
 
 
 def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResult:
     """The step of the first closing command, and how often the command changes to close."""
-    if first is None or times is None:
-        return NO_ANSWER
+    given = numbers([first, times], 2)
+    if isinstance(given, CheckResult):
+        return given
     if first != log.first_close:
-        seen = dict(enumerate(log.gripper)).get(first)
+        seen = dict(enumerate(log.gripper)).get(int(given[0]))
         return not_yet(
             f"at step {first} the seventh number is {seen}. "
             "Which sign closes, and is there an earlier step with it?"
@@ -73,7 +59,7 @@ def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResul
 def orientation(function: Callable[[Picture], Picture]) -> CheckResult:
     """A function from the simulator's picture to what the training pictures looked like."""
     image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
-    found = _call(function, image.copy())
+    found = call(function, image.copy())
     if isinstance(found, CheckResult):
         return found
     if not isinstance(found, np.ndarray) or found.shape != image.shape:
@@ -98,6 +84,8 @@ def prompt_text(text: str | None, instruction: str) -> CheckResult:
     """The whole prompt for `instruction`, as OpenVLA was trained with it."""
     if text is None:
         return NO_ANSWER
+    if not isinstance(text, str):
+        return not_yet(f"a text is expected here; got {text!r}.")
     wanted = prompt.build(PUBLISHED_WIRING, instruction).text
     if text == wanted:
         return right("the tokenizer adds the token of the beginning and the empty token.")
@@ -118,14 +106,16 @@ def decoder(function: Callable[[int, float, float], float]) -> CheckResult:
         low = float(statistics.q01[0])
         high = float(statistics.q99[0])
         for token in (31999, 31872, 31745, 31800, 31744):
-            found = _call(function, token, low, high)
+            found = call(function, token, low, high)
             if isinstance(found, CheckResult):
                 return found
             if found is None:
                 return not_yet("the function returns nothing.")
+            if not isinstance(found, int | float | np.integer | np.floating):
+                return not_yet(f"the function must return one number; got {found!r}.")
             wanted = actions.decode([token] * actions.ACTION_DIMENSIONS, statistics)[0]
             if not np.isclose(found, wanted, atol=1e-9):
-                return _decoder_hint(token, found, wanted, low, high)
+                return _decoder_hint(token, float(found), wanted, low, high)
     return right("every token tried gives what `actions.decode` gives.")
 
 
@@ -145,22 +135,46 @@ def _decoder_hint(token: int, found: float, wanted: float, low: float, high: flo
     )
 
 
+def _factors() -> Floats:
+    """By what each of the seven numbers is multiplied when the wrong key replaces the right one."""
+    libero, bridge = (actions.embedded_statistics()[key] for key in KEYS)
+    return (bridge.q99 - bridge.q01) / (libero.q99 - libero.q01)
+
+
 def scale_factors(answer: Sequence[float] | None) -> CheckResult:
     """By what x, y and z are multiplied when `bridge_orig` replaces `libero_object`."""
-    if answer is None or None in list(answer):
-        return NO_ANSWER
+    given = numbers(answer, 3)
+    if isinstance(given, CheckResult):
+        return given
     libero, bridge = (actions.embedded_statistics()[key] for key in KEYS)
-    wanted = (bridge.q99 - bridge.q01)[:3] / (libero.q99 - libero.q01)[:3]
-    given = np.asarray(answer, float)
-    if given.shape != (3,):
-        return not_yet("three numbers: for x, y and z.")
+    wanted = _factors()[:3]
     if np.allclose(given, wanted, rtol=0.05):
-        return right("so the arm hardly moves, while rotation and gripper look normal.")
+        rotations = ", ".join(f"{factor:.2f}" for factor in _factors()[3:6])
+        return right(
+            "the arm hardly moves. Rotations are multiplied by only "
+            f"{rotations}, and the gripper is not changed."
+        )
     if np.allclose(given, 1 / wanted, rtol=0.05):
         return not_yet("the size is right, the direction is not: is the motion larger or smaller?")
     if np.allclose(given, bridge.q99[:3] / libero.q99[:3], rtol=0.02):
         return not_yet("that compares q99 alone; a token is stretched over all of q01 … q99.")
     return not_yet("compare the spans q99 − q01, axis by axis.")
+
+
+def reach(answer: float | None, steps: int = 280) -> CheckResult:
+    """How far the hand gets at most along x under `bridge_orig` in `steps`, in centimetres."""
+    given = number(answer)
+    if isinstance(given, CheckResult):
+        return given
+    full = steps * FULL_SPEED_MM / 10
+    wanted = full * _factors()[0]
+    if np.allclose(given, wanted, rtol=0.15):
+        return right("the object is about twice as far away, so the hand cannot get there.")
+    if np.allclose(given, full, rtol=0.15):
+        return not_yet("that is the way under the right key. What does the wrong key do to x?")
+    if np.allclose(given, 10 * wanted, rtol=0.15):
+        return not_yet("give centimetres, not millimetres.")
+    return not_yet("multiply the steps, the millimetres a step, and the factor of x from b.")
 
 
 def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
@@ -185,54 +199,3 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
     if len(changed) != 1:
         return not_yet(f"{len(changed)} conditions differ; with exactly one you know the cause.")
     return right(f"only {changed.pop()} differs. It is still one pair of episodes.")
-
-
-def interval(successes: int, episodes: int, answer: Sequence[float] | None) -> CheckResult:
-    """The 95 % Wilson interval of a success rate, as shares of one."""
-    if answer is None or None in list(answer):
-        return NO_ANSWER
-    measured = stats.rate(successes, episodes)
-    given = np.asarray(answer, float)
-    if given.shape != (2,) or given[0] > given[1]:
-        return not_yet("two numbers: the lower and the upper end.")
-    if np.allclose(given, measured.interval, atol=0.003):
-        return right("and it never leaves 0 … 1.")
-    wald = measured.rate + np.array([-1, 1]) * norm.ppf(0.975) * measured.standard_error
-    if np.allclose(given, wald, atol=0.003):
-        return not_yet("that is ±1.96 standard errors, which fails near 0 and 1. Use Wilson's.")
-    if np.allclose(given / 100, measured.interval, atol=0.003):
-        return not_yet("give shares of one, not per cent.")
-    return not_yet("binomtest(successes, episodes).proportion_ci(method=…) has it.")
-
-
-def episodes_needed(answer: int | None, rate: float = 0.9, error: float = 0.02) -> CheckResult:
-    """How many episodes bring the standard error down to `error`, at a success rate of `rate`."""
-    if answer is None:
-        return NO_ANSWER
-    given = float(answer)
-    needed = rate * (1 - rate) / error**2
-    if abs(given - needed) <= 1:
-        return right(
-            f"for one standard error of {error:.0%}. "
-            "A 95 % interval of that half-width needs almost four times as many."
-        )
-    if abs(given - norm.ppf(0.975) ** 2 * needed) <= 5:
-        return not_yet("that is for the 95 % interval; the question is about one standard error.")
-    if given < 1:
-        return not_yet("at least one episode is needed.")
-    have = stats.standard_error(rate, given)
-    return not_yet(f"with {given:.0f} episodes the standard error is {have:.1%}.")
-
-
-def discordant_pairs(
-    only_first: int | None, only_second: int | None, pairs: Sequence[tuple[bool, bool]]
-) -> CheckResult:
-    """How many pairs only the first episode wins, and how many only the second."""
-    if only_first is None or only_second is None:
-        return NO_ANSWER
-    wanted = (pairs.count((True, False)), pairs.count((False, True)))
-    if (only_first, only_second) == wanted:
-        return right("the pairs that agree say nothing about the difference.")
-    if (only_second, only_first) == wanted:
-        return not_yet("the right numbers, the wrong way round.")
-    return not_yet("count only pairs in which exactly one of the two succeeded.")

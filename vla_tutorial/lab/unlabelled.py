@@ -1,21 +1,15 @@
 """Recorded episodes without their names, for the classroom.
 
-`UnlabelledClip` is a clip of the player: its first picture and three curves. `UnlabelledEpisode` is
-any episode's folder: its signatures, as `vla-tutorial diagnose` computes them, without the verdict.
+`UnlabelledClip` is a clip of the player: what its policy saw and did, beside a known-good run.
+`UnlabelledEpisode` is any episode's folder: its signatures, as `vla-tutorial diagnose` computes
+them, without the verdict.
 """
 
 from __future__ import annotations
 
 import html
-import io
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
-
-from vla_tutorial import plots
 from vla_tutorial.conditions import CATALOGUE, PUBLISHED
 from vla_tutorial.diagnose import (
     VERDICTS,
@@ -27,8 +21,9 @@ from vla_tutorial.diagnose import (
     table,
 )
 from vla_tutorial.errors import unknown
-from vla_tutorial.lab.checks import NO_ANSWER, CheckResult, not_yet, right
-from vla_tutorial.player import read_clip_script
+from vla_tutorial.lab.answers import NO_ANSWER, CheckResult, not_yet, right
+from vla_tutorial.lab.shown_clip import clip_html, load_clip
+from vla_tutorial.recorded import CLIPS
 
 UNLABELLED = {
     "A": "wrong_unnorm_key",
@@ -39,29 +34,29 @@ UNLABELLED = {
 }
 """Letter → the condition of the recorded clip that the class sees without its name."""
 
-CLIPS = Path(__file__).parents[2] / "book" / "clips"
+CHOICES = (
+    PUBLISHED,
+    "no_flip",
+    "flip_only",
+    "wrong_prompt",
+    "upper_case",
+    "wrong_unnorm_key",
+    "actions_too_large",
+    "gripper_inverted",
+)
+"""The names that the class chooses from. Any two of them differ in what is shown."""
 
 TASK = "3_0"
 """Task and saved initial state of the clips."""
-
-CURVES: dict[str, dict[str, Any]] = {
-    "gripper": {
-        "ylabel": "gripper",
-        "ylim": (-1.3, 1.3),
-        "yticks": (-1, 1),
-        "yticklabels": ("open", "close"),
-    },
-    "height": {"ylabel": "height (cm)", "ylim": (0, 60)},
-    "motion": {"ylabel": "|a|", "ylim": (0, 1.6)},
-}
-"""Series of a clip → how its axis is labelled."""
 
 HEAD = ("signature", "here", "published")
 """Head of the table of signatures."""
 
 
 class UnlabelledClip:
-    """One clip, by its letter in `UNLABELLED`. As the last line of a cell it shows itself.
+    """One clip, by its letter in `UNLABELLED`, beside the published run from the same start.
+
+    As the last line of a cell it shows itself. `shown` and `good` are what is shown of both.
 
     Raises:
         TutorialError: no such letter, or the clips were not made yet.
@@ -70,63 +65,38 @@ class UnlabelledClip:
     def __init__(self, letter: str, clips: Path = CLIPS) -> None:
         if letter not in UNLABELLED:
             raise unknown("unlabelled clip", letter, UNLABELLED)
-        folder = clips / TASK / UNLABELLED[letter]
         self.letter = letter
-        self.series = read_clip_script(folder / "episode.js")["series"]
-        self.picture = np.asarray(Image.open(folder / "poster.webp").convert("RGB"))
+        self.shown = load_clip(clips / TASK, UNLABELLED[letter])
+        self.good = load_clip(clips / TASK, PUBLISHED)
 
-    def figure(self) -> Figure:
-        """The policy's first picture, and gripper, height and motion over control steps."""
-        with plots.style():
-            figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-            grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.6))
-            picture = figure.add_subplot(grid[:, 0])
-            picture.imshow(self.picture)
-            picture.set(xticks=[], yticks=[], title=f"{self.letter}: what the policy saw first")
-            picture.grid(False)
-            for row, (key, labels) in enumerate(CURVES.items()):
-                axis = figure.add_subplot(grid[row, 1])
-                (line,) = axis.plot(self.series[key])
-                axis.set(**labels)
-                if key == "gripper":
-                    line.set_drawstyle("steps-post")
-            axis.set_xlabel("control step")
-        return figure
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.figure().savefig(
-            buffer,
-            format="png",
-            dpi=90,
-            metadata={"Software": None},
-        )
-        return buffer.getvalue()
+    def _repr_html_(self) -> str:
+        return clip_html(self.shown, self.good, self.letter)
 
     def __repr__(self) -> str:
         return (
-            f"Unlabelled clip {self.letter}: first picture, gripper command, height of the hand "
-            "and commanded motion over control steps"
+            f"Unlabelled clip {self.letter}: prompt {self.shown.prompt!r}, "
+            f"tokens of step 0 {self.shown.tokens}. {self.shown.in_words()}."
         )
 
 
-def check_clip(letter: str, answer: str | None) -> CheckResult:
-    """Compare an answer, a condition's name or "published", with the clip called `letter`."""
+def check_clip(letter: str, answer: str | None, clips: Path = CLIPS) -> CheckResult:
+    """Compare an answer, a condition's name or "published", with the clip called `letter`.
+
+    A condition whose clip looks the same in everything that is shown is right as well.
+    """
     if answer is None:
         return NO_ANSWER
-    wanted = UNLABELLED[letter]
-    if answer == wanted:
-        return right("say which of the three curves, or the picture, shows it.")
-    if answer != PUBLISHED and answer not in CATALOGUE:
-        return not_yet(str(unknown("condition", answer, CATALOGUE)))
-    if PUBLISHED in (wanted, answer):
-        return not_yet("does the hand go down to the object, close once or twice, and lift?")
-    boundary = CATALOGUE[answer].boundary
-    if boundary == CATALOGUE[wanted].boundary:
-        return not_yet("the boundary is right, the fault is another one.")
+    if answer == UNLABELLED[letter]:
+        return right("say what shows it: the picture, the prompt, the tokens or a curve.")
+    recorded = clips / TASK / str(answer) / "episode.js"
+    if answer not in (PUBLISHED, *CATALOGUE) or not recorded.is_file():
+        return not_yet(str(unknown("name", str(answer), CHOICES)))
+    unlike = UnlabelledClip(letter, clips).shown.unlike(load_clip(clips / TASK, answer))
+    if not unlike:
+        return right(f"{answer} cannot be told from it by what is shown.")
     return not_yet(
-        f"a fault of {boundary} would look different. "
-        "Look at the picture first, then at the size of motion, then at the gripper."
+        f"under {answer}, {unlike[0]} would be another. Compare {letter} with the known-good run, "
+        "in this order: picture, prompt, tokens, size of motion, gripper."
     )
 
 

@@ -1,0 +1,73 @@
+"""What a check of the lab says, and answers that are no answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vla_tutorial.arrays import Floats
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check says; `why` is a hint if the answer is not right. It shows itself in a cell."""
+
+    right: bool
+    why: str
+
+    def __repr__(self) -> str:
+        return f"{'Right' if self.right else 'Not yet'}: {self.why}"
+
+
+def right(why: str) -> CheckResult:
+    """The answer is right."""
+    return CheckResult(True, why)
+
+
+def not_yet(why: str) -> CheckResult:
+    """The answer is not right."""
+    return CheckResult(False, why)
+
+
+NO_ANSWER = not_yet("there is no answer; replace None by yours.")
+
+
+def call(function: Callable[..., Any], *arguments: object) -> Any:
+    """What the reader's function returns, or a `CheckResult` that says how it failed."""
+    try:
+        return function(*arguments)
+    # A reader's code may raise anything.
+    except Exception as e:
+        name = getattr(function, "__name__", "your function")
+        return not_yet(f"{name} raised {type(e).__name__}: {e}")
+
+
+def numbers(answer: object, count: int) -> Floats | CheckResult:
+    """An answer of `count` numbers as (count,) float64, or what is wrong with it."""
+    if answer is None or (isinstance(answer, list | tuple) and None in answer):
+        return NO_ANSWER
+    found = _array(answer)
+    if found is None or found.shape != (count,):
+        return not_yet(f"{count} numbers are expected here; got {answer!r}.")
+    return found
+
+
+def number(answer: object) -> float | CheckResult:
+    """An answer of one number, or what is wrong with it."""
+    if answer is None:
+        return NO_ANSWER
+    found = _array(answer)
+    if found is None or found.ndim:
+        return not_yet(f"one number is expected here; got {answer!r}.")
+    return float(found)
+
+
+def _array(answer: object) -> Floats | None:
+    try:
+        return np.asarray(answer, np.float64)
+    # A reader may write anything.
+    except (TypeError, ValueError):
+        return None
