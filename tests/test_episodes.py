@@ -57,6 +57,24 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_said(tmp_path, cut):
     assert "2 of 3" in sweep.notes[1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps(episode(seconds=float("nan"))),
+        json.dumps(episode(task=-1)),
+        "[]",
+        "3",
+        "[" * 5000 + "]" * 5000,
+    ],
+)
+def test_a_last_line_that_was_edited_is_not_cut_off(tmp_path, line):
+    folder = sweep_folder.write(tmp_path, [episode(init=1)])
+    with (folder / "episodes.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(TutorialError, match=r"episodes\.jsonl, line 2 "):
+        read_sweep(folder)
+
+
 def test_a_last_line_of_zeros_or_half_a_letter_is_cut_off_too(tmp_path):
     folder = sweep_folder.write(tmp_path, [episode()])
     for rest in (b"\0" * 80, '{"suite": "ü'.encode()[:-1], b"{\n"):

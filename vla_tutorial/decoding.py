@@ -100,6 +100,17 @@ def decode(text: bytes, kind: type[T], where: str, remedy: str) -> T:
         raise TutorialError(f"{where} {fault(text, kind, e)}. {remedy}") from e
 
 
+def is_json(text: bytes) -> bool:
+    """Whether `text` is JSON of any type and depth; Python's own NaN and Infinity count as well."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except RecursionError:
+        return True
+    except msgspec.DecodeError:
+        return _lenient(text) is not _UNKNOWN
+    return True
+
+
 def fault(text: bytes, kind: Any, error: Exception) -> str:
     """Why msgspec refused `text` as `kind` with `error`, beginning with a verb.
 

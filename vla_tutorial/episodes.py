@@ -24,6 +24,7 @@ from vla_tutorial.decoding import (
     decode,
     decode_object,
     is_file,
+    is_json,
     read_bytes,
 )
 from vla_tutorial.errors import TutorialError, unknown
@@ -81,7 +82,7 @@ class Episode:
     first_close: Count | None = None  # control step of the first closing gripper command, if any
     closes: Count | None = None  # how often the command changed to close
     seconds: Seconds | None = None  # wall time
-    attempt: Count | None = None  # 1, or 2 where the first was lost with its worker
+    attempt: Count | None = None  # 1, or more where the ones before were lost or ended in an error
     folder: Name | None = None  # of the episode's records, below the sweep's folder
     error: str | None = None  # what broke
     target: Name | None = None  # another object of the scene to ask for; None is the task's own
@@ -100,6 +101,13 @@ class Episode:
     def key(self) -> EpisodeKey:
         """Which episode it is."""
         return EpisodeKey(self.condition, self.task, self.init, self.target)
+
+    @property
+    def cause(self) -> str:
+        """What broke, in one line; empty where nothing did."""
+        if self.outcome != "error":
+            return ""
+        return one_line(self.error or "unknown")
 
     def to_line(self) -> str:
         """The line of `episodes.jsonl`, with its newline."""
@@ -126,6 +134,15 @@ class Episode:
 
 
 _EPISODE = msgspec.json.Decoder(Episode)
+
+
+def one_line(error: str) -> str:
+    """What an `Episode.error` says, in at most 200 characters: of a traceback, its exception."""
+    lines = error.rpartition("Traceback (most recent call last):\n")[2].splitlines()
+    # Frames are indented. The first line after them names the exception and begins its message.
+    found = next((line for line in lines if line.strip() and line[0] != " "), "unknown")
+    return found.strip().removeprefix("vla_tutorial.errors.TutorialError: ")[:200]
+
 
 MEND = "The file was cut or edited. Fix or delete the line, or copy the file again."
 
@@ -185,12 +202,8 @@ def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
 
 
 def _is_cut(line: bytes) -> bool:
-    """Whether a last line did not come to its end: no newline, or nothing that is an episode."""
-    try:
-        _EPISODE.decode(line)
-    except (ValueError, RecursionError):
-        return True
-    return not line.endswith(b"\n")
+    """Whether a last line did not come to its end: no newline, or no JSON, as a crash leaves it."""
+    return not line.endswith(b"\n") or not is_json(line)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -23,6 +24,8 @@ from vla_tutorial.report import (
     build_report,
     compare_runs,
     comparison_sentence,
+    report_csv,
+    report_json,
     report_text,
 )
 from vla_tutorial.report.page import report_html
@@ -319,7 +322,7 @@ def test_page_is_whole_accessible_and_alone(page_text):
     assert not page.open
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text)
     assert page.counts["title"] == page.counts["h1"] == 1
-    assert page.counts["caption"] == page.counts["table"] == 4
+    assert page.counts["caption"] == page.counts["table"] == 5
     drawings = [a for tag, a in page.attributes if tag == "svg"]
     assert (
         len(drawings) == page.counts["figcaption"] == 1 + 3 + 2
@@ -352,6 +355,131 @@ def test_names_in_the_page_are_escaped(tmp_path):
     page = report_html(build_report([sweep]), [sweep])
     assert "<script>" not in page and "<b>" not in page
     assert not Page(page).open
+
+
+ODD_NAMES = (
+    r"$\frac{a}{$ _b",
+    "$x$ and $y$",
+    "</script><!--<script>",
+    "[bold]:warning:[/]\\",
+    "_published",
+    "漢字 é",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_of_a_condition_stands_in_every_report(tmp_path, name):
+    lines = [episode(init=i, condition=c) for c in ("published", name) for i in range(2)]
+    folder = sweep_folder.write(tmp_path, lines, policy={"name": name}, machine=name)
+    code, text, _ = call("report", folder)
+    assert code == 0 and " ".join(name.split()) in text
+    assert call("report", folder, "--html", "--out", tmp_path / "r.html")[0] == 0
+    page = Page((tmp_path / "r.html").read_text())
+    assert not page.open
+    assert "script" not in page.counts and "b" not in page.counts
+    texts = "".join("".join(page.texts).split())
+    # In tables, in the drawings, and below.
+    assert texts.count("".join(name.split())) >= 6
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"sw\xffeep\x1b[31m\n")
+    sweep = read_sweep(sweep_folder.write(folder, [episode()]))
+    sweep = replace(sweep, notes=(f"{folder} is odd.",))
+    report = build_report([sweep])
+    for text in (report_html(report, [sweep]), report_json(report), report_csv(report)):
+        assert "sw�eep" in text
+        assert "\x1b" not in text.encode().decode()
+
+
+def with_error(why, **more):
+    return error(**more) | {"error": why}
+
+
+def test_errors_are_shown_by_cause(tmp_path):
+    traceback = (
+        "Traceback (most recent call last):\n"
+        '  File "sim.py", line 3, in build\n'
+        "    raise ValueError(1)\n"
+        "ValueError: no EGL <device> [31m was $found$\nsee there"
+    )
+    lines = [episode(), with_error(traceback, init=1), with_error("The simulator hung.", init=2)]
+    lines += [with_error(traceback, init=i, condition="no_flip") for i in (3, 4)]
+    folder = sweep_folder.write(tmp_path, lines)
+    found = build_report([read_sweep(folder)]).sweeps[0].causes
+    assert [cause.episodes for cause in found] == [3, 1]
+    assert found[0].cause == "ValueError: no EGL <device> [31m was $found$"
+    assert found[0].conditions == ("published", "no_flip")
+    assert found[0].first == "published, task 0, init 1"
+    code, text, _ = call("report", folder)
+    assert code == 0
+    assert "Errors by cause" in text
+    assert "no EGL <device> [31m was $found$ 3 2 conditions published, task 0, init 1" in text
+    assert "The simulator hung. 1 published published, task 0, init 2" in text
+    code, text, _ = call("report", folder, "--json")
+    assert json.loads(text)["sweeps"][0]["causes"][1]["cause"] == "The simulator hung."
+    assert call("report", folder, "--html", "--out", tmp_path / "r.html")[0] == 0
+    page = Page((tmp_path / "r.html").read_text())
+    assert not page.open
+    assert "Errors by cause" in page.texts
+    assert found[0].cause in page.texts
+
+
+def test_many_causes_are_counted_together(tmp_path):
+    lines = [with_error(f"cause {i}", init=i) for i in range(15)] + [episode(init=20)]
+    code, text, _ = call("report", sweep_folder.write(tmp_path, lines))
+    assert code == 0 and "5 other causes 5 – –" in text
+
+
+def test_without_errors_there_is_no_table_of_them(sweeps, page_text):
+    written = io.StringIO()
+    Console(width=120, file=written).print(report_text(build_report(sweeps[:1])))
+    assert "by cause" not in written.getvalue()
+    assert page_text.count("Errors by cause in again") == 1
+    assert "Errors by cause in mini" not in page_text
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "null", '{"instruction": 5}', "{}", "[" * 9999])
+def test_a_damaged_record_is_named(tmp_path, content):
+    folder = sweep_folder.write(tmp_path, [episode()])
+    record = folder / "episodes/published/0_0/episode.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(content)
+    for option in ("--html", "--json", "--csv"):
+        code, _, err = call("report", folder, option, "--out", tmp_path / "r")
+        assert code == 2 and "0_0/episode.json" in err and "Traceback" not in err
+
+
+def test_a_record_that_cannot_be_looked_at_is_none(tmp_path):
+    """A name that is too long for any disk, and one in a folder that is a file."""
+    lines = [episode(folder="x" * 500), episode(init=1, folder="sweep.json")]
+    sweep = read_sweep(sweep_folder.write(tmp_path, lines))
+    assert build_report([sweep]).sweeps[0].conditions[0].tasks[0].instruction is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "named"),
+    [
+        ({"seconds": float("nan")}, {}, "line 1 holds seconds nan"),
+        ({"seconds": float("inf")}, {}, "line 1 holds seconds inf"),
+        ({"seconds": 1e300}, {}, "line 1 holds seconds 1e+300"),
+        ({"first_close": 10**12}, {}, "line 1 holds first_close 1000000000000"),
+        ({}, {"versions": [1]}, "sweep.json holds versions [1]"),
+        ({}, {"machine": {"gpus": 5}}, "sweep.json holds machine.gpus 5"),
+        ({}, {"conditions": 5}, "sweep.json holds conditions 5"),
+    ],
+)
+def test_report_names_what_is_odd(tmp_path, changes, config, named):
+    folder = sweep_folder.write(tmp_path, [episode(**changes), episode(init=1)], **config)
+    for options in ([], ["--html"], ["--json"], ["--csv"]):
+        code, _, err = call("report", folder, *options, "--out", tmp_path / "r")
+        assert code == 2 and named in err and "Traceback" not in err
+
+
+def test_the_greatest_numbers_that_are_read_are_drawn(tmp_path):
+    greatest = {"seconds": 1e9, "first_close": 2**31 - 1, "steps": 2**31 - 1}
+    folder = sweep_folder.write(tmp_path, [episode(**greatest), episode(init=1)])
+    assert call("report", folder, "--html", "--out", tmp_path / "r.html")[0] == 0
 
 
 def test_instructions_come_from_the_episodes_records(tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
 
 from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.decoding import decode, is_file, printable, read_bytes
 from vla_tutorial.episodes import Episode, Sweep
-from vla_tutorial.errors import TutorialError
+from vla_tutorial.report.causes import ErrorCause, error_causes
 from vla_tutorial.report.comparison import Comparison, ConditionRun, compare_runs
 from vla_tutorial.stats import Rate, SuiteMean, holm, rate, suite_mean
 
@@ -68,6 +71,7 @@ class SweepReport:
     command: str
     notes: tuple[str, ...]
     conditions: tuple[ConditionReport, ...]
+    causes: tuple[ErrorCause, ...]  # of the episodes that ended in an error
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,14 @@ def build_report(sweeps: Sequence[Sweep]) -> Report:
     reports = []
     for sweep, name in zip(sweeps, _names(sweeps), strict=True):
         report = SweepReport(
-            folder=str(sweep.folder),
+            folder=printable(str(sweep.folder)),
             name=name,
             suite=sweep.suite,
             policy=_policy(sweep),
-            command=str(sweep.config.get("command", "")),
-            notes=sweep.notes,
+            command=sweep.config.get("command", ""),
+            notes=tuple(map(printable, sweep.notes)),
             conditions=tuple(_report_condition(run) for run in runs if run.sweep is sweep),
+            causes=error_causes(sweep.episodes),
         )
         reports.append(report)
     found = [compare_runs(a, b) for a, b in _against_published(runs)]
@@ -122,10 +127,10 @@ def label_runs(sweeps: Sequence[Sweep]) -> tuple[ConditionRun, ...]:
 
 def _names(sweeps: Sequence[Sweep]) -> list[str]:
     """Folder names, or whole paths where two have the same name."""
-    names = [sweep.folder.resolve().name for sweep in sweeps]
+    names = [printable(sweep.folder.resolve().name) for sweep in sweeps]
     times = Counter(names)
     pairs = zip(names, sweeps, strict=True)
-    return [str(sweep.folder) if times[name] > 1 else name for name, sweep in pairs]
+    return [printable(str(sweep.folder)) if times[name] > 1 else name for name, sweep in pairs]
 
 
 def _against_published(runs: Sequence[ConditionRun]) -> Iterator[tuple[ConditionRun, ...]]:
@@ -207,6 +212,12 @@ def spread(numbers: Sequence[float | None]) -> Spread | None:
     return Spread(min(known), statistics.median(known), max(known))
 
 
+class _Record(msgspec.Struct):
+    """What is read here of an episode's record."""
+
+    instruction: str
+
+
 def _instruction(sweep: Sweep, episodes: Sequence[Episode]) -> str | None:
     """What a task's episodes asked for, by the first record; if they differ, the task's sentence.
 
@@ -214,17 +225,18 @@ def _instruction(sweep: Sweep, episodes: Sequence[Episode]) -> str | None:
     """
     for folder in filter(None, (episode.folder for episode in episodes)):
         path = sweep.folder / folder / "episode.json"
-        if not path.is_file():
+        if not is_file(path):
             continue
-        try:
-            asked = str(json.loads(path.read_text(encoding="utf-8"))["instruction"])
-        except (ValueError, KeyError) as e:
-            remedy = "Copy the sweep's folder again."
-            raise TutorialError(f"{path} is not an episode's record ({e!r}). {remedy}") from e
+        asked = _read_record(path).instruction
         if len({episode.target for episode in episodes}) == 1:
-            return asked
+            return printable(asked)
         # Not above: LIBERO takes two seconds to import.
         from vla_tutorial.sim import check_task
 
         return check_task(sweep.suite, episodes[0].task).instruction
     return None
+
+
+def _read_record(path: Path) -> _Record:
+    remedy = "It is an episode's record. Copy the sweep's folder again."
+    return decode(read_bytes(path, remedy), _Record, str(path), remedy)

@@ -40,6 +40,7 @@ def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
     return _template().render(
         sweeps=list(zip(report.sweeps, sweeps, strict=True)),
         broken=tables.error_notes(conditions),
+        causes=[tables.cause_table(sweep) for sweep in report.sweeps if sweep.causes],
         success=tables.success_table(conditions),
         forest=_forest("overview", rows, "Success by condition"),
         comparisons=comparisons and tables.comparison_table(comparisons),

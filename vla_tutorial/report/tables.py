@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
-from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spread
+from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spread, SweepReport
 from vla_tutorial.report.numbers import bare_p, dashed, digits, plural, signed
 from vla_tutorial.stats import Rate
 
 DASH = "–"
+
+SHOWN_CAUSES = 10
+"""Causes of errors that have a row of their own."""
 
 Cell = str | Rate
 """Text, or a rate: "482/500" in a terminal, "482 of 500" over a bar in a page."""
@@ -46,6 +49,30 @@ def error_notes(conditions: Iterable[ConditionReport]) -> list[str]:
         for c in conditions
         if c.errors
     ]
+
+
+def cause_table(sweep: SweepReport) -> Table:
+    """Why episodes ended in errors: the most frequent causes of a sweep."""
+    rows = [
+        (cause.cause, str(cause.episodes), _some(cause.conditions), cause.first)
+        for cause in sweep.causes[:SHOWN_CAUSES]
+    ]
+    rest = sweep.causes[SHOWN_CAUSES:]
+    if rest:
+        episodes = sum(cause.episodes for cause in rest)
+        rows.append((plural(len(rest), "other cause"), str(episodes), DASH, DASH))
+    return Table(
+        f"Errors by cause in {sweep.name}",
+        "First: the first episode in which it came up. episodes.jsonl has the whole text (error).",
+        ("cause", "episodes", "conditions", "first"),
+        rows,
+    )
+
+
+def _some(conditions: Sequence[str]) -> str:
+    if len(conditions) == 1:
+        return conditions[0]
+    return plural(len(conditions), "condition")
 
 
 def success_table(conditions: Sequence[ConditionReport]) -> Table:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -59,6 +58,8 @@ def _sweep(sweep: SweepReport, width: int) -> Iterator[RenderableType]:
         success = replace(success, columns=[*success.columns, head], rows=rows)
     yield from _table(success)
     yield from _notes(tables.error_notes(sweep.conditions))
+    if sweep.causes:
+        yield from _table(tables.cause_table(sweep))
     names = [c.condition for c in sweep.conditions]
     tasks = tables.task_table("Successes by task", sweep.conditions, names)
     if len(names) >= MANY:
@@ -74,7 +75,8 @@ def _notes(notes: Iterable[str]) -> list[Text]:
 def _table(table: Table) -> Iterator[RenderableType]:
     """A plain table under its title. The first column is text and may be folded."""
     drawn = RichTable(box=None, pad_edge=False)
-    first, *others = map(escape, table.columns)
+    # As texts: names would be read for markup and emoji.
+    first, *others = map(Text, table.columns)
     drawn.add_column(first, min_width=12, overflow="fold")
     for column in others:
         drawn.add_column(column, justify="right", no_wrap=True)
@@ -86,10 +88,10 @@ def _table(table: Table) -> Iterator[RenderableType]:
         yield Text(table.caption, style="dim")
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: Cell) -> Text:
     if isinstance(cell, Rate):
-        return f"{cell.successes}/{cell.episodes}"
-    return escape(cell)
+        return Text(f"{cell.successes}/{cell.episodes}")
+    return Text(cell)
 
 
 def _drawn(rate: Cell) -> str:
@@ -118,7 +120,7 @@ def comparison_text(c: Comparison) -> RenderableType:
     )
     facts = RichTable(box=None, pad_edge=False, show_header=False)
     for fact in _facts(c):
-        facts.add_row(*map(escape, fact))
+        facts.add_row(*map(Text, fact))
     sentence = Text(comparison_sentence(c), style="bold")
     return Group(sentence, *_table(pairs), Text(), facts, *_notes(_left_out(c)))
 
