@@ -75,6 +75,7 @@
       video: async (key) => (web ? blob(`${base}${key}/episode.mp4`) : `${base}${key}/episode.mp4`),
       still: async (key, name) => `${base}${key}/${name}.webp`,
       ahead: web ? "video" : "series",
+      early: "series", // with the stills some 50 KB an episode: they are loaded before anybody scrolls to the player
     };
   }
 
@@ -92,6 +93,7 @@
       series: async (key) => everything.episodes[key],
       video: (key) => part(key, "video", "video/mp4"),
       still: (key, name) => part(key, name, "image/webp"),
+      early: "video", // it is all here already
     };
   }
 
@@ -218,6 +220,7 @@
     put("text", { x: LEFT + inner, y: total - 3, class: "vla-tick", "text-anchor": "end" }, "control step, 20 a second");
     svg.setAttribute("width", width);
     svg.setAttribute("height", total);
+    svg.setAttribute("viewBox", `0 0 ${width} ${total}`); // so that paper can shrink it
     svg.replaceChildren(...parts);
   }
 
@@ -246,7 +249,7 @@
     if (!scenes.has(scene)) scene = [...scenes.keys()][0];
     const keyOf = (names) => `${scene}/${[...conditions.keys()].filter((n) => names.has(n)).join("+") || PUBLISHED}`;
 
-    let time = 0, playing = false, rate = 1, last = 0, frame = 0, ended = false;
+    let time = 0, playing = false, rate = 1, last = 0, frame = 0, ended = false, onScreen = false;
     const sides = SIDES.slice(0, free ? Math.min(2, index.episodes.length) : 2).map(makeSide);
     const length = () => Math.max(20, ...sides.map((side) => (side.entry ? side.entry.steps : 0)));
     const stepNow = () => Math.min(length() - 1, Math.floor(time * FPS + 1e-6));
@@ -293,6 +296,7 @@
       side.video.muted = true;
       side.message = h("div", { class: "vla-message", hidden: true });
       side.sees = h("img", { width: 224, height: 224, alt: "" });
+      side.end = h("img", { class: "vla-end-still", width: 256, height: 256, alt: "" }); // paper shows it in place of the video
       side.says = h("div", { class: "vla-says" });
       side.readout = h("div", { class: "vla-now" });
       side.video.addEventListener("click", () => (playing ? pause() : play()));
@@ -301,7 +305,7 @@
       side.section = h("section", { tabindex: -1, "data-side": name, "aria-label": `Episode ${LETTER[name]}` },
         h("p", { class: "vla-line1" }, side.badge(), side.title), h("p", { class: "vla-line2" }, side.verdict),
         h("div", { class: "vla-views" },
-          h("div", { class: "vla-stage" }, side.video, side.message),
+          h("div", { class: "vla-stage" }, side.video, side.end, side.message),
           h("figure", { class: "vla-sees" }, side.sees, h("figcaption", {}, "what the policy sees at step 0"))));
       return side;
     }
@@ -350,14 +354,21 @@
       show(side, keyOf(side.names), typeof note === "string" ? note : "");
     }
 
-    /* Recorded combinations of this scene that differ least, at most two. */
-    function nearest(side) {
-      const here = index.episodes.filter((e) => keyOf(new Set(e.conditions)) === e.key);
-      const far = (e) => e.conditions.filter((c) => !side.names.has(c)).length * 1.5 + [...side.names].filter((c) => !e.conditions.includes(c)).length;
-      return here.sort((a, b) => far(a) - far(b)).slice(0, 2);
+    const here = () => index.episodes.filter((e) => keyOf(new Set(e.conditions)) === e.key);
+
+    /* What of all combinations of switches was recorded, in words. */
+    function recorded() {
+      const count = (n) => here().filter((e) => e.conditions.length === n).length;
+      return `Recorded for this task: the published protocol, each of the ${count(1)} switches alone, and ${count(2)} pairs of them. Give A and B different faults and play.`;
     }
 
-    async function show(side, key, note = "") {
+    /* Recorded combinations of this scene that differ least, at most two. */
+    function nearest(side) {
+      const far = (e) => e.conditions.filter((c) => !side.names.has(c)).length * 1.5 + [...side.names].filter((c) => !e.conditions.includes(c)).length;
+      return here().sort((a, b) => far(a) - far(b)).slice(0, 2);
+    }
+
+    function show(side, key, note = "") {
       const ticket = ++side.ticket, entry = entries.get(key) || null, letter = LETTER[side.name];
       Object.assign(side, { entry, data: null, picture: null, ready: false });
       side.section.dataset.key = key;
@@ -367,6 +378,7 @@
       side.message.replaceChildren();
       side.video.removeAttribute("poster");
       side.sees.style.visibility = entry ? "" : "hidden";
+      side.end.removeAttribute("src");
       side.title.textContent = entry && entry.label ? entry.label : nameOf([...conditions.keys()].filter((n) => side.names.has(n)));
       side.title.title = side.title.textContent;
       side.verdict.textContent = entry ? verdictOf(entry) : "not recorded";
@@ -375,12 +387,18 @@
       status.textContent = `${note}${letter} shows ${side.title.textContent}. ${entry ? entry.caption : "This combination was not recorded."}`;
       if (!entry) { missing(side); seek(time); return; }
       source.still(key, "poster").then((url) => { if (side.ticket === ticket) { side.sees.src = url; side.sees.alt = `First picture that the policy was given in episode ${letter}`; } }, () => {});
+      source.still(key, "end").then((url) => { if (side.ticket === ticket) { side.end.src = url; side.end.alt = `The camera at the end of episode ${letter}`; } }, () => {});
       source.series(key).then((data) => { if (side.ticket === ticket) side.data = data; }, (error) => {
         if (side.ticket === ticket) status.textContent = `The series of ${key} are missing (${error.message}); the video still plays.`;
       }).then(() => { if (side.ticket === ticket) { draw(); tell(); } });
       draw();
+      if (onScreen) film(side);
+    }
+
+    async function film(side) {
+      const ticket = side.ticket;
       try {
-        const url = await source.video(key);
+        const url = await source.video(side.entry.key);
         if (side.ticket === ticket) { side.video.src = url; side.video.load(); }
       } catch (error) { if (side.ticket === ticket) fail(side, error); }
     }
@@ -540,20 +558,31 @@
     root.addEventListener("focusin", () => idle(ahead), { once: true });
     root.addEventListener("change", () => idle(ahead));
 
-    // Nothing is loaded before the player is near the screen: a page may hold several
+    // Videos wait until the player is near the screen: a page may hold several. Words, stills and curves do not, so that paper has them
     const begin = () => {
+      if (root.dataset.state === "ready") return;
       root.dataset.state = "ready";
       sides.forEach((side, i) => { if (free) show(side, index.episodes[i].key); else choose(side); });
       const unknown = SIDES.flatMap((name) => options[name] || []).filter((n) => !conditions.has(n));
-      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : "Each combination of switches is a recorded episode. Give A and B different faults and play.";
+      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : recorded();
     };
-    const near = new IntersectionObserver((seen) => { if (seen.some((e) => e.isIntersecting)) { near.disconnect(); begin(); } }, { rootMargin: "400px" });
-    near.observe(root);
+    const watch = new IntersectionObserver((seen) => {
+      if (ended || !seen.some((e) => e.isIntersecting)) return;
+      watch.disconnect();
+      onScreen = true;
+      if (root.dataset.state === "ready") sides.forEach((side) => side.entry && film(side));
+      else begin();
+    }, { rootMargin: "400px" });
+    watch.observe(root);
+    if (source.early) idle(() => {
+      onScreen ||= source.early === "video";
+      if (!ended) begin();
+    });
     const resized = new ResizeObserver(draw);
     resized.observe(plot);
     return () => {
       ended = true;
-      near.disconnect();
+      watch.disconnect();
       resized.disconnect();
       root.removeEventListener("keydown", keys);
       sides.forEach((side) => { side.ticket++; side.video.pause(); side.video.removeAttribute("src"); });
