@@ -67,6 +67,30 @@ UNPERTURBED = Perturbation()
 
 
 @dataclass(frozen=True)
+class About:
+    """What the sentence of an episode is about, to choose other words that say the same.
+
+    Attributes:
+        suite: the base suite, for example "libero_spatial".
+        task: number of that suite's task whose published sentence it is; None where none has it.
+        things: names of the objects that the sentence names and that are handled, in its order.
+        place: for libero_spatial, where the bowl stands, one of `BOWL_PLACES`; else "".
+    """
+
+    suite: str
+    task: int | None
+    things: tuple[str, ...] = ()
+    place: str = ""
+
+
+BOWL_PLACES = (
+    "between_plate_and_ramekin", "next_to_ramekin", "table_center", "on_cookie_box", "in_drawer",
+    "on_ramekin", "next_to_cookie_box", "on_stove", "next_to_plate", "on_cabinet",
+)  # fmt: skip
+"""Where libero_spatial's bowl stands, in the order of the tasks that ask for it there."""
+
+
+@dataclass(frozen=True)
 class Scene:
     """One episode's task and everything about the scene that a condition may change.
 
@@ -100,5 +124,17 @@ class Scene:
 
 def pick_up_sentence(target: str) -> str:
     """LIBERO-object's sentence for an object: the one for "bbq_sauce_1" asks for the bbq sauce."""
-    name = target.rsplit("_", 1)[0].replace("_", " ")
-    return f"pick up the {name} and place it in the basket"
+    return f"pick up the {_noun(target)} and place it in the basket"
+
+
+def put_both_sentence(first: str, second: str) -> str:
+    """libero_10's sentence for two objects and the basket, the names as "milk_1"."""
+    names = []
+    for thing in (first, second):
+        box = " box" if thing.startswith("cream_cheese") else ""
+        names.append(f"the {_noun(thing)}{box}")
+    return f"put both {names[0]} and {names[1]} in the basket"
+
+
+def _noun(name: str) -> str:
+    return name.rsplit("_", 1)[0].replace("_", " ")

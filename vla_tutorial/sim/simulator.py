@@ -38,6 +38,9 @@ class Simulator:
         goal: the task's predicates in its own order, name first, for example
             (("in", "milk_1", "basket_1_contain_region"),) or (("turnon", "flat_stove_1"), …).
         targets: names of the objects that the goal puts inside something, in the goal's order.
+        fixtures: name → body id of each cabinet, stove, rack and the like. They have no joint of
+            their own: where they stand is part of the model, not of the state.
+        own_fixtures: (F, 7) float64, position and quaternion of each, where LIBERO put it.
         placement: (S,) float64, the flattened state after LIBERO's own reset (seed 0), which is not
             a saved one: the robot at home, objects where the task's samplers put them, not settled.
     """
@@ -71,6 +74,10 @@ class Simulator:
         self.goal: Goal = tuple((name.lower(), *arguments) for name, *arguments in goal)
         self.targets = tuple(predicate[1] for predicate in self.goal if predicate[0] == "in")
         self.placement = self.state()
+        self.fixtures: Mapping[str, int] = {
+            name: self.bodies[name] for name in self._inner.fixtures_dict if name in self.bodies
+        }
+        self.own_fixtures = self._fixture_poses()
         self._perturber = Perturber(self._inner, CAMERA)
         self._asked: Goal | None = None
 
@@ -107,10 +114,11 @@ class Simulator:
         return camera
 
     def start(self, scene: Scene, settle_steps: int) -> Observation:
-        """Reset to where `scene` begins; until the next reset, success means the scene's target.
+        """Reset to where `scene` begins; until the next reset, success means what the scene asks.
 
-        `scene` is of this simulator's suite and task. It settles for `settle_steps` no-op control
-        steps, or for fewer where a random layout says so.
+        That is its target; else the goal of its random layout; else the task's own. `scene` is of
+        this simulator's suite and task. It settles for `settle_steps` no-op control steps, or for
+        fewer where a random layout says so.
 
         Raises:
             TutorialError: as `reset`; or the scene's target is no object that fits into a basket.
@@ -124,11 +132,15 @@ class Simulator:
         if scene.target is not None and scene.target not in objects:
             raise unknown("target", scene.target, objects)
         init: int | Floats = scene.init
+        layout = None
         if scene.layout_seed is not None:
             layout = random_layout(self, scene.layout_seed)
             init = layout.state
             settle_steps = min(settle_steps, layout.settle_steps)
-        observation = self.reset(init, settle_steps, scene.perturbation)
+        fixtures = layout.fixtures if layout else None
+        observation = self.reset(init, settle_steps, scene.perturbation, fixtures)
+        if layout:
+            self._asked = layout.goal
         if scene.target is not None:
             self._asked = (("in", scene.target, BASKET_REGION),)
         return observation
@@ -143,6 +155,7 @@ class Simulator:
         init: int | Floats = 0,
         settle_steps: int = 10,
         perturbation: Perturbation = UNPERTURBED,
+        fixtures: Floats | None = None,
     ) -> Observation:
         """Restart exactly as a hard reset would, without compiling, and let the objects settle.
 
@@ -150,6 +163,8 @@ class Simulator:
             init: number of a saved initial state, or a flattened MuJoCo state of this task.
             settle_steps: no-op control steps; the published protocol takes 10.
             perturbation: what differs from LIBERO's world and camera until the next reset.
+            fixtures: (F, 7), where the fixtures stand until the next reset; None: where LIBERO put
+                them.
 
         Raises:
             TutorialError: there is no such initial state, or nothing here can be perturbed so.
@@ -158,6 +173,7 @@ class Simulator:
             check_task(self.task.suite, self.task.index, init)
             init = initial_states(self.task.suite, self.task.index)[init]
         self._asked = None
+        self.place_fixtures(fixtures)
         state = self._perturber.start(perturbation, np.array(init, np.float64))
         self._restart()
         self._show(settle_steps == 0)
@@ -167,6 +183,21 @@ class Simulator:
             raw, *_ = self._inner.step(NO_OP)
         self._show(True)
         return self._observation(raw)
+
+    def place_fixtures(self, poses: Floats | None) -> None:
+        """Write the fixtures' poses (F, 7) into the model; None takes `own_fixtures`.
+
+        What stands on a fixture is not moved with it. The next reset or view undoes it.
+        """
+        if poses is None:
+            poses = self.own_fixtures
+        ids = list(self.fixtures.values())
+        self.model.body_pos[ids] = poses[:, :3]
+        self.model.body_quat[ids] = poses[:, 3:]
+
+    def _fixture_poses(self) -> Floats:
+        ids = list(self.fixtures.values())
+        return np.hstack([self.model.body_pos[ids], self.model.body_quat[ids]])
 
     def _restart(self) -> None:
         """Clear what `set_init_state` leaves: goals, the gripper's memory, clocks and flags."""
@@ -250,16 +281,20 @@ class Simulator:
         mujoco.mj_integratePos(self.model, pose, self.data.qvel - dt * self.data.qacc, -dt)
         return pose
 
-    def view(self, qpos: ArrayLike) -> Picture:
+    def view(self, qpos: ArrayLike, fixtures: Floats | None = None) -> Picture:
         """The camera's picture (H, W, 3) of the positions `qpos` (nq,) of all joints.
 
-        It takes no step. It overwrites the state: reset after it.
+        `fixtures` (F, 7) are the poses of the fixtures; None: where LIBERO put them. It takes no
+        step. It overwrites the state: reset after it. Of `pose_in_picture` it is what the episode
+        showed, but for one step: a burner turns red one step later in an episode than here, since
+        LIBERO redraws it when the step's picture is taken already.
 
         Raises:
             TutorialError: built with `render=False`.
         """
         if self._camera is None:
             raise TutorialError("This simulator has no camera; build it with render=True.")
+        self.place_fixtures(fixtures)
         self.data.qpos[:] = qpos
         self.data.qvel[:] = 0
         self._inner.sim.forward()

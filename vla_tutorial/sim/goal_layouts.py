@@ -1,0 +1,77 @@
+"""libero_goal drawn anew: one scene, its four things elsewhere, and any of its ten goals.
+
+Metres, radians, world frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_tutorial.scene import About, Goal
+from vla_tutorial.sim.builder import KITCHEN_HAND, Drawn, SceneBuilder
+from vla_tutorial.sim.protocol import task_instructions
+
+_SUITE = "libero_goal"
+_TABLE = 0.9
+_BOWL = "akita_black_bowl_1"
+_CHEESE = "cream_cheese_1"
+_BOTTLE = "wine_bottle_1"
+_PLATE = "plate_1"
+_CABINET = "wooden_cabinet_1"
+_STOVE = "flat_stove_1"
+
+GOALS: tuple[Goal, ...] = (
+    (("open", f"{_CABINET}_middle_region"),),
+    (("on", _BOWL, f"{_STOVE}_cook_region"),),
+    (("on", _BOTTLE, f"{_CABINET}_top_side"),),
+    (("in", _BOWL, f"{_CABINET}_top_region"),),
+    (("on", _BOWL, f"{_CABINET}_top_side"),),
+    (("on", _PLATE, "main_table_stove_front_region"),),
+    (("on", _CHEESE, _BOWL),),
+    (("turnon", _STOVE),),
+    (("on", _BOWL, _PLATE),),
+    (("on", _BOTTLE, "wine_rack_1_top_region"),),
+)
+"""Of the ten tasks, in their order."""
+
+_PUSH = 5
+
+_PLACES = {
+    _PLATE: (0.05, -0.02),
+    _BOWL: (-0.09, 0.0),
+    _CHEESE: (-0.05, 0.13),
+    _BOTTLE: (-0.2, -0.05),
+}
+"""The middles of LIBERO's regions, from which its samplers draw within ±0.01."""
+
+_EXCHANGES = ((_BOWL, _CHEESE), (_BOWL, _PLATE), (_PLATE, _CHEESE), (_BOTTLE, _CHEESE))
+"""Pairs that may change places. The bottle must not stand where a drawer opens."""
+
+
+def draw_goal(builder: SceneBuilder) -> Drawn:
+    """Half of the scenes keep the task's own goal; one in four exchanges two things."""
+    rng = builder.rng
+    own = rng.random() < 0.5
+    task = builder.simulator.task.index if own else int(rng.integers(len(GOALS)))
+    places = dict(_PLACES)
+    # A plate to be pushed keeps its place and a free way.
+    pairs = _EXCHANGES[:1] if task == _PUSH else _EXCHANGES
+    if rng.random() < 0.25:
+        a, b = pairs[rng.integers(len(pairs))]
+        places[a], places[b] = places[b], places[a]
+    builder.move_fixtures(0.015, np.radians(3))
+    for name, middle in places.items():
+        yaw = rng.uniform(-0.3, 0.3) if name == _CHEESE else rng.uniform(-np.pi, np.pi)
+        builder.put(name, builder.around(middle, 0.04), _TABLE, yaw)
+    goal = GOALS[task]
+    return Drawn(
+        goal=goal,
+        instruction=task_instructions(_SUITE)[task],
+        about=About(_SUITE, task, _handled(builder, goal)),
+        hand=KITCHEN_HAND,
+        gap=0.008,
+    )
+
+
+def _handled(builder: SceneBuilder, goal: Goal) -> tuple[str, ...]:
+    return tuple(name for _, name, *_ in goal if name in builder.things)
