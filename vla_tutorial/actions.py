@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vla_tutorial.arrays import Bools, Floats, Ints
+from vla_tutorial.decoding import decode as decode_json
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.files import read_data
 from vla_tutorial.wiring import GripperMapping
@@ -27,13 +30,33 @@ BIN_CENTERS: Floats = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 """(255,) float64: 256 edges between −1 and 1 have 255 intervals between them."""
 
 
+# Bounds that no quantile reaches, so that differences stay finite. No robot has 64 dimensions.
+_Quantiles = Annotated[
+    list[Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]],
+    msgspec.Meta(min_length=1, max_length=64),
+]
+
+
+class _Action(msgspec.Struct):
+    q01: _Quantiles
+    q99: _Quantiles
+    # Missing, it means all true. The published code takes null for all false, which nobody wants.
+    mask: list[bool] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Entry(msgspec.Struct):
+    """What a key of a statistics file must hold."""
+
+    action: _Action
+
+
 @dataclass(frozen=True)
 class ActionStatistics:
     """What un-normalisation needs of the data that a policy was trained on.
 
     Attributes:
         q01, q99: (D,) float64, the 1 % and 99 % quantiles of each action dimension in the data's
-            own units.
+            own units, q01 ≤ q99. D is between 1 and 64.
         mask: (D,) bool; where False (the gripper), the number stays as it is, in [−1, 1].
     """
 
@@ -42,26 +65,41 @@ class ActionStatistics:
     mask: Bools
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> ActionStatistics:
-        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json."""
-        try:
-            action = entry["action"]
-            q01 = np.asarray(action["q01"], np.float64)
-            q99 = np.asarray(action["q99"], np.float64)
-        except (KeyError, TypeError) as e:
-            message = f"Action statistics need action.q01 and action.q99; {e} is missing."
-            raise TutorialError(message) from e
-        # A missing mask means all True.
-        mask = np.asarray(action.get("mask", np.ones(q01.shape, bool)), bool)
-        if not q01.shape == q99.shape == mask.shape or q01.ndim != 1:
-            shapes = f"q01 {q01.shape}, q99 {q99.shape}, mask {mask.shape}"
-            raise TutorialError(f"Action statistics differ in length: {shapes}.")
-        return cls(q01, q99, mask)
+    def from_json(
+        cls, entry: Mapping[str, Any], where: str = "Action statistics"
+    ) -> ActionStatistics:
+        """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json.
+
+        Raises:
+            TutorialError: a quantile is missing, no finite number or above 1e9; q01 > q99; the mask
+                is no list of true and false; lengths differ. The text begins with `where`.
+        """
+        action = decode_json(json.dumps(entry).encode(), _Entry, where, _REMEDY).action
+        mask = [True] * len(action.q01)
+        if action.mask is not msgspec.UNSET:
+            mask = action.mask
+        lengths = {"q01": len(action.q01), "q99": len(action.q99), "mask": len(mask)}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise TutorialError(f"{where} holds an action whose lists differ in length: {listed}.")
+        for i, (low, high) in enumerate(zip(action.q01, action.q99, strict=True)):
+            if low > high:
+                order = f"q01[{i}] {low} above q99[{i}] {high}; expected q01 ≤ q99"
+                raise TutorialError(f"{where} holds action.{order}. {_REMEDY}")
+        return cls(np.array(action.q01), np.array(action.q99), np.array(mask))
 
 
-def parse_statistics(norm_stats: Mapping[str, Any]) -> dict[str, ActionStatistics]:
-    """Every key of a checkpoint's statistics file."""
-    return {key: ActionStatistics.from_json(entry) for key, entry in norm_stats.items()}
+_REMEDY = "Use the statistics that came with the checkpoint."
+
+
+def parse_statistics(
+    norm_stats: Mapping[str, Any], where: str = "Action statistics"
+) -> dict[str, ActionStatistics]:
+    """Every key of a checkpoint's statistics file, which errors call `where`."""
+    return {
+        key: ActionStatistics.from_json(entry, f"{where}: {key}")
+        for key, entry in norm_stats.items()
+    }
 
 
 @cache
@@ -75,7 +113,12 @@ def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> Act
     for name in (key, f"{key}_no_noops"):
         if name in statistics:
             return statistics[name]
-    raise unknown("unnorm key", key, statistics)
+    remedy = "Choose one with --unnorm-key."
+    if len(statistics) == 1:
+        only = next(iter(statistics))
+        remedy = f"Use the only one: --unnorm-key {only}."
+    # A likeness of two suites' names says nothing: only a slip of the finger is worth a question.
+    raise unknown("unnorm key", key, statistics, remedy, likeness=0.9)
 
 
 def token_bins(tokens: ArrayLike) -> Ints:

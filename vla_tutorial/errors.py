@@ -13,13 +13,16 @@ class TutorialError(Exception):
     """
 
 
-def unknown(kind: str, value: str, known: Iterable[str], remedy: str = "") -> TutorialError:
+def unknown(
+    kind: str, value: str, known: Iterable[str], remedy: str = "", *, likeness: float = 0.5
+) -> TutorialError:
     """An error for a `kind` of name that does not exist: lists those that do, suggests the nearest.
 
-    `remedy` is one more sentence, where choosing another name is not enough.
+    `remedy` is one more sentence, where choosing another name is not enough. A name is suggested
+    from a `likeness` on, 1 for equal ones (difflib).
     """
     names = list(known)
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(value, names, n=1, cutoff=likeness)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) or "none"
     return TutorialError(f"Unknown {kind} {value!r}.{hint} Known: {listed}. {remedy}".strip())

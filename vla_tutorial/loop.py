@@ -65,7 +65,14 @@ def _privileged_state(simulator: Simulator) -> PrivilegedState:
     """What a privileged policy may read: the simulator's state and what the episode asks for."""
     goal = simulator.asked
     targets = tuple(predicate[1] for predicate in goal if predicate[0] == "in")
-    return PrivilegedState(simulator.model, simulator.data, simulator.bodies, goal, targets)
+    return PrivilegedState(
+        simulator.model,
+        simulator.data,
+        simulator.bodies,
+        goal,
+        targets,
+        simulator.task.suite,
+    )
 
 
 def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
@@ -82,6 +89,7 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
         raise TutorialError(
-            f"{e} The checkpoint lacks {wiring.unnorm_key!r}, but this package has it: use it on "
-            "purpose with embedded_statistics=True in the wiring (--embedded-statistics)."
+            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}. This package has those "
+            "statistics; to see what they do, set embedded_statistics=True in the wiring "
+            "(--embedded-statistics)."
         ) from e

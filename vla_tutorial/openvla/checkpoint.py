@@ -5,26 +5,44 @@ No code from a checkpoint ever runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from vla_tutorial.actions import ActionStatistics, parse_statistics
+from vla_tutorial.decoding import is_file
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config, read_json
+from vla_tutorial.openvla.foreign import (
+    NO_PICKLE,
+    PICKLES,
+    recognise_files,
+    weight_files,
+)
+from vla_tutorial.openvla.hub import download
 from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model
-from vla_tutorial.openvla.shards import check_names, fill_parameters, read_headers
+from vla_tutorial.openvla.names import match_names
+from vla_tutorial.openvla.preprocessor import check_preprocessor
+from vla_tutorial.openvla.shards import fill_parameters, read_headers
+from vla_tutorial.openvla.tokens import load_tokenizer
 from vla_tutorial.prompt import Tokenizer
 
-# What is fetched from the hub: weights, settings and the tokenizer; never *.py, *.bin or *.pt.
-WANTED = ["*.safetensors", "*.json", "tokenizer.model"]
-_NO_PICKLE = (
-    "Pickle files can run any code while they are opened, so they are refused. Expected "
-    "*.safetensors; ask the author, or convert the file on a machine that you can afford to lose."
-)
+__all__ = [
+    "Checkpoint",
+    "find_shards",
+    "load_tokenizer",
+    "load_weights",
+    "locate_folder",
+    "open_checkpoint",
+]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,70 +62,64 @@ class Checkpoint:
 def open_checkpoint(name: str | Path, revision: str | None = None) -> Checkpoint:
     """Find a checkpoint, or download it, and read everything but its weights.
 
-    A file that is missing or damaged, and a model that is no OpenVLA, are errors.
-
     Args:
         name: a folder, or `owner/name` on huggingface.co.
         revision: branch, tag or commit on the hub; the commit that it stands for is recorded.
+
+    Raises:
+        TutorialError: a file is missing or damaged, a number in it is impossible, or the model is
+            no OpenVLA that predicts tokens.
     """
     folder, commit = locate_folder(name, revision)
-    config = read_config(_require_file(folder, "config.json", "the model's sizes"))
+    check_folder(folder)
+    config = read_config(_require_config(folder))
+    check_preprocessor(folder)
     statistics = _read_statistics(folder)
-    return Checkpoint(folder, str(name), commit, config, statistics, load_tokenizer(folder))
+    return Checkpoint(folder, str(name), commit, config, statistics, load_tokenizer(folder, config))
 
 
 def locate_folder(name: str | Path, revision: str | None = None) -> tuple[Path, str | None]:
     """The folder of a checkpoint, downloaded if need be, and its commit on the hub or None.
 
-    A pickle file, and what is neither a folder nor a reachable repository, are errors.
+    Raises:
+        TutorialError: it is a file, or neither a folder nor a repository that can be reached.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    # `Path` raises errors for a name that is too long and for the home of nobody.
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
         return path, None
-    if path.is_file():
-        remedy = _NO_PICKLE if _is_pickle(path) else "Expected the folder that it lies in."
+    if is_file(path):
+        remedy = NO_PICKLE if path.suffix in PICKLES else "Expected the folder that it lies in."
         raise TutorialError(f"{path} is a file. {remedy}")
     name = str(name)
     if name.count("/") != 1 or name.startswith(("/", ".", "~")):
         raise TutorialError(
             f"No folder {name!r}. Expected one with config.json, or a hub id: openvla/openvla-7b."
         )
-    folder = _download(name, revision)
+    folder = download(name, revision)
     return folder, folder.name
 
 
-def _is_pickle(path: Path) -> bool:
-    return path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+def check_folder(folder: Path) -> None:
+    """Raise a TutorialError that says what the folder holds if that is no OpenVLA checkpoint."""
+    stranger = recognise_files(_relative_names(folder), _base_model(folder))
+    if stranger:
+        raise TutorialError(f"{folder}: {stranger}")
 
 
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as e:
-        raise TutorialError(_explain_hub_error(e, name, revision)) from e
+def _relative_names(folder: Path) -> Iterator[str]:
+    """Files in the folder and in the folders in it; "/" between both."""
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        yield path.relative_to(folder).as_posix()
 
 
-def _explain_hub_error(error: Exception, name: str, revision: str | None) -> str:
-    from huggingface_hub import errors
-
-    match error:
-        case errors.GatedRepoError():
-            return f"{name} is gated: ask its owner on its page, then run `hf auth login`."
-        case errors.RevisionNotFoundError():
-            return f"{name} has no revision {revision!r}. Expected a branch, tag or commit of it."
-        case errors.RepositoryNotFoundError():
-            return f"No access to {name!r}. Check its spelling; if private, run `hf auth login`."
-        case errors.HFValidationError():
-            return f"{name!r} is neither a folder nor a hub id ({error}). Expected owner/name."
-    at_revision = f" at revision {revision!r}" if revision else ""
-    first_line = str(error).partition("\n")[0][:160]
-    return (
-        f"{name}{at_revision} is not in this machine's hub cache and the hub cannot be reached "
-        f"({type(error).__name__}: {first_line}). Connect, or download it elsewhere "
-        f"(`hf download {name}`) and give the folder."
-    )
+def _base_model(folder: Path) -> str:
+    """The model to which the adapter in a folder belongs, by its own account."""
+    for path in (*folder.glob("adapter_config.json"), *folder.glob("*/adapter_config.json")):
+        found = read_json(path).get("base_model_name_or_path")
+        if isinstance(found, str):
+            return found[:200]
+    return "its base model"
 
 
 # Parameters made in inference mode could not be filled, or trained, later.
@@ -117,69 +129,108 @@ def load_weights(
 ) -> OpenVLA:
     """Build the model without memory, check its tensors against the shards, then fill it.
 
-    Damaged shards, other tensors than the model's, and a device that is too small are errors.
+    Nothing is allocated before the shapes in config.json are those in the shards, and these those
+    of the bytes on the disk.
+
+    Args:
+        folder: as `locate_folder` finds it; only its shards are read.
+        config: what config.json says (`read_config`).
+        device: where the weights go.
+        dtype: theirs there; they are cast where the shards have another.
+
+    Raises:
+        TutorialError: shards are missing or damaged, hold other tensors than the model, or the
+            device is too small.
     """
-    model = meta_model(config)
     entries = read_headers(find_shards(folder))
-    check_names(entries, model.state_dict(), str(folder))
+    model = meta_model(config)
+    entries = match_names(entries, model.state_dict(), str(folder))
+    nbytes = model.size * dtype.itemsize
+    if torch.device(device).type == "cpu" and nbytes > _free_memory():
+        raise _too_large(nbytes, device)
     try:
         materialise(model, device, dtype)
     except torch.OutOfMemoryError as e:
-        gib = model.size * dtype.itemsize / 2**30
-        raise TutorialError(
-            f"The weights need {gib:.1f} GiB, more than is free on {device}. "
-            "Close other programs or use a larger GPU."
-        ) from e
+        raise _too_large(nbytes, device) from e
     fill_parameters(entries, model.state_dict())
     return model
 
 
+def _free_memory() -> int:
+    """Bytes that the machine can give, swap included."""
+    return int(psutil.virtual_memory().available + psutil.swap_memory().free)
+
+
+def _too_large(nbytes: int, device: torch.device | str) -> TutorialError:
+    return TutorialError(
+        f"The weights need {nbytes / 2**30:.1f} GiB, more than is free on {device}. "
+        "Close other programs or use a larger GPU."
+    )
+
+
 def find_shards(folder: Path) -> list[Path]:
-    """The safetensors files that the folder's index names, otherwise all; none is an error."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        raw = read_json(index, "an index with a weight_map")
-        try:
-            return [folder / name for name in sorted(set(raw["weight_map"].values()))]
-        except (KeyError, AttributeError, TypeError) as e:
-            raise TutorialError(f"{index} has no weight_map ({e!r}); download it again.") from e
-    found = sorted(folder.glob("*.safetensors"))
+    """The files that hold the weights: model.safetensors, else those of the index, else all.
+
+    That is the order of transformers. An adapter beside them is left out, with a warning.
+
+    Raises:
+        TutorialError: there are none, or the index names files that are not there.
+    """
+    names = [path.name for path in folder.glob("*")]
+    found = weight_files(names)
+    if "adapter_model.safetensors" in names and found:
+        log.warning("%s holds an adapter too; it is not applied to the weights beside it.", folder)
+    if "model.safetensors" in found:
+        return [folder / "model.safetensors"]
+    if INDEX in names:
+        return _indexed_shards(folder)
     if found:
-        return found
-    pickles = [path.name for path in sorted(folder.iterdir()) if _is_pickle(path)]
-    remedy = f"Found only {pickles}. {_NO_PICKLE}" if pickles else "Download the weights too."
-    raise TutorialError(f"No *.safetensors in {folder}. {remedy}")
+        return [folder / name for name in found]
+    what = recognise_files(_relative_names(folder), _base_model(folder))
+    raise TutorialError(f"No *.safetensors in {folder}. {what or 'Download the weights too.'}")
 
 
-def _require_file(folder: Path, name: str, purpose: str) -> Path:
-    path = folder / name
-    if not path.exists():
-        raise TutorialError(f"{folder} has no {name} ({purpose}). Download the whole checkpoint.")
-    return path
+INDEX = "model.safetensors.index.json"
+
+
+def _indexed_shards(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    weight_map = read_json(index).get("weight_map")
+    shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    # Names of files in this folder, and no ways out of it.
+    if not shards or not all(isinstance(name, str) and weight_files([name]) for name in shards):
+        expected = "an object of names of *.safetensors files in this folder"
+        raise TutorialError(f"{index} has no weight_map; expected {expected}. Download it again.")
+    missing = sorted(name for name in shards if not is_file(folder / name))
+    if missing:
+        raise TutorialError(
+            f"Shard {folder / missing[0]} cannot be read (No such file). Of the {len(shards)} that "
+            f"{INDEX} names {len(missing)} are missing. Download the whole checkpoint."
+        )
+    return [folder / name for name in sorted(shards)]
+
+
+def _require_config(folder: Path) -> Path:
+    path = folder / "config.json"
+    if os.path.lexists(path):
+        return path
+    inside = [*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")]
+    remedy = "Download the whole checkpoint."
+    if inside:
+        remedy = f"Give the folder {sorted(inside)[0].parent}, which has one."
+    raise TutorialError(f"{folder} has no config.json (the model's sizes). {remedy}")
 
 
 def _read_statistics(folder: Path) -> Mapping[str, ActionStatistics]:
     """dataset_statistics.json replaces config.json's norm_stats entirely, as published."""
     path = folder / "dataset_statistics.json"
-    found = read_json(folder / "config.json", "a configuration").get("norm_stats")
-    if path.exists():
-        found = read_json(path, "action statistics")
+    if os.path.lexists(path):
+        return parse_statistics(read_json(path), str(path))
+    path = folder / "config.json"
+    found: Any = read_json(path).get("norm_stats")
     if not found:
         raise TutorialError(
             f"{folder} has no action statistics: neither a dataset_statistics.json nor norm_stats "
             "in config.json. Tokens cannot become motion. Download one of the two."
         )
-    return parse_statistics(found)
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The checkpoint's tokenizer, from its tokenizer.json alone, which must be there and parse."""
-    from transformers import PreTrainedTokenizerFast
-
-    path = _require_file(folder, "tokenizer.json", "the tokenizer")
-    try:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
-    # The tokenizers library raises a bare Exception for a file that does not parse.
-    except Exception as e:
-        raise TutorialError(f"{path} is not a tokenizer ({e}). Download it again.") from e
-    return cast(Tokenizer, tokenizer)
+    return parse_statistics(found, f"{path}: norm_stats")

@@ -11,27 +11,43 @@ Python and CUDA). From a cold disk: 10.4, 9.6 and 9.3 s.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import torch
 from torch import Tensor
 
+from vla_tutorial.decoding import MOST_BYTES, fault
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.foreign import describe_dtype, recognise_bytes
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 # Bytes a read: large enough for the disk, and all staging buffers together stay under 300 MB.
 CHUNK = 16 << 20
 THREADS = 8
-# The format's own limit.
-MAX_HEADER = 100 << 20
+# The format allows 100 MB. The names of openvla-7b in one file take 0.13 MB.
+MAX_HEADER = MOST_BYTES
+Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    """A tensor's entry in a header, as the format has it."""
+
+    dtype: str
+    shape: Annotated[list[Offset], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[Offset, Offset]
+
+
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TENSOR = msgspec.json.Decoder(_Tensor)
 
 
 @dataclass(frozen=True)
@@ -69,57 +85,70 @@ def read_headers(paths: Sequence[Path]) -> dict[str, Entry]:
 
 
 def _read_header(path: Path) -> dict[str, Entry]:
+    start = b""
     try:
         size = path.stat().st_size
+        # Opening a pipe would wait for its other end.
+        if not path.is_file():
+            raise TutorialError(f"Shard {path} is not a file. Download it again.")
         with path.open("rb") as f:
-            length = int.from_bytes(f.read(8), "little")
+            start = f.read(512)
+            f.seek(8)
+            length = int.from_bytes(start[:8], "little")
             if not 0 < length <= min(MAX_HEADER, size - 8):
                 raise ValueError(f"it has {size} bytes and names a header of {length} bytes")
-            header = json.loads(f.read(length))
-        header.pop("__metadata__", None)
-        entries = {name: _entry(path, raw, 8 + length) for name, raw in header.items()}
-        end = max((e.start + e.nbytes for e in entries.values()), default=8 + length)
-        if end != size:
-            raise ValueError(f"its header promises {end} bytes and it has {size}")
+            header = f.read(length)
+        return _entries(header, path, size)
     except OSError as e:
         raise TutorialError(f"Shard {path} cannot be read ({e.strerror}). Download it.") from e
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise TutorialError(
-            f"{path} is damaged or cut short, no whole safetensors file: its header and bytes do "
-            f"not match ({e}). Delete it and download it again."
-        ) from e
+    except (ValueError, RecursionError) as e:
+        what = recognise_bytes(start) or (
+            f"It is damaged or cut short: its header and its bytes do not match ({e}). "
+            "Delete it and download it again."
+        )
+        raise TutorialError(f"{path} is no whole safetensors file. {what}") from e
+
+
+def _entries(header: bytes, path: Path, size: int) -> dict[str, Entry]:
+    """The tensors in the header of a file of `size` bytes, checked by the format's rules.
+
+    The tensors lie one behind the other: none overlaps another, and they fill the file.
+    """
+    if not header.startswith(b"{"):
+        raise ValueError(f"the header begins with {header[:1]!r}, expected '{{'")
+    named = _NAMES.decode(header)
+    metadata = named.pop("__metadata__", None)
+    if metadata is not None:
+        msgspec.json.decode(metadata, type=dict[str, str])
+    tensors = {name: _tensor(name, raw) for name, raw in named.items()}
+    base = 8 + len(header)
+    entries = {name: _entry(name, tensor, path, base) for name, tensor in tensors.items()}
+    end = base
+    for entry in sorted(entries.values(), key=attrgetter("start", "nbytes")):
+        if entry.start != end:
+            raise ValueError(f"a tensor begins at byte {entry.start}, the one before ends at {end}")
+        end += entry.nbytes
+    if end != size:
+        raise ValueError(f"its header promises {end} bytes and it has {size}")
     return entries
 
 
-def _entry(path: Path, raw: Mapping[str, Any], base: int) -> Entry:
-    name = str(raw["dtype"])
-    shape = tuple(raw["shape"])
-    start, end = raw["data_offsets"]
-    if name not in DTYPES:
-        raise ValueError(f"dtype {name}; known: {', '.join(DTYPES)}")
-    dtype = DTYPES[name]
-    if end - start != prod(shape) * dtype.itemsize:
-        raise ValueError(f"{end - start} bytes for shape {shape} {name}")
-    return Entry(path, dtype, shape, base + start, end - start)
+def _tensor(name: str, raw: msgspec.Raw) -> _Tensor:
+    try:
+        return _TENSOR.decode(raw)
+    except msgspec.DecodeError as e:
+        raise ValueError(f"tensor {name!r:.80} {fault(bytes(raw), _Tensor, e)}") from e
 
 
-def check_names(entries: Mapping[str, Entry], expected: Mapping[str, Tensor], source: str) -> None:
-    """Raise a TutorialError that lists tensors which are missing, extra or of another shape."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    missing = [f"missing {name} {shapes[name]}" for name in shapes if name not in entries]
-    extra = [f"extra {name} {e.shape}" for name, e in entries.items() if name not in shapes]
-    other = [
-        f"{name} has shape {entry.shape}, expected {shapes[name]}"
-        for name, entry in entries.items()
-        if entry.shape != shapes.get(name, entry.shape)
-    ]
-    problems = missing + extra + other
-    if problems:
-        more = f"; and {len(problems) - 12} more" if len(problems) > 12 else ""
-        raise TutorialError(
-            f"The tensors in {source} are not those of the model that its config.json describes: "
-            f"{'; '.join(problems[:12])}{more}. Use the config.json that came with these weights."
-        )
+def _entry(name: str, tensor: _Tensor, path: Path, base: int) -> Entry:
+    if tensor.dtype not in DTYPES:
+        what = describe_dtype(name, tensor.dtype, DTYPES)
+        raise TutorialError(f"{path}: {what}")
+    dtype = DTYPES[tensor.dtype]
+    start, end = tensor.data_offsets
+    if end - start != prod(tensor.shape) * dtype.itemsize:
+        raise ValueError(f"{end - start} bytes for shape {tensor.shape} {tensor.dtype}")
+    return Entry(path, dtype, tuple(tensor.shape), base + start, end - start)
 
 
 def fill_parameters(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> None:
