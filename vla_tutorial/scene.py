@@ -84,8 +84,9 @@ class About:
 
 
 BOWL_PLACES = (
-    "between_plate_and_ramekin", "next_to_ramekin", "table_center", "on_cookie_box", "in_drawer",
-    "on_ramekin", "next_to_cookie_box", "on_stove", "next_to_plate", "on_cabinet",
+    "between_plate_and_ramekin", "next_to_ramekin", "table_center", "on_cookie_box",
+    "in_top_drawer", "on_ramekin", "next_to_cookie_box", "on_stove", "next_to_plate",
+    "on_wooden_cabinet",
 )  # fmt: skip
 """Where libero_spatial's bowl stands, in the order of the tasks that ask for it there."""
 

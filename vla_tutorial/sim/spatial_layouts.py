@@ -27,8 +27,9 @@ _PLACES = {_PLATE: (0.06, 0.20), _COOKIES: (0.07, 0.03), _RAMEKIN: (-0.20, 0.20)
 """The middles of LIBERO's regions, from which its samplers draw within ±0.01."""
 
 _OTHERS = (
-    "next_to_ramekin", "next_to_cookie_box", "next_to_plate", "on_cabinet", "on_cabinet",
-    "on_cookie_box", "on_stove", "on_cabinet", "next_to_ramekin", "on_stove",
+    "next_to_ramekin", "next_to_cookie_box", "next_to_plate", "on_wooden_cabinet",
+    "on_wooden_cabinet", "on_cookie_box", "on_stove", "on_wooden_cabinet", "next_to_ramekin",
+    "on_stove",
 )  # fmt: skip
 """Where each task's second bowl stands."""
 
@@ -45,7 +46,7 @@ def draw_spatial(builder: SceneBuilder) -> Drawn:
     for name, middle in _PLACES.items():
         yaw = rng.uniform(-0.3, 0.3) if name == _COOKIES else rng.uniform(-np.pi, np.pi)
         builder.put(name, builder.around(middle, 0.03), _TABLE, yaw)
-    opened = "in_drawer" in (asked, other)
+    opened = "in_top_drawer" in (asked, other)
     builder.set_joint(_DRAWER, rng.uniform(-0.158, -0.142) if opened else 0.0)
     for bowl, place in zip(bowls, (asked, other), strict=True):
         _put_bowl(builder, str(bowl), place)
@@ -71,7 +72,7 @@ def _draw_places(builder: SceneBuilder) -> tuple[str, str]:
             if rng.random() < 0.5:
                 other = _OTHERS[task]
         places = {asked, other}
-        if len(places) == 2 and not ("in_drawer" in places and places & set(_UNDER_THE_DRAWER)):
+        if len(places) == 2 and not ("in_top_drawer" in places and places & set(_UNDER_THE_DRAWER)):
             return asked, other
 
 
@@ -121,11 +122,11 @@ _PUT: dict[str, Callable[[SceneBuilder, str], None]] = {
     "next_to_ramekin": _beside(_RAMEKIN, (0.02, 0.12)),
     "table_center": _at_the_center,
     "on_cookie_box": _on(_COOKIES),
-    "in_drawer": _on_site("top_region", _CABINET, 0.012),
+    "in_top_drawer": _on_site("top_region", _CABINET, 0.012),
     "on_ramekin": _on(_RAMEKIN),
     "next_to_cookie_box": _beside(_COOKIES, (0.06, -0.10)),
     "on_stove": _on_site("cook_region", _STOVE, 0.02),
     "next_to_plate": _beside(_PLATE, (-0.05, 0.11)),
-    "on_cabinet": _on_site("top_side", _CABINET, 0.03),
+    "on_wooden_cabinet": _on_site("top_side", _CABINET, 0.03),
 }
 """Offsets are the distances between the middles of LIBERO's regions."""
