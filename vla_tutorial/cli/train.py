@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import typer
 
 from vla_tutorial.cli.evaluate import evaluate
 from vla_tutorial.cli.terminal import out as terminal
-from vla_tutorial.errors import TutorialError
+from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ app = typer.Typer(
 )
 
 CORES = os.cpu_count() or 1
+ALL_SUITES = "libero_spatial,libero_object,libero_goal,libero_10"
 
-Tasks = Annotated[str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")]
+Suites = Annotated[str, typer.Option(help="Suites, for example libero_goal,libero_10.")]
+Tasks = Annotated[str, typer.Option(help="Tasks of each suite, for example 0-3,7.")]
 Device = Annotated[str, typer.Option(help="Where to fit, for example cuda, cuda:1 or cpu.")]
 Batch = Annotated[int, typer.Option(help="Samples a step.")]
 
@@ -36,6 +39,7 @@ Batch = Annotated[int, typer.Option(help="Samples a step.")]
 def demos(
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
     episodes_per_task: Annotated[int, typer.Option(help="Rounded up to whole files of 20.")] = 120,
+    suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
     workers: Annotated[int, typer.Option(help="Processes of up to 2 GB.")] = 2,
     seed: Annotated[int, typer.Option(help="Another seed gives other demonstrations.")] = 0,
@@ -50,7 +54,7 @@ def demos(
     from vla_tutorial.training import collect
 
     _show_log()
-    collect(out, parse_numbers(tasks), episodes_per_task, workers, seed)
+    collect(out, _task_keys(suites, tasks), episodes_per_task, workers, seed)
 
 
 @app.command()
@@ -59,6 +63,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
     batch: Batch = 512,
+    suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
     workers: Annotated[int, typer.Option(help="Simulators that render, 1 GB each.")] = CORES,
     device: Device = "cuda",
@@ -74,7 +79,7 @@ def fit(
     from vla_tutorial.training import RunConfig, TrainConfig, load_chunk, train
 
     pictures = 0
-    for file in sorted(demos.glob("task*_chunk*.npz")):
+    for file in sorted(demos.glob("*_task*_chunk*.npz")):
         pictures += sum(map(len, load_chunk(file).episodes))
     how = TrainConfig(steps=steps, batch=batch)
     _require_gpu(device, how)
@@ -83,7 +88,7 @@ def fit(
         demos,
         how,
         practise=False,
-        tasks=parse_numbers(tasks),
+        tasks=_task_keys(suites, tasks),
         workers=workers,
         capacity=max(pictures, 1),
         device=device,
@@ -100,12 +105,20 @@ def dagger(
     seconds: Annotated[float, typer.Option(help="Of fitting.")] = 1200,
     batch: Batch = 512,
     learning_rate: Annotated[float, typer.Option(help="After warming up.")] = 1e-3,
+    suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
     workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
     capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 350_000,
     keep: Annotated[float, typer.Option(help="Share of driven steps that are kept.")] = 1.0,
     enough: Annotated[int, typer.Option(help="Pictures with which fitting begins.")] = 4000,
     device: Device = "cuda",
+    lead: Annotated[
+        float | None,
+        typer.Option(help="Share of the run over which the expert leads; 0.3, or 0 with --start."),
+    ] = None,
+    decay_from: Annotated[
+        float, typer.Option(help="Share of the run after which the learning rate falls.")
+    ] = 0.55,
     answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
     render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
     seed: Annotated[int, typer.Option(help="For layouts and weights.")] = 0,
@@ -125,10 +138,11 @@ def dagger(
     config = RunConfig(
         out,
         demos,
-        TrainConfig(steps=0, batch=batch, learning_rate=learning_rate),
+        TrainConfig(steps=0, batch=batch, learning_rate=learning_rate, decay_from=decay_from),
         start,
         seconds=seconds,
-        tasks=parse_numbers(tasks),
+        lead=lead if lead is not None else 0.0 if start else 0.3,
+        tasks=_task_keys(suites, tasks),
         workers=workers,
         capacity=capacity,
         keep=keep,
@@ -161,6 +175,17 @@ def curves(
     if not lines:
         raise TutorialError(f"{log} is empty: a run writes its first line after 100 steps.")
     plots.save(plots.training_figure(lines, title=str(log)), out)
+
+
+def _task_keys(suites: str, tasks: str) -> tuple[tuple[str, int], ...]:
+    """(suite, number) of each task; an unknown suite is an error."""
+    from vla_tutorial.training.sentences import SUITES
+
+    chosen = [suite.strip() for suite in suites.split(",")]
+    for suite in chosen:
+        if suite not in SUITES:
+            raise unknown("suite of training", suite, SUITES)
+    return tuple(itertools.product(chosen, parse_numbers(tasks)))
 
 
 def _require_gpu(device: str, config: TrainConfig) -> None:

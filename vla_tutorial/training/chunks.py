@@ -29,7 +29,10 @@ from vla_tutorial.training.noise import Noise
 
 Array = NDArray[Any]
 
-CHUNK_FORMAT = 1
+TaskKey = tuple[str, int]
+"""A suite and a task's number in it, for example ("libero_goal", 3)."""
+
+CHUNK_FORMAT = 2
 CHUNK_SIZE = 20
 """The version of the file's layout, and episodes in a file."""
 
@@ -42,31 +45,34 @@ ACTION_GRID = 1e-3
 class LabelledEpisode:
     """T steps of an episode: what the camera saw, what the expert said, what was done.
 
-    Metres, radians, world frame.
+    Metres and radians. The frame of the positions is the robot's base (axes as in the world).
 
     Attributes:
-        task: number of the libero_object scene; not always the one whose own target this is.
-        target: name of the object that was asked for, for example "milk_1".
-        instruction: the sentence that asks for it.
+        suite, task: whose scene it is; what was asked for may be another task's goal.
+        instruction: the published sentence, or one in its form, that asks for it.
         noise: how the executed actions were disturbed.
-        columns: where the target's and the basket's positions begin in qpos.
+        fixtures: (F, 7), where things without a joint of their own stood (`Layout.fixtures`).
         qpos: (T, nq) float32, the positions that the picture before the action shows
             (`Simulator.pose_in_picture`).
         bins: (T, 7) int16, the label: the expert's action bins 0 … 255; the token is 31999 − bin.
         executed: (T, 7) float32, the action that LIBERO got, to `ACTION_GRID`.
-        eef_pos: (T, 3) float32, the grip site.
-        holding: (T,) bool, whether both fingers touch the target.
+        hand: (T, 3) float32, the grip site.
+        thing: (T, 3) float32, what the first predicate that does not hold yet is about.
+        place: (T, 3) float32, where that predicate wants it.
+        holding: (T,) bool, whether both fingers touch the thing.
     """
 
+    suite: str
     task: int
-    target: str
     instruction: str
     noise: Noise
-    columns: tuple[int, int]
+    fixtures: Floats
     qpos: Float32
     bins: NDArray[np.int16]
     executed: Float32
-    eef_pos: Float32
+    hand: Float32
+    thing: Float32
+    place: Float32
     holding: Bools
 
     def __len__(self) -> int:
@@ -76,16 +82,6 @@ class LabelledEpisode:
         return replace(self, **{name: getattr(self, name)[part] for name in _ARRAYS})
 
     @property
-    def target_pos(self) -> Float32:
-        """(T, 3) float32, the target's origin."""
-        return self.qpos[:, self.columns[0] :][:, :3]
-
-    @property
-    def basket_pos(self) -> Float32:
-        """(T, 3) float32, the basket's origin."""
-        return self.qpos[:, self.columns[1] :][:, :3]
-
-    @property
     def opening(self) -> Float32:
         """(T, 1) float32, metres between the fingers, 0 … 0.08; the second's joint is negative."""
         return self.qpos[:, 7:8] - self.qpos[:, 8:9]
@@ -93,8 +89,9 @@ class LabelledEpisode:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The content of a file: what is kept of some `attempts` in a libero_object scene, `task`."""
+    """The content of a file: what is kept of some `attempts` in the scene of a task."""
 
+    suite: str
     task: int
     attempts: int
     episodes: tuple[LabelledEpisode, ...]
@@ -102,7 +99,9 @@ class Chunk:
 
 _ARRAYS: dict[str, tuple[Any, float]] = {
     "qpos": (np.float32, POSE_GRID),
-    "eef_pos": (np.float32, POSE_GRID),
+    "hand": (np.float32, POSE_GRID),
+    "thing": (np.float32, POSE_GRID),
+    "place": (np.float32, POSE_GRID),
     "executed": (np.float32, ACTION_GRID),
     "bins": (np.int16, 1),
     "holding": (np.bool_, 1),
@@ -142,6 +141,7 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
     header = {
         "format": CHUNK_FORMAT,
         "mujoco": mujoco.__version__,
+        "suite": chunk.suite,
         "task": chunk.task,
         "attempts": chunk.attempts,
         "episodes": [_entry(episode) for episode in chunk.episodes],
@@ -170,10 +170,9 @@ def save_chunk(path: Path, chunk: Chunk) -> None:
 
 def _entry(episode: LabelledEpisode) -> dict[str, Any]:
     return {
-        "target": episode.target,
         "instruction": episode.instruction,
         "noise": asdict(episode.noise),
-        "columns": episode.columns,
+        "fixtures": episode.fixtures.tolist(),
         "steps": len(episode),
     }
 
@@ -210,17 +209,21 @@ def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
     start = 0
     for entry in header["episodes"]:
         end = start + entry["steps"]
-        first, second = entry["columns"]
         episode = LabelledEpisode(
+            suite=header["suite"],
             task=header["task"],
-            target=entry["target"],
             instruction=entry["instruction"],
             noise=Noise(**entry["noise"]),
-            columns=(first, second),
+            fixtures=np.array(entry["fixtures"], np.float64).reshape(-1, 7),
             **{name: array[start:end] for name, array in arrays.items()},
         )
         episodes.append(episode)
         start = end
     if any(len(array) != start for array in arrays.values()):
         raise ValueError("lengths differ")
-    return Chunk(header["task"], header["attempts"], tuple(episodes))
+    return Chunk(header["suite"], header["task"], header["attempts"], tuple(episodes))
+
+
+def chunk_name(suite: str, task: int, chunk: int) -> str:
+    """The file's name: "libero_goal_task03_chunk0012.npz"."""
+    return f"{suite}_task{task:02d}_chunk{chunk:04d}.npz"

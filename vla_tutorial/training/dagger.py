@@ -8,6 +8,7 @@ it visits. Fitting begins with the first pictures.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -16,19 +17,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.training.chunks import TaskKey, chunk_name
 from vla_tutorial.training.inference_copy import InferenceCopy
-from vla_tutorial.training.labels import INSTRUCTIONS
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.run_files import begin_with, resume_from, save_run
-from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.samples import Prompts, Samples
+from vla_tutorial.training.schedule import Schedule
+from vla_tutorial.training.sentences import SUITES, all_sentences
 from vla_tutorial.training.simulator_pool import SimulatorPool
 from vla_tutorial.training.simulator_worker import WorkerSpec
 from vla_tutorial.training.trainer import LOG_STEPS, TrainConfig, Trainer, fit, write_curves
+
+ALL_TASKS: tuple[TaskKey, ...] = tuple(itertools.product(SUITES, range(10)))
+"""The forty tasks of the four suites."""
 
 REFRESH_STEPS = 100
 SAVE_SECONDS = 240.0
@@ -45,10 +52,11 @@ class RunConfig:
         out: folder for the checkpoint (mini/), curves.jsonl, episodes of practice (driven/) …
         demos: folder of demonstrations to begin with; None for none.
         train: how to fit; `steps` counts without `practise` only.
-        start: a grown checkpoint whose weights to begin with; None for fresh ones.
+        start: a checkpoint whose weights to begin with; None for fresh ones.
         seconds: of fitting, with `practise`.
+        lead: share of those seconds over which the expert leads less and less.
         practise: whether the policy practises (DAgger).
-        tasks: whose scenes.
+        tasks: whose scenes, as (suite, number).
         workers: simulators, each a process of about 1 GB.
         capacity: pictures that fit on the device, 151 KB each.
         keep: share of the practised steps that are kept.
@@ -64,8 +72,9 @@ class RunConfig:
     train: TrainConfig
     start: Path | None = None
     seconds: float = 1200
+    lead: float = 0.3
     practise: bool = True
-    tasks: tuple[int, ...] = tuple(range(10))
+    tasks: tuple[TaskKey, ...] = ALL_TASKS
     workers: int = 40
     capacity: int = 550_000
     keep: float = 1.0
@@ -77,9 +86,14 @@ class RunConfig:
     model: OpenVLAConfig = CONFIG
 
 
-def beta(progress: float) -> float:
-    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp from 0.08 to 0.3."""
-    return min(1.0, max(0.0, (progress - 0.08) / (0.3 - 0.08)))
+def beta(progress: float, lead: float) -> float:
+    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp that ends at `lead`.
+
+    It begins at a quarter of `lead`. Without a lead the policy acts from the start.
+    """
+    if lead == 0:
+        return 1.0
+    return min(1.0, max(0.0, (progress - lead / 4) / (0.75 * lead)))
 
 
 def train(config: RunConfig, resume: bool = False) -> Trainer:
@@ -119,16 +133,19 @@ class _Run:
         torch.manual_seed(config.seed)
         model = initialise(OpenVLA(config.model), config.seed)
         self.trainer = Trainer(model, config.train, config.device)
+        self.tokenizer = train_tokenizer(all_sentences())
         if config.start:
-            begin_with(self.trainer, config.start)
+            begin_with(self.trainer, config.start, self.tokenizer)
         if resume:
             resume_from(self.trainer, config.out, self.curves)
-        self.tokenizer = train_tokenizer(INSTRUCTIONS)
         self.samples = Samples(config.capacity, self.tokenizer, config.device)
         self.answers: InferenceCopy | None = None
         if config.practise:
             device = config.answer_device or config.device
-            self.answers = InferenceCopy(self.trainer.mean.model, self.samples, device)
+            prompts = self.samples.prompts
+            if config.answer_device:
+                prompts = Prompts(self.tokenizer, device)
+            self.answers = InferenceCopy(self.trainer.mean.model, prompts, device)
 
     def say(self, text: str) -> None:
         log.info("[%6.1f s] %s", time.perf_counter() - self.started, text)
@@ -148,7 +165,7 @@ class _Run:
         saved = begin
         generator = torch.Generator(device=trainer.device).manual_seed(config.seed)
         while (progress := (time.perf_counter() - begin) / config.seconds) < 1:
-            pool.beta = 1.0 if config.start else beta(progress)
+            pool.beta = beta(progress, config.lead)
             chosen = self.samples.draw(config.train.batch, config.train.fine, generator)
             logged = trainer.train_step(self.samples, chosen, progress)
             if trainer.step % REFRESH_STEPS == 0:
@@ -157,10 +174,10 @@ class _Run:
                 pool.check()
                 seconds = time.perf_counter() - self.started
                 about = {
-                    "pictures": self.samples.count,
+                    "pictures": self.samples.added,
                     "episodes": pool.episodes,
-                    "success": pool.success(),
                     "workers": pool.alive,
+                    **pool.schedule.success(),
                 }
                 write_curves(self.curves, trainer.step, seconds, {**logged, **about})
             if time.perf_counter() - saved > SAVE_SECONDS:
@@ -173,12 +190,13 @@ class _Run:
         del recipe["steps"]
         about = {
             "optimiser_steps": self.trainer.step,
-            "pictures": self.samples.count,
+            "pictures": self.samples.added,
             "driven_episodes": pool.episodes,
             "recipe": recipe,
         }
-        recent = json.dumps([asdict(episode) for episode in list(pool.recent)])
-        save_run(self.trainer, self.tokenizer, self.config.out, about, recent)
+        recent = json.dumps([asdict(episode) for episode in pool.schedule.recent()])
+        suites = tuple(dict.fromkeys(suite for suite, _ in self.config.tasks))
+        save_run(self.trainer, self.tokenizer, self.config.out, about, suites, recent)
 
 
 @contextlib.contextmanager
@@ -189,7 +207,7 @@ def _open_pool(
     (config.out / "driven").mkdir(parents=True, exist_ok=True)
     if config.render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(config.render_gpu)
-    pool = SimulatorPool(specs, samples, answers, config.keep)
+    pool = SimulatorPool(specs, samples, answers, Schedule(config.tasks), config.keep)
     pool.start()
     try:
         yield pool
@@ -198,23 +216,22 @@ def _open_pool(
 
 
 def worker_specs(config: RunConfig) -> list[WorkerSpec]:
-    """Divide tasks and their demonstrations evenly among workers; there is at least one a task."""
-    tasks = config.tasks
-    workers = max(config.workers, len(tasks))
-    out = config.out / "driven"
-    specs = []
-    for number in range(workers):
-        turn, k = divmod(number, len(tasks))
-        mates = len(range(k, workers, len(tasks)))
-        files: list[Path] = []
-        if config.demos:
-            files = sorted(config.demos.glob(f"task{tasks[k]:02d}_chunk*.npz"))[turn::mates]
-        specs.append(WorkerSpec(tasks[k], number, files, out, config.practise, config.seed))
-    if not any(spec.files for spec in specs) and (config.demos or not config.practise):
+    """Divide the demonstrations evenly among workers, a task's files to few of them."""
+    files: list[Path] = []
+    if config.demos:
+        for key in config.tasks:
+            prefix = chunk_name(*key, 0).partition("chunk")[0]
+            files += sorted(config.demos.glob(f"{prefix}chunk*.npz"))
+    if not files and (config.demos or not config.practise):
         raise TutorialError(
-            f"No demonstrations (task*_chunk*.npz) of tasks {list(tasks)} in {config.demos}; "
+            f"No demonstrations (*_task*_chunk*.npz) of the tasks in {config.demos}; "
             "make some: vla-tutorial train demos --help"
         )
+    out = config.out / "driven"
+    specs = []
+    for number, part in enumerate(np.array_split(np.array(files, object), config.workers)):
+        mine = tuple(part)
+        specs.append(WorkerSpec(number, config.tasks, mine, out, config.practise, config.seed))
     return specs
 
 

@@ -1,4 +1,4 @@
-"""Collect demonstrations of the scripted expert on libero_object's scenes, without rendering."""
+"""Collect demonstrations of the scripted expert on the suites' scenes, without rendering."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from vla_tutorial.loop import rollout
 from vla_tutorial.policies.base import Policy
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.chunks import CHUNK_SIZE, Chunk, LabelledEpisode, save_chunk
-from vla_tutorial.training.labelling import SUITE, LabellingPolicy, layout_seed
+from vla_tutorial.training.chunks import (
+    CHUNK_SIZE,
+    Chunk,
+    LabelledEpisode,
+    TaskKey,
+    chunk_name,
+    save_chunk,
+)
+from vla_tutorial.training.labelling import FREE_STEPS, LabellingPolicy, layout_seed
 from vla_tutorial.training.noise import Disturbance, Noise
 from vla_tutorial.wiring import Wiring
-
-UNSEEN = Wiring(SUITE, camera_size=8, jpeg=False, center_crop=False, max_steps=220)
-"""The expert looks at no picture: a small black one costs least."""
 
 _ATTEMPTS = 3
 """A chunk is left short when this many times its episodes were tried."""
@@ -45,42 +49,45 @@ def collect_episode(
     """
     disturb = Disturbance(noise or Noise.random(rng), rng)
     policy = LabellingPolicy(simulator, seed, expert, disturb)
-    succeeded = any(step.done for step in rollout(policy, simulator, UNSEEN, policy.scene))
+    wiring = unseen(simulator.task.suite)
+    succeeded = any(step.done for step in rollout(policy, simulator, wiring, policy.scene))
     return policy.episode() if succeeded else None
+
+
+def unseen(suite: str) -> Wiring:
+    """The expert looks at no picture: a small black one costs least."""
+    return Wiring(suite, camera_size=8, jpeg=False, center_crop=False, max_steps=FREE_STEPS[suite])
 
 
 def collect_chunk(
     simulator: Simulator, expert: Policy, chunk: int, episodes: int, seed: int
 ) -> Chunk:
     """Episodes of one file; which they are depends on seed, task and chunk number alone."""
+    suite = simulator.task.suite
     task = simulator.task.index
     kept: list[LabelledEpisode] = []
     attempts = 0
     while len(kept) < episodes and attempts < _ATTEMPTS * episodes:
-        key = (seed, task, chunk, attempts)
-        rng = np.random.default_rng(key)
-        episode = collect_episode(simulator, expert, layout_seed(*key), rng)
+        drawn = layout_seed(seed, suite, task, chunk, attempts)
+        rng = np.random.default_rng(drawn)
+        episode = collect_episode(simulator, expert, drawn, rng)
         if episode:
             kept.append(episode)
         attempts += 1
     if not kept:
         raise TutorialError(
-            f"The expert failed {attempts} times on task {task}: it or the scene is broken."
+            f"The expert failed {attempts} times on {suite} task {task}: it or the scene is broken."
         )
-    return Chunk(task, attempts, tuple(kept))
+    return Chunk(suite, task, attempts, tuple(kept))
 
 
-def _chunk_path(out: Path, task: int, chunk: int) -> Path:
-    return out / f"task{task:02d}_chunk{chunk:04d}.npz"
-
-
-def _make_file(out: Path, task: int, chunk: int, episodes: int, seed: int) -> str:
+def _make_file(out: Path, suite: str, task: int, chunk: int, seed: int) -> str:
     """Make one file; returns a line about it. A worker process runs it."""
     begin = time.perf_counter()
     # A simulator holds up to 1 GB, so none is kept for the next file.
-    with Simulator(SUITE, task, UNSEEN.camera_size, render=False) as simulator:
-        made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed)
-    path = _chunk_path(out, task, chunk)
+    with Simulator(suite, task, unseen(suite).camera_size, render=False) as simulator:
+        made = collect_chunk(simulator, ExpertPolicy(), chunk, CHUNK_SIZE, seed)
+    path = out / chunk_name(suite, task, chunk)
     save_chunk(path, made)
     seconds = time.perf_counter() - begin
     steps = sum(map(len, made.episodes))
@@ -91,21 +98,28 @@ def _make_file(out: Path, task: int, chunk: int, episodes: int, seed: int) -> st
 
 
 def collect(
-    out: Path, tasks: Sequence[int], episodes_per_task: int, workers: int = 2, seed: int = 0
+    out: Path,
+    tasks: Sequence[TaskKey],
+    episodes_per_task: int,
+    workers: int = 2,
+    seed: int = 0,
 ) -> None:
     """Fill `out` with files of demonstrations, all tasks evenly; existing files are left alone.
 
     `out` is made when missing, `episodes_per_task` rounded up to whole files of 20. Each worker is
     a process with a simulator. Raises a TutorialError where the disk is full or a worker died.
+
+    Args:
+        tasks: (suite, number) of each.
     """
     out.mkdir(parents=True, exist_ok=True)
     missing = []
     for chunk in range(math.ceil(episodes_per_task / CHUNK_SIZE)):
-        todo = [task for task in tasks if not _chunk_path(out, task, chunk).exists()]
-        missing += [(task, chunk) for task in todo]
+        todo = [key for key in tasks if not (out / chunk_name(*key, chunk)).exists()]
+        missing += [(*key, chunk) for key in todo]
     log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
     with ProcessPoolExecutor(workers, mp.get_context("spawn")) as pool:
-        futures = [pool.submit(_make_file, out, *which, CHUNK_SIZE, seed) for which in missing]
+        futures = [pool.submit(_make_file, out, *which, seed) for which in missing]
         try:
             for count, done in enumerate(as_completed(futures), 1):
                 log.info("%d of %d: %s", count, len(missing), done.result())

@@ -11,32 +11,36 @@ import numpy as np
 from vla_tutorial import actions
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.loop import rollout
+from vla_tutorial.pixels import Float32
 from vla_tutorial.policies.base import Policy, PolicyInput
-from vla_tutorial.scene import BASKET, Scene
+from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.layouts import pose_column, random_layout
+from vla_tutorial.sim.layouts import random_layout
 from vla_tutorial.training.chunks import ACTION_GRID, LabelledEpisode, join_arrays
-from vla_tutorial.training.labels import Labels, keypoints
+from vla_tutorial.training.labels import keypoints
 from vla_tutorial.training.noise import Disturbance, Noise
+from vla_tutorial.training.sentences import SUITES
 from vla_tutorial.wiring import Wiring
 
-SUITE = "libero_object"
-"""Whose scenes `mini` learns, and whose action statistics its tokens are made for."""
+FREE_STEPS = {
+    "libero_spatial": 220,
+    "libero_object": 240,
+    "libero_goal": 280,
+    "libero_10": 420,
+}
+"""Step limits of practice, some 1.5 times what the expert needs in the median task."""
 
-AS_TRAINED = Wiring(SUITE, center_crop=False)
-"""What the policy sees, but whole: training crops at random where evaluation takes the centre."""
-
-FREE_STEPS = 240
-MIXED_STEPS = 260
-"""Step limits of practice where the policy acts alone, and where both act."""
+STILL_STEPS = 50
+STILL_WITHIN = 0.01
+"""An episode of the policy alone ends where its hand stayed within so many metres for so long."""
 
 _LOST = -0.1
-"""Metres: a target this far under the floor has fallen off it."""
+"""Metres under the robot's base: a thing this far down has fallen off the table."""
 
 _FINGER_PARTS = ("gripper0_finger{}_collision", "gripper0_finger{}_pad_collision")
 
-Ask = Callable[[Picture, Labels], tuple[Ints, float]]
-"""A picture (224, 224, 3) uint8 with its step's labels → the policy's tokens (7,), and beta."""
+Ask = Callable[[Picture, LabelledEpisode, Float32], tuple[Ints, float]]
+"""A picture (224, 224, 3) uint8, its step and its keypoints (1, K, 2) → tokens (7,), and beta."""
 
 
 class LabellingPolicy:
@@ -58,8 +62,14 @@ class LabellingPolicy:
         self.expert = expert
         self.disturb = disturb
         self.layout = random_layout(simulator, seed)
-        task = simulator.task.index
-        self.scene = Scene(SUITE, task, 0, target=self.layout.target, layout_seed=seed)
+        self.suite = simulator.task.suite
+        self.scene = Scene(
+            self.suite,
+            simulator.task.index,
+            0,
+            instruction=self.layout.instruction,
+            layout_seed=seed,
+        )
         self.steps: list[LabelledEpisode] = []
 
     def predict(self, batch: Sequence[PolicyInput]) -> Ints:
@@ -68,7 +78,8 @@ class LabellingPolicy:
         label = self.expert.predict(batch)[0]
         step = self._look(label)
         tokens = self.act(seen, step, label)
-        executed = np.round(libero_action(tokens[None]) / ACTION_GRID) * ACTION_GRID
+        action = libero_action(tokens[None], self.suite)
+        executed = np.round(action / ACTION_GRID) * ACTION_GRID
         self.steps.append(replace(step, executed=executed.astype(np.float32)))
         return tokens[None]
 
@@ -77,22 +88,25 @@ class LabellingPolicy:
 
         `step` is the state as an episode of one step; `executed` is not known yet (zeros).
         """
-        return disturbed_tokens(label, self.disturb)
+        return disturbed_tokens(label, self.disturb, self.suite)
 
     def _look(self, label: Ints) -> LabelledEpisode:
         simulator = self.simulator
-        target = self.layout.target
+        base = simulator.data.body("robot0_link0").xpos
+        name, thing, place = attention(simulator)
         return LabelledEpisode(
+            suite=self.suite,
             task=simulator.task.index,
-            target=target,
             instruction=self.layout.instruction,
             noise=self.disturb.noise,
-            columns=(pose_column(simulator, target), pose_column(simulator, BASKET)),
+            fixtures=self.layout.fixtures,
             qpos=simulator.pose_in_picture()[None].astype(np.float32),
             bins=actions.token_bins(label)[None].astype(np.int16),
             executed=np.zeros((1, actions.ACTION_DIMENSIONS), np.float32),
-            eef_pos=simulator.eef_pos[None].astype(np.float32),
-            holding=np.array([fingers_touch(simulator, target)]),
+            hand=(simulator.eef_pos - base)[None].astype(np.float32),
+            thing=(thing - base)[None].astype(np.float32),
+            place=(place - base)[None].astype(np.float32),
+            holding=np.array([fingers_touch(simulator, name)]),
         )
 
     def episode(self) -> LabelledEpisode:
@@ -103,17 +117,46 @@ class LabellingPolicy:
         """Nothing to release: the simulator and the expert are somebody else's."""
 
 
+def attention(simulator: Simulator) -> tuple[str, Floats, Floats]:
+    """What the episode's first predicate that does not hold yet is about; "close" comes last.
+
+    Returns:
+        The thing's name, its position and that of the place where it belongs, (3,) metres in the
+        world frame. A predicate of one argument has its place where the thing is.
+    """
+    waiting = [predicate for predicate in simulator.asked if not simulator.holds(predicate)]
+    # What is to be closed must be filled first.
+    waiting.sort(key=lambda predicate: predicate[0] == "close")
+    _, thing, *rest = (waiting or simulator.asked)[0]
+    place = rest[0] if rest else thing
+    return thing, _position(simulator, thing), _position(simulator, place)
+
+
+def _position(simulator: Simulator, name: str) -> Floats:
+    """(3,) metres, world frame: of an object, or of the middle of a region."""
+    data = simulator.data
+    if name in simulator.bodies:
+        return np.array(data.xpos[simulator.bodies[name]])
+    return np.array(data.site(name).xpos)
+
+
 class Turns:
     """Who acts in an episode of practice: the policy, in stretches, and the expert in between.
 
     Attributes:
         beta: 0 … 1, how much the policy acts. (In the paper on DAgger it is the expert's share.)
         free: whether the policy acts alone in the whole episode.
+        begun: how many steps the expert acts first, so that the policy also meets the end of tasks
+            whose beginning it cannot do yet.
     """
 
-    def __init__(self, rng: np.random.Generator, beta: float) -> None:
+    def __init__(self, rng: np.random.Generator, beta: float, steps: int) -> None:
+        """`steps` is the limit of the episode."""
         self.beta = beta
         self.free = rng.random() < 0.4 * beta
+        self.begun = 0
+        if not self.free and rng.random() < 0.4:
+            self.begun = int(rng.integers(steps // 2))
         self._rng = rng
         self._policy_acts = self.free or rng.random() < 0.5
         self._left = self._stretch()
@@ -124,6 +167,9 @@ class Turns:
 
     def policy_acts(self) -> bool:
         """Whether the policy acts in the next step, else the expert."""
+        if self.begun:
+            self.begun -= 1
+            return False
         if not self.free and self._left == 0:
             self._policy_acts = not self._policy_acts
             self._left = self._stretch()
@@ -146,60 +192,76 @@ class MixingPolicy(LabellingPolicy):
         rng: np.random.Generator,
         beta: float,
     ) -> None:
-        self.turns = Turns(rng, beta)
+        self.limit = FREE_STEPS[simulator.task.suite]
+        self.turns = Turns(rng, beta, self.limit)
         noise = Noise.random(rng) if rng.random() < 0.5 else Noise()
         super().__init__(simulator, seed, expert, Disturbance(noise, rng))
         self._ask = ask
 
     def act(self, seen: PolicyInput, step: LabelledEpisode, label: Ints) -> Ints:
         """The policy's tokens as they are, or the expert's with noise."""
-        labels = Labels.of(step, keypoints(self.simulator)[None])
-        answer, self.turns.beta = self._ask(seen.pixels, labels)
+        points = keypoints(self.simulator)[None]
+        answer, self.turns.beta = self._ask(seen.pixels, step, points)
         if self.turns.policy_acts():
             return answer
         return super().act(seen, step, label)
 
+    def ended(self) -> bool:
+        """Whether nothing more can come: the thing is lost, or the policy alone stands still."""
+        if self.steps[-1].thing[0, 2] <= _LOST:
+            return True
+        if not self.turns.free or len(self.steps) < STILL_STEPS:
+            return False
+        path = np.concatenate([step.hand for step in self.steps[-STILL_STEPS:]])
+        return bool(np.ptp(path, axis=0).max() < STILL_WITHIN)
+
 
 def practise(policy: MixingPolicy) -> bool:
-    """Run the policy's episode until the target is in the basket (True), or lost, or time is up."""
-    simulator = policy.simulator
-    target = simulator.bodies[policy.layout.target]
-    limit = FREE_STEPS if policy.turns.free else MIXED_STEPS
-    for step in rollout(policy, simulator, replace(AS_TRAINED, max_steps=limit), policy.scene):
+    """Run the policy's episode until its goal holds (True), or `ended`, or time is up."""
+    wiring = replace(as_trained(policy.suite), max_steps=policy.limit)
+    for step in rollout(policy, policy.simulator, wiring, policy.scene):
         if step.done:
             return True
-        if simulator.data.xpos[target][2] <= _LOST:
+        if policy.ended():
             break
     return False
 
 
-def layout_seed(seed: int, task: int, chunk: int, attempt: int) -> int:
+def as_trained(suite: str) -> Wiring:
+    """What the policy sees, but whole: training crops at random, evaluation takes the centre."""
+    return Wiring(suite, center_crop=False)
+
+
+def layout_seed(seed: int, suite: str, task: int, chunk: int, attempt: int) -> int:
     """A training layout's seed, 2**32 or more; it never meets evaluation's, which count from 0."""
-    (drawn,) = np.random.SeedSequence([seed, task, chunk, attempt]).generate_state(1, np.uint64)
+    key = [seed, SUITES.index(suite), task, chunk, attempt]
+    (drawn,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return 2**32 + int(drawn >> 2)
 
 
-def libero_action(tokens: Ints) -> Floats:
+def libero_action(tokens: Ints, suite: str) -> Floats:
     """Tokens (…, 7) → the action (…, 7) that LIBERO gets, as the loop decodes it."""
-    return actions.to_libero(actions.decode(tokens, _statistics()))
+    return actions.to_libero(actions.decode(tokens, _statistics(suite)))
 
 
-def disturbed_tokens(tokens: Ints, disturb: Disturbance) -> Ints:
+def disturbed_tokens(tokens: Ints, disturb: Disturbance, suite: str) -> Ints:
     """The tokens (7,) that are executed in place of `tokens`; the same ones where noise is 0.
 
     Noise becomes tokens like every action: it is quantised to bins, and clipped to the range of
-    the action statistics (libero_object's quantiles of 1 % and 99 %).
+    the suite's action statistics (quantiles of 1 % and 99 %).
     """
-    moved = disturb(libero_action(tokens))
-    return actions.encode(actions.from_libero(moved), _statistics())
+    moved = disturb(libero_action(tokens, suite))
+    return actions.encode(actions.from_libero(moved), _statistics(suite))
 
 
-def _statistics() -> actions.ActionStatistics:
-    return actions.find_statistics(SUITE, actions.embedded_statistics())
+def _statistics(suite: str) -> actions.ActionStatistics:
+    return actions.find_statistics(suite, actions.embedded_statistics())
 
 
 def fingers_touch(simulator: Simulator, name: str) -> bool:
-    """Whether both fingers touch the object."""
+    """Whether both fingers touch the object; False for a region."""
+    if name not in simulator.bodies:
+        return False
     model = simulator.model
     pairs = simulator.data.contact.geom
     roots = model.body_rootid[model.geom_bodyid[pairs]]

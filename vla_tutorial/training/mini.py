@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
 
 from vla_tutorial.actions import N_BINS
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import (
     VISION_KEY,
     LlamaConfig,
@@ -30,7 +32,7 @@ EOS = "</s>"
 EMPTY = "<empty>"
 """These have the first four ids. BOS and EOS are Llama's 1 and 2; EMPTY stands for its 29871."""
 
-TEXT_VOCABULARY = 512
+TEXT_VOCABULARY = 704
 PADDING = 64
 SHARD = 14 * 10**6
 """Bytes a shard at most: files in the repository stay under 15 MB."""
@@ -50,7 +52,7 @@ CONFIG = OpenVLAConfig(
     llama=LlamaConfig(
         hidden_size=256,
         intermediate_size=704,
-        num_hidden_layers=4,
+        num_hidden_layers=6,
         num_attention_heads=4,
         vocab_size=TEXT_VOCABULARY + N_BINS + PADDING,
         max_position_embeddings=384,
@@ -98,10 +100,48 @@ def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
     return model
 
 
+def grow(model: OpenVLA, tokenizer: Tokenizer, smaller: OpenVLA, words: Tokenizer) -> OpenVLA:
+    """Take over the weights of a model with fewer Llama layers or other words, in place.
+
+    Further layers begin with outputs of zero, so that they change nothing at first. A word that
+    both tokenizers have keeps its row; the bins' rows stay the last but the padding.
+    """
+    mine = model.state_dict()
+    theirs = smaller.state_dict()
+    for name, tensor in mine.items():
+        if name in theirs and theirs[name].shape == tensor.shape:
+            tensor.copy_(theirs[name])
+        elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
+            _take_rows(tensor, tokenizer, theirs[name], words)
+        elif name not in theirs and name.endswith(_RESIDUAL_OUTPUTS):
+            tensor.zero_()
+        elif name in theirs:
+            raise TutorialError(
+                f"Cannot grow: {name} is {tuple(theirs[name].shape)} in the checkpoint and "
+                f"{tuple(tensor.shape)} in the model. Only Llama layers and words may differ."
+            )
+    return model
+
+
+def _take_rows(rows: Tensor, tokenizer: Tokenizer, theirs: Tensor, words: Tokenizer) -> None:
+    known = words.get_vocab()
+    for text, number in tokenizer.get_vocab().items():
+        if text in known:
+            rows[number] = theirs[known[text]]
+    rows[-N_BINS - PADDING :] = theirs[-N_BINS - PADDING :]
+
+
 def write_checkpoint(
-    model: OpenVLA, tokenizer: Tokenizer, folder: Path, training: dict[str, Any]
+    model: OpenVLA,
+    tokenizer: Tokenizer,
+    folder: Path,
+    training: dict[str, Any],
+    suites: Sequence[str],
 ) -> None:
-    """Write a checkpoint in the published layout; config.json says `training` of its origin."""
+    """Write a checkpoint in the published layout; config.json says `training` of its origin.
+
+    It carries the action statistics of `suites`, whose scenes it learned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weight_map: dict[str, str] = {}
     for i, tensors in enumerate(_shards(model), 1):
@@ -112,7 +152,8 @@ def write_checkpoint(
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     tokenizer.save(str(folder / "tokenizer.json"))
     packaged = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
-    statistics = {"libero_object": json.loads(packaged)["libero_object"]}
+    known = json.loads(packaged)
+    statistics = {suite: known[suite] for suite in suites}
     (folder / "dataset_statistics.json").write_text(json.dumps(statistics, indent=1))
     config = {
         "model_type": "openvla",

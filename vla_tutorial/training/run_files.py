@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,28 @@ from tokenizers import Tokenizer
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.checkpoint import load_weights
+from vla_tutorial.openvla.config import read_config
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.mini import write_checkpoint
+from vla_tutorial.training.mini import grow, write_checkpoint
 from vla_tutorial.training.trainer import Trainer
 
 STATE = "state.pt"
 """What resuming needs, as tensors; opened with `weights_only`, so that nothing in it can run."""
 
 
-def begin_with(trainer: Trainer, checkpoint: Path) -> None:
-    """Take the weights of a checkpoint; heads and optimiser start anew."""
-    model = load_weights(checkpoint, trainer.learner.model.config, "cpu", torch.float32)
-    for part in (trainer.learner, trainer.mean):
-        part.model.load_state_dict(model.state_dict())
+def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None:
+    """Take the weights of a checkpoint; heads and optimiser start anew.
+
+    It may have fewer Llama layers, and other words (see `mini.grow`).
+    """
+    config = read_config(checkpoint / "config.json")
+    smaller = load_weights(checkpoint, config, "cpu", torch.float32)
+    words = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    with torch.no_grad():
+        model = trainer.learner.model.cpu()
+        grow(model, tokenizer, smaller, words)
+        model.to(trainer.device)
+        trainer.mean.model.load_state_dict(model.state_dict())
 
 
 def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
@@ -56,14 +66,19 @@ def read_state(path: Path) -> Any:
 
 
 def save_run(
-    trainer: Trainer, tokenizer: Tokenizer, out: Path, about: dict[str, Any], recent: str
+    trainer: Trainer,
+    tokenizer: Tokenizer,
+    out: Path,
+    about: dict[str, Any],
+    suites: Sequence[str],
+    recent: str,
 ) -> None:
     """Write the mean's checkpoint (config.json says `about`), what resuming needs, recent.json."""
     model = trainer.mean.model
     assert isinstance(model, OpenVLA)
     part = out / f".{STATE}"
     try:
-        write_checkpoint(model, tokenizer, out / "mini", about)
+        write_checkpoint(model, tokenizer, out / "mini", about, suites)
         torch.save(trainer.state(), part)
         part.replace(out / STATE)
         (out / "recent.json").write_text(recent)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import multiprocessing as mp
 import os
 import tempfile
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -27,9 +25,11 @@ from vla_tutorial.pixels import SIZE
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import Labels
 from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.schedule import Schedule
 from vla_tutorial.training.simulator_worker import (
     Practised,
     Question,
+    Ready,
     Rendered,
     RenderingDone,
     WorkerSpec,
@@ -37,8 +37,7 @@ from vla_tutorial.training.simulator_worker import (
 )
 
 BLOCK = 48
-RECENT = 200
-"""Pictures that a renderer hands over at once, and episodes over which success is reported."""
+"""Pictures that a renderer hands over at once."""
 
 
 class SimulatorPool(threading.Thread):
@@ -48,7 +47,7 @@ class SimulatorPool(threading.Thread):
         beta: 0 … 1, set by the trainer: how much the policy acts.
         rendering: workers that still render demonstrations.
         episodes: how many were practised so far.
-        recent: the last ones in which the policy acted alone.
+        schedule: which task needs practice, and how the policy does in each.
         error: the thread's own, if it died.
     """
 
@@ -57,6 +56,7 @@ class SimulatorPool(threading.Thread):
         specs: Sequence[WorkerSpec],
         samples: Samples,
         answers: InferenceCopy | None,
+        schedule: Schedule,
         keep: float = 1.0,
     ) -> None:
         """Start a process for each spec; pictures and labels go to `samples`.
@@ -72,7 +72,7 @@ class SimulatorPool(threading.Thread):
         self.rendering = len(specs)
         self.episodes = 0
         self.error = ""
-        self.recent: deque[Practised] = deque(maxlen=RECENT)
+        self.schedule = schedule
         self._rng = np.random.default_rng(0)
         self._stop_asked = threading.Event()
         shape = (len(specs), BLOCK, SIZE, SIZE, 3)
@@ -124,6 +124,9 @@ class SimulatorPool(threading.Thread):
             for connection, message in self._receive():
                 if isinstance(message, Question):
                     asked[connection] = message.labels
+                elif isinstance(message, Ready):
+                    scene = self.schedule.next_scene(message.scene)
+                    _reply(connection, (scene, self.beta))
                 else:
                     self._note(connection, message)
             if asked and self.answers:
@@ -142,35 +145,29 @@ class SimulatorPool(threading.Thread):
 
     def _note(self, connection: Connection, message: Rendered | RenderingDone | Practised) -> None:
         if isinstance(message, Rendered):
-            if not self.samples.full:
-                images = self._slots[self._number[connection], : len(message.labels)]
-                self.samples.append(torch.from_numpy(images), message.labels, message.origin)
+            images = self._slots[self._number[connection], : len(message.labels)]
+            self.samples.append(torch.from_numpy(images), message.labels, message.origin)
             _reply(connection, True)
         elif isinstance(message, RenderingDone):
             self.rendering -= 1
         else:
             self.episodes += 1
-            if message.free:
-                self.recent.append(message)
+            self.schedule.note(message)
 
     def _answer(self, asked: Mapping[Connection, Labels], answers: InferenceCopy) -> None:
         """Answer everybody in one batch; keep what they asked about."""
         pictures = self._slots[[self._number[connection] for connection in asked], 0]
         images = torch.from_numpy(pictures).to(answers.device)
         labels = Labels.join(list(asked.values()))
-        instruction = torch.from_numpy(labels.instruction).to(answers.device)
-        bins = answers(images, instruction).numpy()
+        family = torch.from_numpy(labels.family).to(answers.device)
+        wording = torch.from_numpy(labels.wording).to(answers.device)
+        bins = answers(images, answers.prompts.rows(family, wording)).numpy()
         for connection, row in zip(asked, bins, strict=True):
             _reply(connection, (row, self.beta))
         chosen = labels.fine | (self._rng.random(len(labels)) < self.keep)
         kept = np.flatnonzero(chosen)
-        if len(kept) and not self.samples.full:
+        if len(kept):
             self.samples.append(images[torch.from_numpy(kept)], labels[kept])
-
-    def success(self) -> float:
-        """Share of successes among the policy's recent episodes; NaN before there are any."""
-        recent = [episode.success for episode in list(self.recent)]
-        return sum(recent) / len(recent) if recent else math.nan
 
     def stop(self, patience: float = 20.0) -> None:
         """Let the workers save what they have, for so many seconds, and end them."""
@@ -179,7 +176,7 @@ class SimulatorPool(threading.Thread):
         until = time.monotonic() + patience
         while self._number and time.monotonic() < until:
             for connection, message in self._receive():
-                if isinstance(message, Rendered | Question):
+                if isinstance(message, Rendered | Question | Ready):
                     _reply(connection, None)
                     del self._number[connection]
         for process in self._processes:

@@ -17,22 +17,39 @@ import numpy as np
 from vla_tutorial import actions, pixels
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.pixels import Float32
 from vla_tutorial.policies.expert import ExpertPolicy
 from vla_tutorial.sim import Simulator
-from vla_tutorial.training.chunks import CHUNK_SIZE, Chunk, LabelledEpisode, load_chunk, save_chunk
-from vla_tutorial.training.labelling import AS_TRAINED, SUITE, MixingPolicy, layout_seed, practise
+from vla_tutorial.training.chunks import (
+    CHUNK_SIZE,
+    Chunk,
+    LabelledEpisode,
+    TaskKey,
+    chunk_name,
+    load_chunk,
+    save_chunk,
+)
+from vla_tutorial.training.labelling import MixingPolicy, as_trained, layout_seed, practise
 from vla_tutorial.training.labels import Labels, keypoints
+from vla_tutorial.training.sentences import family_number
 
 _PRACTICE_CHUNKS = 10**6
 """Practice draws its layouts as chunks from this number on, which no demonstration has."""
 
+STAY = 5
+"""Episodes that a worker practises in a task's scene before it asks for another: building a
+simulator costs some seconds."""
+
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """A process that renders its task's `files`, then may practise, which it saves in `out`."""
+    """A process that renders `files`, then may practise, which it saves in `out`.
 
-    task: int
+    `tasks` are all of the run: a scene is named by its number among them.
+    """
+
     number: int
+    tasks: Sequence[TaskKey]
     files: Sequence[Path] = ()
     out: Path | None = None
     practise: bool = True
@@ -62,13 +79,22 @@ class RenderingDone:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """Which task to practise? The answer is (its number among `tasks`, beta), or None to stop."""
+
+    scene: int | None
+
+
+@dataclass(frozen=True)
 class Practised:
     """How an episode of practice went.
 
-    `free`: the policy acted alone. `own`: the target was the task's. `wide`: as in `Layout`.
+    `scene`: number of the task among the run's. `free`: the policy acted alone. `own`: it was the
+    task's own goal. `wide`: as in `Layout`.
     """
 
-    task: int
+    scene: int
+    instruction: str
     free: bool
     own: bool
     wide: bool
@@ -84,19 +110,24 @@ def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[
         TutorialError: the file cannot be read, or is of another task.
     """
     chunk = load_chunk(path)
-    if simulator.task.index != chunk.task:
+    task = simulator.task
+    if (task.suite, task.index) != (chunk.suite, chunk.task):
         raise TutorialError(
-            f"{path} shows task {chunk.task}; the simulator is of task {simulator.task.index}."
+            f"{path} shows {chunk.suite} task {chunk.task}; the simulator is of {task.suite} task "
+            f"{task.index}."
         )
+    wiring = as_trained(chunk.suite)
     for episode in chunk.episodes:
+        family = family_number(episode.instruction)
         for start in range(0, len(episode), block):
             part = episode[start : start + block]
             pictures = []
             points = []
             for pose in part.qpos:
-                pictures.append(pixels.prepare(simulator.view(pose), AS_TRAINED))
+                picture = simulator.view(pose, episode.fixtures)
+                pictures.append(pixels.prepare(picture, wiring))
                 points.append(keypoints(simulator))
-            yield np.stack(pictures), Labels.of(part, np.stack(points))
+            yield np.stack(pictures), Labels.of(part, np.stack(points), family)
 
 
 class _Stopped(Exception):
@@ -114,10 +145,10 @@ def run_worker(
     slots: Picture = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
-    with connection, the_end, Simulator(SUITE, spec.task) as simulator:
-        worker = _Worker(spec, simulator, slots[spec.number], connection)
+    with connection, the_end:
+        worker = _Worker(spec, slots[spec.number], connection)
         worker.render()
-        if spec.practise:
+        while spec.practise:
             worker.practise()
 
 
@@ -126,56 +157,75 @@ class _Worker:
     """A worker at its end of the pipe; `beta` is what the trainer last said."""
 
     spec: WorkerSpec
-    simulator: Simulator
     slot: Picture
     connection: Connection
     beta: float = 0.0
+    scene: int | None = None
+    wording: float = 0.0
+    practised: int = 0
 
     def render(self) -> None:
-        for path in self.spec.files:
-            # A file holds fewer than 2**20 steps, so that origins never overlap.
-            origin = zlib.crc32(path.name.encode()) << 20
-            for images, labels in render_file(path, self.simulator, len(self.slot)):
-                self.slot[: len(images)] = images
-                self.hear(Rendered(labels, origin))
-                origin += len(images)
+        for key in self.spec.tasks:
+            mine = [path for path in self.spec.files if path.name.startswith(_prefix(key))]
+            if not mine:
+                continue
+            with Simulator(*key) as simulator:
+                for path in mine:
+                    self.render_file(path, simulator)
         self.connection.send(RenderingDone())
 
-    def hear(self, message: Rendered | Question) -> Any:
+    def render_file(self, path: Path, simulator: Simulator) -> None:
+        # A file holds fewer than 2**20 steps, so that origins never overlap.
+        origin = zlib.crc32(path.name.encode()) << 20
+        for images, labels in render_file(path, simulator, len(self.slot)):
+            self.slot[: len(images)] = images
+            self.hear(Rendered(labels, origin))
+            origin += len(images)
+
+    def hear(self, message: Rendered | Question | Ready) -> Any:
         self.connection.send(message)
         answer = self.connection.recv()
         if answer is None:
             raise _Stopped
         return answer
 
-    def ask(self, picture: Picture, labels: Labels) -> tuple[Ints, float]:
-        self.slot[0] = picture
-        bins, self.beta = self.hear(Question(labels))
-        return actions.bin_tokens(bins), self.beta
-
     def practise(self) -> None:
+        """Practise in the scene that the trainer names, until it names another."""
+        self.scene, self.beta = self.hear(Ready(self.scene))
+        key = self.spec.tasks[self.scene]
         expert = ExpertPolicy()
-        kept = []
-        try:
-            for number in itertools.count():
-                kept.append(self.practise_once(expert, number))
-                if len(kept) == CHUNK_SIZE:
-                    self.save(kept, number + 1)
-                    kept = []
-        except _Stopped:
-            self.save(kept, number)
+        kept: list[LabelledEpisode] = []
+        with Simulator(*key) as simulator:
+            try:
+                for number in itertools.count(1):
+                    kept.append(self.practise_once(simulator, expert))
+                    if number % STAY == 0:
+                        scene, self.beta = self.hear(Ready(self.scene))
+                        if scene != self.scene:
+                            return
+                    if len(kept) == CHUNK_SIZE:
+                        self.save(key, kept)
+                        kept = []
+            finally:
+                self.save(key, kept)
 
-    def practise_once(self, expert: ExpertPolicy, number: int) -> LabelledEpisode:
+    def practise_once(self, simulator: Simulator, expert: ExpertPolicy) -> LabelledEpisode:
         spec = self.spec
+        assert self.scene is not None
         begun = time.perf_counter()
-        key = (spec.seed, spec.task, _PRACTICE_CHUNKS + spec.number, number)
-        rng = np.random.default_rng(key)
-        policy = MixingPolicy(self.simulator, layout_seed(*key), expert, self.ask, rng, self.beta)
+        suite, task = spec.tasks[self.scene]
+        seed = layout_seed(spec.seed, suite, task, _PRACTICE_CHUNKS + spec.number, self.practised)
+        self.practised += 1
+        rng = np.random.default_rng(seed)
+        policy = MixingPolicy(simulator, seed, expert, self.ask, rng, self.beta)
+        # Half of the episodes are asked for in the published words.
+        self.wording = float(rng.random()) if rng.random() < 0.5 else 0.0
         succeeded = practise(policy)
         result = Practised(
-            task=spec.task,
+            scene=self.scene,
+            instruction=policy.layout.instruction,
             free=policy.turns.free,
-            own=policy.layout.target == self.simulator.targets[0],
+            own=policy.layout.goal == simulator.goal,
             wide=policy.layout.wide,
             success=succeeded,
             steps=len(policy.steps),
@@ -184,8 +234,21 @@ class _Worker:
         self.connection.send(result)
         return policy.episode()
 
-    def save(self, episodes: list[LabelledEpisode], number: int) -> None:
+    def ask(self, picture: Picture, step: LabelledEpisode, points: Float32) -> tuple[Ints, float]:
+        self.slot[0] = picture
+        family = family_number(step.instruction)
+        labels = Labels.of(step, points, family, self.wording)
+        bins, self.beta = self.hear(Question(labels))
+        return actions.bin_tokens(bins), self.beta
+
+    def save(self, key: TaskKey, episodes: Sequence[LabelledEpisode]) -> None:
         spec = self.spec
         if spec.out and episodes:
-            name = f"task{spec.task:02d}_chunk9{spec.number:03d}{number:04d}.npz"
-            save_chunk(spec.out / name, Chunk(spec.task, len(episodes), tuple(episodes)))
+            number = 9 * 10**8 + spec.number * 10**5 + self.practised
+            chunk = Chunk(*key, len(episodes), tuple(episodes))
+            save_chunk(spec.out / chunk_name(*key, number), chunk)
+
+
+def _prefix(key: TaskKey) -> str:
+    """How the names of a task's files begin."""
+    return chunk_name(*key, 0).partition("chunk")[0]

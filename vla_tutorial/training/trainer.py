@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from vla_tutorial.actions import N_BINS
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.augment import Augmentation, augmented
-from vla_tutorial.training.labels import INSTRUCTIONS
 from vla_tutorial.training.losses import ModelWithAuxHeads, keypoint_loss, soft_targets, teacher_ids
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.sentences import all_sentences
 
 LOG_STEPS = 100
 SAVE_STEPS = 2000
@@ -95,11 +95,12 @@ class Trainer:
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
         vocabulary = self.learner.model.config.vocabulary
-        instruction = samples.instruction[chosen]
+        prompts = samples.prompts
+        rows = prompts.draw(samples.family[chosen])
         bins = samples.bins[chosen].long()
-        lengths = samples.lengths[instruction]
+        lengths = prompts.lengths[rows]
         # As `actions.bin_tokens`, in the model's own, smaller vocabulary.
-        ids = teacher_ids(samples.prompts[instruction], lengths, vocabulary - 1 - bins)
+        ids = teacher_ids(prompts.ids[rows], lengths, vocabulary - 1 - bins)
         pixels, keypoints = augmented(
             samples.images[chosen],
             samples.keypoints[chosen],
@@ -202,7 +203,7 @@ def write_curves(
 def estimate_hours(config: TrainConfig) -> float:
     """How long `config.steps` of `mini` would take on this CPU, from three small steps now."""
     batch = 4
-    samples = Samples(batch, train_tokenizer(INSTRUCTIONS), "cpu")
+    samples = Samples(batch, train_tokenizer(all_sentences()), "cpu")
     trainer = Trainer(initialise(OpenVLA(CONFIG)), replace(config, batch=batch), "cpu")
     trainer.warm_up(samples)
     begin = time.perf_counter()
