@@ -11,7 +11,7 @@ from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim import Observation, Simulator, step_limit
+from vla_tutorial.sim import Observation, Simulator, own_instruction, step_limit
 from vla_tutorial.wiring import Wiring
 
 
@@ -43,7 +43,7 @@ class Step:
 def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
     """Run one episode, yielding each step; it ends with success or at the step limit."""
     statistics = statistics_for(policy, wiring)
-    instruction = prompt.build(wiring, scene.instruction_for(simulator.task.instruction))
+    instruction = prompt.build(wiring, scene.instruction_for(own_instruction(simulator, scene)))
     limit = wiring.max_steps or step_limit(scene.suite)
     observation = simulator.start(scene, wiring.settle_steps)
     state = _privileged_state(simulator) if policy.privileged else None

@@ -70,4 +70,8 @@ def native_key(policy: str, suite: str) -> str:
 
     A published checkpoint carries those of the suite that it was trained on.
     """
-    return "libero_object" if policy in ("expert", "mini") else base_suite(suite)
+    if policy == "expert":
+        from vla_tutorial.policies.expert import native_key as of_expert
+
+        return of_expert(suite)
+    return "libero_object" if policy == "mini" else base_suite(suite)

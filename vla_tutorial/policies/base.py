@@ -28,6 +28,8 @@ class PrivilegedState:
     goal: Goal
     # Names of the objects that the goal puts inside something, in its order.
     targets: tuple[str, ...]
+    # The suite, whose statistics express actions; "libero_goal", for example.
+    suite: str = "libero_object"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from vla_tutorial.arrays import Floats
 from vla_tutorial.policies.expert.geometry import ramp, smooth_ramp
 from vla_tutorial.policies.expert.grasp import HOME_YAW, Grasp
-from vla_tutorial.policies.expert.situation import Parameters, Situation
+from vla_tutorial.policies.expert.situation import Hand, Parameters, Situation
 from vla_tutorial.sim.rotations import norm, rotation_vector
 
 OPEN = -1.0
@@ -39,7 +39,10 @@ class Command:
     # 0 … 1, by which the limited translation is scaled; 0 waits.
     pace: float = 1.0
     # Metres from shoulder to wrist: upper arm 0.316, forearm 0.384, elbow's offset allow 0.72.
+    # Infinite for a tilted hand, whose wrist is elsewhere: then only speed and pace limit.
     reach: float = 0.715
+    # What a skill is doing, in a word, for those who watch it.
+    doing: str = ""
 
 
 def releasing(s: Situation, p: Parameters) -> bool:
@@ -174,14 +177,16 @@ def release(s: Situation, p: Parameters) -> Command:
     return Command(translation, rotation, OPEN, p.speed)
 
 
-def limit_translation(command: Command, s: Situation, p: Parameters) -> Floats:
-    """Translation (3,) within reach and speed.
+def limit_translation(command: Command, hand: Hand, over: float, p: Parameters) -> Floats:
+    """Translation (3,) within reach and speed. A locked arm stretches at the height `over`.
 
     Near a straight elbow the Jacobian is nearly singular: pushing outward does little, and pulling
     inward needs several times the command. Beyond straight (joint 4 above about −0.6) pulling
     inward even locks the arm; stretching lets the elbow fold back.
     """
-    hand = s.hand
+    if command.reach == np.inf:
+        shortened = min(1.0, command.speed / max(norm(command.translation), 1e-9))
+        return command.translation * (command.pace * shortened)
     elbow = hand.elbow
     level = hand.position[:2] - hand.shoulder[:2]
     distance = norm(level)
@@ -197,8 +202,8 @@ def limit_translation(command: Command, s: Situation, p: Parameters) -> Floats:
     move[:2] += outward * radial * factor
     move *= command.pace * min(1.0, command.speed / max(norm(move), 1e-9))
     locked = ramp(elbow, -0.70, -0.60)
-    over_rim = p.gain * (s.basket.rim + 0.10 - hand.position[2])
-    stretch = np.array([*(0.5 * outward), np.clip(over_rim, -0.3, 0.5)])
+    upward = p.gain * (over - hand.position[2])
+    stretch = np.array([*(0.5 * outward), np.clip(upward, -0.3, 0.5)])
     return (1 - locked) * move + locked * stretch
 
 

@@ -70,8 +70,14 @@ class Boxes:
         centers = np.array([frame[0] for frame in found]).reshape(-1, 3)
         axes = np.array([frame[1] for frame in found]).reshape(-1, 3, 3)
         half = np.array([frame[2] for frame in found]).reshape(-1, 3)
-        corners = centers[:, None] + np.einsum("nij,nkj->nki", axes, _CORNERS * half[:, None])
-        return cls(centers, axes, half, corners.reshape(-1, 3))
+        return cls.of(centers, axes, half)
+
+    @classmethod
+    def of(cls, centers: Floats, axes: Floats, half_sizes: Floats) -> Boxes:
+        """Boxes and their corners: centres (n, 3), axes (n, 3, 3), half sizes (n, 3)."""
+        local = _CORNERS * half_sizes[:, None]
+        corners = centers[:, None] + np.einsum("nij,nkj->nki", axes, local)
+        return cls(centers, axes, half_sizes, corners.reshape(-1, 3))
 
 
 def _geom_frame(

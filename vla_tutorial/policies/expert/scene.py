@@ -33,6 +33,38 @@ _WHERE_IT_WORKS = (
 )
 
 
+class HandReader:
+    """Ids of the gripper's parts in one model, looked up once."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        """Look up robosuite's names; a KeyError where the model has no Panda gripper."""
+        self._site = model.site(_SITE).id
+        self._pads = [model.geom(name).id for name in _PADS]
+        fingers = [model.joint(name) for name in _FINGERS]
+        self._elbow = int(model.joint(_ELBOW).qposadr[0])
+        self._base = model.body("robot0_link0").id
+        self._finger_position = [int(joint.qposadr[0]) for joint in fingers]
+        self._finger_velocity = [int(joint.dofadr[0]) for joint in fingers]
+        self._pad_thickness = float(model.geom_size[self._pads[0], 1])
+
+    def read(self, data: Any) -> Hand:
+        """The hand in a state of this model."""
+        position = data.site_xpos[self._site].copy()
+        rotation = data.site_xmat[self._site].reshape(3, 3).copy()
+        finger_axis = rotation[:, 0]
+        pads = sorted(float((data.geom_xpos[pad] - position) @ finger_axis) for pad in self._pads)
+        one, other = self._finger_position
+        return Hand(
+            position,
+            rotation,
+            pads=(pads[0] + self._pad_thickness, pads[1] - self._pad_thickness),
+            opening=float(data.qpos[one] - data.qpos[other]),
+            finger_speed=float(np.abs(data.qvel[self._finger_velocity]).sum()),
+            elbow=float(data.qpos[self._elbow]),
+            shoulder=data.xpos[self._base] + (0, 0, _SHOULDER_HEIGHT),
+        )
+
+
 class SceneReader:
     """Ids and shapes of one model, looked up once; `read` turns its states into a `Situation`."""
 
@@ -42,17 +74,10 @@ class SceneReader:
             raise TutorialError(f"No {BASKET!r} among {', '.join(bodies)}. {_WHERE_IT_WORKS}")
         try:
             self._region = model.site(_REGION).id
-            self._site = model.site(_SITE).id
-            self._pads = [model.geom(name).id for name in _PADS]
-            fingers = [model.joint(name) for name in _FINGERS]
-            self._elbow = int(model.joint(_ELBOW).qposadr[0])
-            self._base = model.body("robot0_link0").id
+            self._hand = HandReader(model)
         except KeyError as e:
             reason = str(e.args[0]).splitlines()[0]
             raise TutorialError(f"{reason} {_WHERE_IT_WORKS}") from e
-        self._finger_position = [int(joint.qposadr[0]) for joint in fingers]
-        self._finger_velocity = [int(joint.dofadr[0]) for joint in fingers]
-        self._pad_thickness = float(model.geom_size[self._pads[0], 1])
         self._region_size: Floats = model.site_size[self._region].copy()
         self._boxes = {name: Boxes.from_model(model, body) for name, body in bodies.items()}
         self._bodies = {name: bodies[name] for name, box in self._boxes.items() if len(box.centers)}
@@ -85,7 +110,7 @@ class SceneReader:
         for name in state.targets:
             if name not in self._bodies:
                 raise unknown("target", name, objects, _WHERE_IT_WORKS)
-        hand = self._hand(state.data)
+        hand = self._hand.read(state.data)
         basket = self._basket(state.data)
         solids = {name: self.solid(state.data, name) for name in state.targets}
         waiting = [n for n in state.targets if not basket.contains(solids[n].position)]
@@ -96,22 +121,6 @@ class SceneReader:
         target = solids[name]
         delivered = basket.contains(target.position)
         return Situation(hand, basket, name, target, grips[name], delivered)
-
-    def _hand(self, data: Any) -> Hand:
-        position = data.site_xpos[self._site].copy()
-        rotation = data.site_xmat[self._site].reshape(3, 3).copy()
-        finger_axis = rotation[:, 0]
-        pads = sorted(float((data.geom_xpos[pad] - position) @ finger_axis) for pad in self._pads)
-        one, other = self._finger_position
-        return Hand(
-            position,
-            rotation,
-            pads=(pads[0] + self._pad_thickness, pads[1] - self._pad_thickness),
-            opening=float(data.qpos[one] - data.qpos[other]),
-            finger_speed=float(np.abs(data.qvel[self._finger_velocity]).sum()),
-            elbow=float(data.qpos[self._elbow]),
-            shoulder=data.xpos[self._base] + (0, 0, _SHOULDER_HEIGHT),
-        )
 
     def _basket(self, data: Any) -> Basket:
         center = data.site_xpos[self._region].copy()
