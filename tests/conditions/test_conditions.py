@@ -18,6 +18,8 @@ from vla_tutorial.conditions import (
     changed_settings,
     families,
     find_condition,
+    goal_of,
+    held_out_sentences,
     light,
     noise,
     nudge,
@@ -63,6 +65,9 @@ EXPECTED = {
     **{
         f"paraphrase_{k}": {"instruction": words}
         for k, words in enumerate(paraphrases("libero_object", 0), 1)
+    },
+    "held_out_words": {
+        "instruction": held_out_sentences(goal_of("libero_object", 0))[0].sentence
     },
     "unrelated_instruction": {"instruction": "turn on the stove"},
     "no_instruction": {"instruction": ""},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vla_tutorial.conditions.condition import Condition, scene_change
+from vla_tutorial.conditions.goals import goal_of, into_basket
+from vla_tutorial.conditions.words import held_out_sentences
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import read_data
 from vla_tutorial.scene import Scene
@@ -52,8 +54,26 @@ def paraphrase(number: int) -> Condition:
     )
 
 
+def _hold_out(wiring: Wiring, scene: Scene) -> tuple[Wiring, Scene]:
+    """The sentence of the initial state's number; more states than sentences start over."""
+    goal = goal_of(scene.suite, scene.task)
+    if scene.target is not None:
+        goal = into_basket(scene.target)
+    sentences = held_out_sentences(goal)
+    sentence = sentences[scene.init % len(sentences)].sentence
+    return wiring, replace(scene, instruction=sentence)
+
+
 LANGUAGE = (
     *(paraphrase(number) for number in range(1, len(kinds()) + 1)),
+    Condition(
+        "held_out_words",
+        "language",
+        "The instruction in verbs, nouns or orders that `mini` was not trained with; which of them "
+        "depends on the initial state.",
+        _hold_out,
+        clip=False,
+    ),
     Condition(
         "unrelated_instruction",
         "language",
