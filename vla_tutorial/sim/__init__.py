@@ -4,7 +4,7 @@ from vla_tutorial.sim.kept import KeptSimulator
 from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sim.protocol import base_suite, check_task, step_limit, suites, task_instructions
 from vla_tutorial.sim.sensors import Observation
-from vla_tutorial.sim.simulator import Simulator
+from vla_tutorial.sim.simulator import Simulator, own_instruction
 
 __all__ = [
     "ONE_THREAD",
@@ -14,6 +14,7 @@ __all__ = [
     "Simulator",
     "base_suite",
     "check_task",
+    "own_instruction",
     "step_limit",
     "suites",
     "task_instructions",

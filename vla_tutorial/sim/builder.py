@@ -282,11 +282,15 @@ class SceneBuilder:
 
     def crowded(self, gap: float) -> bool:
         """Whether a thing is nearer than `gap` to another, a fixture or the arm."""
+        self._find_contacts(gap)
+        return any(pair not in self._supports for pair in self._touching_things())
+
+    def _find_contacts(self, gap: float) -> None:
+        """Let MuJoCo find what touches or is less than `gap` apart."""
         with self._inflated(gap):
             mujoco.mj_kinematics(self.model, self.data)
             mujoco.mj_comPos(self.model, self.data)
             mujoco.mj_collision(self.model, self.data)
-        return any(pair not in self._supports for pair in self._touching_things())
 
     @contextmanager
     def _inflated(self, gap: float) -> Iterator[None]:
@@ -312,9 +316,9 @@ class SceneBuilder:
         chosen = np.isin(roots, things).any(1) & np.isin(roots, solid).all(1)
         return {frozenset(pair) for pair in roots[chosen].tolist() if pair[0] != pair[1]}
 
-    def robot_touches(self) -> bool:
-        """Whether the robot touches anything but itself."""
-        mujoco.mj_forward(self.model, self.data)
+    def robot_near(self, gap: float = 0.02) -> bool:
+        """Whether the robot is nearer than `gap` to anything but itself."""
+        self._find_contacts(gap)
         roots = self.model.body_rootid[self.model.geom_bodyid[self.data.contact.geom]]
         robot = self.model.body_rootid[self.model.body("robot0_base").id]
         return bool(((roots == robot).sum(1) == 1).any())

@@ -50,7 +50,10 @@ def random_layout(simulator: Settable, seed: int) -> Layout:
     builder = SceneBuilder(simulator, rng)
     drawn = _build(builder, draw)
     wide = bool(rng.random() < _WIDE) and start_wide(
-        simulator, rng, drawn.hand, builder.robot_touches
+        simulator,
+        rng,
+        drawn.hand,
+        builder.robot_near,
     )
     if not wide:
         shake_arm(simulator, rng)

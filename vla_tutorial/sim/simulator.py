@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,9 @@ from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states
 from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
+
+if TYPE_CHECKING:
+    from vla_tutorial.sim.builder import Layout
 
 BASKET_REGION = "basket_1_contain_region"
 """Where LIBERO-object wants the target: `In` asks for the object's origin inside this region."""
@@ -80,6 +83,7 @@ class Simulator:
         self.own_fixtures = self._fixture_poses()
         self._perturber = Perturber(self._inner, CAMERA)
         self._asked: Goal | None = None
+        self._layout: tuple[int, Layout] | None = None
 
     def _build(self, camera_size: int, render: bool, lean: bool) -> Any:
         """LIBERO's environment, reset once with the published seed."""
@@ -123,9 +127,6 @@ class Simulator:
         Raises:
             TutorialError: as `reset`; or the scene's target is no object that fits into a basket.
         """
-        # Not above: this imports MuJoCo, and `libero.load` must choose the GL backend first.
-        from vla_tutorial.sim.layouts import random_layout
-
         objects = []
         if BASKET in self.bodies:
             objects = [name for name in self.bodies if name != BASKET]
@@ -134,7 +135,7 @@ class Simulator:
         init: int | Floats = scene.init
         layout = None
         if scene.layout_seed is not None:
-            layout = random_layout(self, scene.layout_seed)
+            layout = self.layout(scene.layout_seed)
             init = layout.state
             settle_steps = min(settle_steps, layout.settle_steps)
         fixtures = layout.fixtures if layout else None
@@ -144,6 +145,15 @@ class Simulator:
         if scene.target is not None:
             self._asked = (("in", scene.target, BASKET_REGION),)
         return observation
+
+    def layout(self, seed: int) -> Layout:
+        """The random layout of this seed; the last one is kept. Reset after it."""
+        # Not above: this imports MuJoCo, and `libero.load` must choose the GL backend first.
+        from vla_tutorial.sim.layouts import random_layout
+
+        if self._layout is None or self._layout[0] != seed:
+            self._layout = (seed, random_layout(self, seed))
+        return self._layout[1]
 
     @property
     def asked(self) -> Goal:
@@ -322,3 +332,13 @@ class Simulator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def own_instruction(simulator: Simulator, scene: Scene) -> str:
+    """What a scene asks that has no instruction or target of its own: its layout's, or the task's.
+
+    Where it has a layout, the simulator's state is overwritten.
+    """
+    if scene.layout_seed is None:
+        return simulator.task.instruction
+    return simulator.layout(scene.layout_seed).instruction

@@ -1,0 +1,232 @@
+"""Random layouts of all four suites: nothing collides or falls, nobody's saved states, one goal.
+
+With LAYOUTS=all every task of the three suites is tried with 20 seeds, which takes ten minutes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from vla_tutorial.arrays import Floats
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.scene import BOWL_PLACES, About, Scene, put_both_sentence
+from vla_tutorial.sim import (
+    Simulator,
+    builder,
+    goal_layouts,
+    hand_starts,
+    layouts,
+    long_layouts,
+    object_layouts,
+    own_instruction,
+    spatial_layouts,
+    task_instructions,
+)
+from vla_tutorial.sim import simulator as simulator_module
+from vla_tutorial.sim.layouts import Layout, random_layout
+from vla_tutorial.sim.protocol import initial_states
+from vla_tutorial.sim.simulator import NO_OP
+
+SUITES = ("libero_spatial", "libero_goal", "libero_10")
+ALL = os.environ.get("LAYOUTS") == "all"
+SEEDS = range(20 if ALL else 4)
+TASKS = [(suite, task) for suite in SUITES for task in range(10)]
+SOME = [("libero_spatial", 4), ("libero_goal", 3), ("libero_10", 0), ("libero_10", 9)]
+
+
+@pytest.fixture(scope="module", params=TASKS if ALL else SOME, ids=lambda key: f"{key[0]}-{key[1]}")
+def sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    suite, task = request.param
+    with Simulator(suite, task, camera_size=64) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def drawn(sim: Simulator) -> list[Layout]:
+    """The first may take longer: it measures the scene."""
+    found = [random_layout(sim, SEEDS[0])]
+    begun = time.perf_counter()
+    found += [random_layout(sim, seed) for seed in SEEDS[1:]]
+    assert time.perf_counter() - begun < 2 * len(SEEDS)
+    return found
+
+
+def positions(sim: Simulator) -> Floats:
+    """(N, 3) of all bodies, fixtures too."""
+    return np.array([sim.data.xpos[body] for body in sim.bodies.values()])
+
+
+def test_nothing_falls_and_nothing_is_done(sim: Simulator, drawn: list[Layout]) -> None:
+    for layout in drawn:
+        sim.reset(layout.state, 0, fixtures=layout.fixtures)
+        before = positions(sim)
+        assert tuple(p for p in layout.goal if sim.holds(p)) == layout.done
+        for _ in range(20):
+            sim.step(NO_OP)
+        assert np.abs(positions(sim) - before).max() < 0.01
+        assert not all(map(sim.holds, layout.goal))
+
+
+def test_seeds_repeat_and_differ(sim: Simulator, drawn: list[Layout]) -> None:
+    again = random_layout(sim, SEEDS[1])
+    assert np.array_equal(again.state, drawn[1].state)
+    assert np.array_equal(again.fixtures, drawn[1].fixtures)
+    assert (again.goal, again.about, again.wide) == (drawn[1].goal, drawn[1].about, drawn[1].wide)
+    assert not np.array_equal(drawn[0].state, drawn[1].state)
+
+
+def test_no_layout_is_a_saved_state(sim: Simulator, drawn: list[Layout]) -> None:
+    saved = initial_states(sim.task.suite, sim.task.index)
+    for layout in drawn:
+        things = slice(1 + 9, 1 + sim.model.nq)
+        assert np.abs(saved[:, things] - layout.state[things]).max(1).min() > 1e-3
+
+
+def test_the_saved_states_are_not_read(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a saved initial state was read")
+
+    monkeypatch.setattr(simulator_module, "initial_states", read)
+    task = sim.task
+    sim.start(Scene(task.suite, task.index, 0, layout_seed=99), 1)
+
+
+def test_an_episode_asks_what_the_layout_asks(sim: Simulator, drawn: list[Layout]) -> None:
+    task = sim.task
+    scene = Scene(task.suite, task.index, 0, layout_seed=SEEDS[1])
+    assert own_instruction(sim, scene) == drawn[1].instruction
+    sim.start(scene, 1)
+    assert sim.asked == drawn[1].goal
+    ids = list(sim.fixtures.values())
+    assert np.array_equal(sim.model.body_pos[ids], drawn[1].fixtures[:, :3])
+    sim.reset(sim.placement, 0)
+    assert sim.asked == sim.goal
+    assert np.array_equal(sim.model.body_pos[ids], sim.own_fixtures[:, :3])
+    assert np.array_equal(sim.model.body_quat[ids], sim.own_fixtures[:, 3:])
+
+
+def test_a_stored_state_shows_what_the_episode_showed(sim: Simulator, drawn: list[Layout]) -> None:
+    """The burner's red included. In a step edges may move, since joints are damped: a few pixels."""
+    for layout in drawn[:3]:
+        start = layout.state[1 : 1 + sim.model.nq]
+        seen = sim.reset(layout.state, 0, fixtures=layout.fixtures)
+        assert np.array_equal(sim.view(start, layout.fixtures), seen.image)
+        if sim.fixtures:
+            assert not np.array_equal(sim.view(start), seen.image)
+        sim.reset(layout.state, 3, fixtures=layout.fixtures)
+        for _ in range(3):
+            seen, *_ = sim.step([0.3, 0.3, 0.3, 0, 0, 0.1, -1])
+        again = sim.view(sim.pose_in_picture(), layout.fixtures)
+        assert (np.abs(again.astype(int) - seen.image).max(2) > 8).mean() < 2e-3
+
+
+def test_the_sentence_is_the_goals(sim: Simulator, drawn: list[Layout]) -> None:
+    suite = sim.task.suite
+    for layout in drawn:
+        about = layout.about
+        if about.task is not None:
+            assert layout.instruction == task_instructions(suite)[about.task]
+        else:
+            assert layout.instruction == put_both_sentence(*about.things)
+        named = {name for predicate in layout.goal for name in predicate}
+        assert set(about.things) <= named and layout.target == next(iter(about.things), "")
+
+
+MODULES = [
+    builder,
+    goal_layouts,
+    hand_starts,
+    layouts,
+    long_layouts,
+    object_layouts,
+    spatial_layouts,
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layouts_do_not_know_the_saved_states(module: object) -> None:
+    assert "initial_states" not in inspect.getsource(module)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def spatial() -> Iterator[Simulator]:
+    with Simulator("libero_spatial", 7, render=False) as simulator:
+        yield simulator
+
+
+def test_only_the_sentence_tells_which_bowl(spatial: Simulator) -> None:
+    found = [random_layout(spatial, seed) for seed in range(40)]
+    assert {layout.target for layout in found} == {"akita_black_bowl_1", "akita_black_bowl_2"}
+    places = [layout.about.place for layout in found]
+    assert len(set(places)) > 5
+    assert 0.3 < np.mean([place == BOWL_PLACES[7] for place in places]) < 0.8
+    assert 0.1 < np.mean([layout.wide for layout in found]) < 0.5
+
+
+def test_the_bowl_stands_where_the_sentence_says(spatial: Simulator) -> None:
+    """On the table or on something, by its height; open drawers only with a bowl inside."""
+    floor = {
+        "on_ramekin": 0.92,
+        "on_cookie_box": 0.91,
+        "on_stove": 0.91,
+        "in_top_drawer": 1.0,
+        "on_wooden_cabinet": 1.1,
+    }
+    for seed in range(12):
+        layout = random_layout(spatial, seed)
+        height = spatial.data.xpos[spatial.bodies[layout.target]][2]
+        low = floor.get(layout.about.place, 0.89)
+        assert low < height < low + 0.1
+        if layout.about.place == "in_top_drawer":
+            assert spatial.holds(("in", layout.target, "wooden_cabinet_1_top_region"))
+            assert spatial.holds(("open", "wooden_cabinet_1_top_region"))
+
+
+def test_the_burner_is_as_red_as_in_the_episode() -> None:
+    with Simulator("libero_10", 8, camera_size=64) as sim:
+        layout = random_layout(sim, 0)
+        assert layout.done == (("turnon", "flat_stove_1"),)
+        start = layout.state[1 : 1 + sim.model.nq]
+        on = sim.reset(layout.state, 0, fixtures=layout.fixtures).image
+        cold = start.copy()
+        cold[sim.model.joint("flat_stove_1_button").qposadr[0]] = 0.0
+        off = sim.view(cold, layout.fixtures)
+        assert np.array_equal(sim.view(start, layout.fixtures), on)
+        red = on.astype(int)[..., 0] - off[..., 0]
+        assert red.max() > 40
+
+
+OBJECT_LAYOUTS = [
+    (0, "alphabet_soup_1", 10, False, 18.12819451018702),
+    (1, "butter_1", 10, False, 18.204947624372664),
+    (2, "salad_dressing_1", 5, True, 17.024379321652514),
+    (20000, "tomato_sauce_1", 3, True, 17.75513047816194),
+    (2**40 + 5, "alphabet_soup_1", 10, False, 18.19790494810853),
+]
+"""Seed → target, steps, wide and the sum of the state's absolute values, as `mini` was trained."""
+
+
+@pytest.mark.parametrize(("seed", "target", "steps", "wide", "total"), OBJECT_LAYOUTS)
+def test_libero_object_keeps_its_layouts(
+    simulator: Simulator, seed: int, target: str, steps: int, wide: bool, total: float
+) -> None:
+    layout = random_layout(simulator, seed)
+    assert (layout.target, layout.settle_steps, layout.wide) == (target, steps, wide)
+    assert np.abs(layout.state).sum() == pytest.approx(total, abs=1e-3)
+    assert layout.goal == (("in", target, "basket_1_contain_region"),)
+    assert layout.about == About("libero_object", layout.about.task, (target,))
+    assert layout.fixtures.shape == (0, 7)
+
+
+def test_a_scene_without_layouts_is_refused(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "bodies", {})
+    with pytest.raises(TutorialError, match="libero_object"):
+        random_layout(simulator, 0)
