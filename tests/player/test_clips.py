@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,15 +15,14 @@ from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import log_of
 from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
+from vla_tutorial.player.clip_script import ClipIndex, read_clip_script, write_clip_script
 from vla_tutorial.player.clips import (
     CLIP_FILES,
     PAIRS,
     clip_index,
     clip_key,
     plan_clips,
-    read_clip_script,
     write_clip_index,
-    write_clip_script,
 )
 from vla_tutorial.player.episode_data import caption, episode_data, series
 from vla_tutorial.policies import load_policy
@@ -91,7 +91,7 @@ def test_the_book_s_clips_leave_a_site_that_can_be_carried():
 def test_the_book_s_clips_are_current_and_their_index_is_what_the_code_writes():
     recorder = ClipRecorder(load_policy("mini"), BOOK)
     assert all(recorder.is_current(clip) for clip in plan_clips((0, 3, 7)))
-    assert read_clip_script(BOOK / "manifest.js") == clip_index(BOOK)
+    assert read_clip_script(BOOK / "manifest.js", ClipIndex) == clip_index(BOOK)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_folder_is_small_and_complete(made):
 
 
 def test_index_tells_conditions_and_outcomes(made):
-    found = read_clip_script(made / "manifest.js")
+    found = read_clip_script(made / "manifest.js", ClipIndex)
     assert [c["name"] for c in found["conditions"]] == ["no_flip", "wrong_prompt"], (
         "those that a clip shows, in the catalogue's order"
     )
@@ -226,7 +226,10 @@ def test_workers(tmp_path):
         on_progress=lambda done, steps: seen.append((done, steps)),
     )
     assert seen[-1] == (1, 4)
-    assert read_clip_script(tmp_path / "manifest.js")["episodes"][0]["key"] == "0_0/no_settle"
+    assert (
+        read_clip_script(tmp_path / "manifest.js", ClipIndex)["episodes"][0]["key"]
+        == "0_0/no_settle"
+    )
 
 
 def test_weights_decide_the_hash(tmp_path):
@@ -266,10 +269,50 @@ def test_folder_without_episode(tmp_path):
 
 
 def test_script_survives_what_javascript_would_trip_over(tmp_path):
-    write_clip_script(tmp_path / "x.js", '(a??={})["b"]', {"text": '={"; "'})
-    assert read_clip_script(tmp_path / "x.js") == {"text": '={"; "'}
-    write_clip_script(tmp_path / "x.js", "x", {"a": 1})
-    assert json.loads((tmp_path / "x.js").read_text()[2:-2]) == {"a": 1}
+    class Text(msgspec.Struct):
+        text: str
+
+    odd = {"text": '={"; "</script><!--<script>\u2028é'}
+    write_clip_script(tmp_path / "x.js", '(a??={})["b"]', odd)
+    assert read_clip_script(tmp_path / "x.js", Text) == odd
+    write_clip_script(tmp_path / "x.js", "x", odd)
+    text = (tmp_path / "x.js").read_text()
+    assert json.loads(text[2:-2]) == odd
+    assert "<" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"key": "../../elsewhere"}, "key '../../elsewhere'"),
+        ({"key": "0_0/.."}, "key '0_0/..'"),
+        ({"task": "0"}, "task '0'"),
+        ({"success": "yes"}, "success 'yes'"),
+        ({"conditions": "no_flip"}, "conditions 'no_flip'"),
+        ({"changes": {"seed": [1]}}, "changes"),
+        ({"policy": []}, "policy []"),
+        ({"policy": {"name": 3}}, "policy.name 3"),
+        ({"format": 2}, "format 2"),
+        ({"series": {}}, "series {}"),
+        ({"instruction": None}, "instruction None"),
+    ],
+)
+def test_a_wrong_value_in_a_clip_is_named(copy, change, named):
+    path = copy / "0_0/no_flip/episode.js"
+    write_clip_script(path, "x[0]", {**read_clip_script(path), **change})
+    with pytest.raises(TutorialError) as e:
+        clip_index(copy)
+    assert f"0_0/no_flip/episode.js holds {named}" in str(e.value)
+    assert str(e.value).endswith(f"vla-tutorial clips --out {copy}")
+
+
+def test_series_of_a_clip_have_one_length(copy):
+    path = copy / "0_0/no_flip/episode.js"
+    data = read_clip_script(path)
+    data["series"]["height"].pop()
+    write_clip_script(path, "x[0]", data)
+    with pytest.raises(TutorialError, match="different numbers of steps"):
+        clip_index(copy)
 
 
 def test_command_refuses_tasks_that_are_no_numbers(tmp_path):

@@ -1,10 +1,12 @@
 """The player's Python half on made-up clips; what a browser does with it is tested in tests/browser."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import asdict
+from html.parser import HTMLParser
 from importlib import resources
 
 import pytest
@@ -12,7 +14,8 @@ from PIL import Image
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.player import Player, display, show_episodes
-from vla_tutorial.player.clips import CLIP_FILES, write_clip_index, write_clip_script
+from vla_tutorial.player.clip_script import write_clip_script
+from vla_tutorial.player.clips import CLIP_FILES, write_clip_index
 from vla_tutorial.spec import PUBLISHED_WIRING
 
 STATIC = resources.files("vla_tutorial") / "player"
@@ -183,6 +186,136 @@ def test_fresh_episodes_bad_input(recorded, tmp_path):
     (recorded / "steps.jsonl").write_text("")
     with pytest.raises(TutorialError, match=r"steps\.jsonl"):
         show_episodes(recorded)
+
+
+class Scripts(HTMLParser):
+    """What a browser sees of scripts: the text inside of each, and the text behind them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.scripts, self.behind, self.inside = [], "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag == "script"
+        if self.inside:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts[-1] += data
+        else:
+            self.behind += data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<!--<script>", "</script>", "<!-- <script </script", "]]>", "a & b \u2028 é", '"quoted" \\'],
+)
+def test_no_text_of_an_episode_swallows_the_page(recorded, text):
+    """What stands behind the player stays there, whatever the record says."""
+    path = recorded / "episode.json"
+    entry = json.loads(path.read_text())
+    changed = {"instruction": text, "warnings": [text], "versions": {"mujoco": text}}
+    path.write_text(json.dumps(entry | changed | {"wiring": {"center_crop": text}}))
+    page = show_episodes(recorded, labels=[text]).html()
+    seen = Scripts(page + "<p>and on</p>")
+    assert seen.behind.endswith("and on")
+    (script,) = seen.scripts
+    assert "<" not in script
+    everything = json.loads(script)
+    assert everything["episodes"]["0"]["instruction"] == text
+    assert everything["episodes"]["0"]["changes"]["center_crop"] == [True, text]
+
+
+RECORD_DAMAGE = (
+    ("[1]", "expected `object`, got `array`"),
+    ("{", "is not JSON"),
+    ("", "is not JSON"),
+    ("null", "got `null`"),
+    ("[" * 9999, "got `array`"),
+    ("{}", "lacks suite, task, init, instruction, conditions, success, steps"),
+    ({"task": "0"}, "holds task '0'"),
+    ({"suite": 5}, "holds suite 5"),
+    ({"conditions": None}, "holds conditions None"),
+    ({"conditions": [1]}, r"holds conditions\[0\] 1"),
+    ({"policy": "mini"}, "holds policy 'mini'"),
+    ({"wiring": []}, r"holds wiring \[\]"),
+    ({"steps": -1}, "holds steps -1"),
+    ({"success": "yes"}, "holds success 'yes'"),
+    ({"versions": [1]}, r"holds versions \[1\]"),
+    ({"first_close": 1e12}, "holds first_close 1000000000000.0"),
+    ({"instruction": float("nan")}, "holds instruction nan"),
+)
+
+
+@pytest.mark.parametrize(("damage", "named"), RECORD_DAMAGE)
+def test_a_damaged_record_is_named(recorded, damage, named):
+    path = recorded / "episode.json"
+    if isinstance(damage, dict):
+        damage = json.dumps(json.loads(path.read_text()) | damage)
+    path.write_text(damage)
+    with pytest.raises(TutorialError, match=rf"episode\.json .*{named}"):
+        show_episodes(recorded)
+
+
+def test_a_damaged_line_of_a_log_is_named(recorded):
+    path = recorded / "steps.jsonl"
+    lines = path.read_text().splitlines()
+    for line, named in (("{", "is not JSON"), ("[]", "got `array`"), ('{"step": 3}', "lacks img_")):
+        path.write_text("\n".join([*lines[:3], line, *lines[4:]]))
+        with pytest.raises(TutorialError, match=rf"steps\.jsonl, line 4 .*{named}"):
+            show_episodes(recorded)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut", "huge"]
+)
+def test_a_damaged_picture_is_named(recorded, content):
+    path = recorded / "agentview.png"
+    if content == "cut":
+        content = path.read_bytes()[:-60]
+    if content == "huge":
+        Image.new("1", (30_000, 10)).save(path)
+        content = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(TutorialError, match=r"agentview\.png is not a picture"):
+        show_episodes(recorded)
+
+
+def test_a_video_that_is_too_large_for_a_page_is_named(recorded):
+    os.truncate(recorded / "episode.mp4", 65 * 2**20)
+    with pytest.raises(TutorialError, match=r"episode\.mp4 has 65 MiB, expected at most 64"):
+        show_episodes(recorded)
+
+
+def test_a_folder_whose_name_is_no_text(recorded):
+    odd = recorded.rename(recorded.parent / os.fsdecode(b"run\xff"))
+    shown = show_episodes(odd)
+    assert "run�" in shown.html().encode().decode()
+    assert repr(shown) == "Player of run�"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "is not JSON"),
+        ("globalThis.VLA_CLIPS={};", "is not JSON"),
+        ('x={"format":1};', "lacks suite, policies, conditions, episodes"),
+        (
+            'x={"format":1,"suite":"a","policies":[],"conditions":{},"episodes":[]};',
+            "conditions {}",
+        ),
+        ('x={"format":1,"suite":"a","policies":[],"conditions":[],"episodes":[5]};', "episodes"),
+    ],
+)
+def test_a_damaged_index_is_named(clips, content, named):
+    (clips / "manifest.js").write_text(content)
+    with pytest.raises(TutorialError, match=rf"manifest\.js .*{named}.*vla-tutorial clips --out"):
+        Player(clips)
 
 
 def test_script_is_small_and_needs_nobody_else():

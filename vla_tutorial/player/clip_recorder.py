@@ -20,13 +20,8 @@ from PIL import Image
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 from vla_tutorial.pixels import orient
-from vla_tutorial.player.clips import (
-    CLIP_FILES,
-    clip_key,
-    read_clip_script,
-    write_clip_index,
-    write_clip_script,
-)
+from vla_tutorial.player.clip_script import read_clip_script, write_clip_script
+from vla_tutorial.player.clips import CLIP_FILES, clip_key, write_clip_index
 from vla_tutorial.player.episode_data import CLIP_FORMAT, changes, episode_data
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.provenance import weights_hash

@@ -14,14 +14,13 @@ may not fetch files.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vla_tutorial.conditions import CATALOGUE, Condition, changed_settings, find_condition
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.files import write_atomically
+from vla_tutorial.player.clip_script import read_clip_script, write_clip_script
 from vla_tutorial.player.episode_data import CLIP_FORMAT, DESCRIBED
 from vla_tutorial.sim import check_task
 from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING, EpisodeSpec
@@ -77,28 +76,6 @@ def plan_clips(
                 clip.settings()
                 found.append(clip)
     return found
-
-
-def read_clip_script(path: Path) -> dict[str, Any]:
-    """The JSON in a script that `write_clip_script` wrote: `…={…};`.
-
-    Raises:
-        TutorialError: the file is missing or was cut.
-    """
-    try:
-        _, equals, value = path.read_text(encoding="utf-8").partition('={"')
-        found: dict[str, Any] = json.loads(equals[1:] + value.rstrip().removesuffix(";"))
-    except (OSError, ValueError) as e:
-        raise TutorialError(
-            f"{path} is missing or broken. Make it again: vla-tutorial clips --out {path.parent}"
-        ) from e
-    return found
-
-
-def write_clip_script(path: Path, target: str, value: object) -> None:
-    """Write a script that assigns `value`, as JSON, to `target`, an expression of JavaScript."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    write_atomically(path, f"{target}={text};\n")
 
 
 def clip_index(out: Path) -> dict[str, Any]:

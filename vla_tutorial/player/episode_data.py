@@ -8,11 +8,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from vla_tutorial import actions
 from vla_tutorial.arrays import Floats
 from vla_tutorial.conditions import CATALOGUE, changed_settings
+from vla_tutorial.decoding import Count, Name, is_file, read_object
+from vla_tutorial.episodes import Init
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import Log, read_log
 from vla_tutorial.scene import Scene
@@ -36,19 +39,52 @@ COPIED = ("suite", *DESCRIBED, "warnings", "policy", "versions")
 """Keys of `episode.json` that the player gets as they are."""
 
 
-def episode_data(folder: Path) -> dict[str, Any]:
-    """All that the player needs: `COPIED` and format · caption · changes · series.
+class PolicyName(msgspec.Struct):
+    """What is read of a policy in a record; the rest is copied."""
+
+    name: Name
+
+
+class Record(msgspec.Struct):
+    """What an `episode.json` must hold to be shown: `COPIED`, and `wiring`."""
+
+    suite: Name
+    task: Count
+    init: Init
+    instruction: str
+    conditions: list[Name]
+    success: bool | None
+    steps: Count
+    first_close: Count | None
+    warnings: list[str]
+    policy: PolicyName
+    versions: dict[Name, Name]
+    wiring: dict[str, Any]
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """All that the `episode.json` of an episode's folder holds; what `Record` has is of its types.
 
     Raises:
-        TutorialError: the folder holds no episode, or one without a single step.
+        TutorialError: there is none, or it is damaged; then the error names the key and its value.
     """
     path = folder / "episode.json"
-    if not path.is_file():
+    if not is_file(path):
         raise TutorialError(
             f"{folder} holds no episode.json. "
             "Expected an episode folder as `vla-tutorial rollout` writes it."
         )
-    entry = json.loads(path.read_bytes())
+    return read_object(path, Record, "The file was cut or edited. Run the episode again.")
+
+
+def episode_data(folder: Path) -> dict[str, Any]:
+    """All that the player needs: `COPIED` and format · caption · changes · series.
+
+    Raises:
+        TutorialError: the folder holds no episode, or one without a single step, or one of its two
+            files is damaged (`read_record`, `log.read_log`).
+    """
+    entry = read_record(folder)
     log = read_log(folder)
     return {
         "format": CLIP_FORMAT,

@@ -15,7 +15,6 @@ The website (`_config.yml`) has clips at `_static/<task>_<init>/<name>/` and the
 from __future__ import annotations
 
 import io
-import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +24,10 @@ from PIL import Image
 
 from vla_tutorial import recorded
 from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.decoding import is_file, printable, read_bytes, script_json
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.player.clips import clip_key, in_catalogue_order, index_entry, read_clip_script
+from vla_tutorial.player.clip_script import ClipIndex, read_clip_script
+from vla_tutorial.player.clips import clip_key, in_catalogue_order, index_entry
 from vla_tutorial.player.display import Display, Media
 from vla_tutorial.player.episode_data import episode_data
 from vla_tutorial.spec import EpisodeSpec
@@ -37,6 +38,12 @@ CLIP_MEDIA = {
     "end": ("end.webp", "image/webp"),
 }
 """What a clip's folder holds for the player: name → (file, MIME type)."""
+
+MOST_MEDIA = 64 * 2**20
+"""Bytes of a video or picture that travels inside a page. An episode's video has about 200 kB."""
+
+MOST_PIXELS = 4096
+"""Pixels of a picture's side. A policy's picture has 224."""
 
 COMMAND = "vla-tutorial clips --out book/clips"
 
@@ -67,7 +74,7 @@ class Player(Display):
     ) -> None:
         self.clips = _find_clips(clips)
         self.static = static.rstrip("/")
-        self.index = read_clip_script(self.clips / "manifest.js")
+        self.index = read_clip_script(self.clips / "manifest.js", ClipIndex)
         self.options = {"task": task, "init": init, "left": list(left), "right": list(right)}
         here = f"{task}_{init}/"
         self.listed = [entry for entry in self.index["episodes"] if entry["key"].startswith(here)]
@@ -99,8 +106,8 @@ class Player(Display):
         media = {}
         for name, (file, kind) in CLIP_MEDIA.items():
             path = folder / file
-            if path.is_file():
-                media[name] = (kind, path.read_bytes())
+            if is_file(path):
+                media[name] = (kind, read_bytes(path, f"Make it again with: {COMMAND}", MOST_MEDIA))
         return read_clip_script(folder / "episode.js"), media
 
 
@@ -140,9 +147,7 @@ class Episodes(Display):
 
     def _inline(self) -> str:
         everything = {"index": self.index, "episodes": self.data, "media": self._encoded}
-        # A label may hold "</script>", which would end the element.
-        text = json.dumps(everything, separators=(",", ":")).replace("</", r"<\/")
-        return f'<script type="application/json">{text}</script>'
+        return f'<script type="application/json">{script_json(everything)}</script>'
 
 
 def show_episodes(*folders: Path | str, labels: Sequence[str] = ()) -> Episodes:
@@ -153,24 +158,38 @@ def show_episodes(*folders: Path | str, labels: Sequence[str] = ()) -> Episodes:
         labels: what the reader calls them; by default the names of the folders.
 
     Raises:
-        TutorialError: a folder holds no episode, or there are more or fewer labels than folders.
+        TutorialError: a folder holds no episode, a file of it is damaged or larger than
+            `MOST_MEDIA`, or there are more or fewer labels than folders.
     """
     paths = [Path(folder) for folder in folders]
     names = [path.resolve().name for path in paths]
-    return Episodes(paths, list(labels) or names)
+    return Episodes(paths, [printable(label) for label in list(labels) or names])
 
 
 def _recorded_media(folder: Path) -> Media:
     media = {}
+    remedy = "Run the episode again."
     video = folder / "episode.mp4"
-    if video.is_file():
-        media["video"] = ("video/mp4", video.read_bytes())
+    if is_file(video):
+        media["video"] = ("video/mp4", read_bytes(video, remedy, MOST_MEDIA))
     picture = folder / "agentview.png"
-    if picture.is_file():
-        small = io.BytesIO()
-        Image.open(picture).save(small, "webp", quality=80)
-        media["poster"] = ("image/webp", small.getvalue())
+    if is_file(picture):
+        try:
+            small = _as_webp(read_bytes(picture, remedy, MOST_MEDIA))
+        # Pillow's readers raise all of these where a file is damaged.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+            raise TutorialError(f"{picture} is not a picture ({e}). {remedy}") from e
+        media["poster"] = ("image/webp", small)
     return media
+
+
+def _as_webp(picture: bytes) -> bytes:
+    opened = Image.open(io.BytesIO(picture))
+    if max(opened.size) > MOST_PIXELS:
+        raise ValueError(f"{opened.size[0]} by {opened.size[1]} pixels are too many")
+    small = io.BytesIO()
+    opened.save(small, "webp", quality=80)
+    return small.getvalue()
 
 
 def _find_clips(clips: Path | str | None) -> Path:
