@@ -7,6 +7,7 @@ import random
 from functools import cache
 
 from vla_tutorial.conditions import words
+from vla_tutorial.conditions.goals import Goal, goal_of, into_basket
 from vla_tutorial.errors import unknown
 from vla_tutorial.scene import put_both_sentence
 from vla_tutorial.sim.protocol import task_instructions
@@ -27,14 +28,14 @@ _SYLLABLES = ("ba", "do", "ki", "lum", "mer", "no", "pel", "ras", "su", "tan", "
 
 
 @cache
-def _goals() -> dict[str, words.Goal]:
+def _goals() -> dict[str, Goal]:
     """The sentence in the benchmark's form → what it asks for, of all that layouts ask for."""
     found = {}
     for suite in SUITES:
         for task, sentence in enumerate(task_instructions(suite)):
-            found[sentence] = words.goal_of(suite, task)
+            found[sentence] = goal_of(suite, task)
     for first, second in itertools.permutations(_PANTRY, 2):
-        found.setdefault(put_both_sentence(first, second), words.into_basket(first, second))
+        found.setdefault(put_both_sentence(first, second), into_basket(first, second))
     return found
 
 

@@ -198,12 +198,14 @@ class _Worker:
         with Simulator(*key) as simulator:
             try:
                 for number in itertools.count(1):
-                    kept.append(self.practise_once(simulator, expert))
+                    # Of a hundred layouts one or two cannot be built.
+                    with contextlib.suppress(TutorialError):
+                        kept.append(self.practise_once(simulator, expert))
                     if number % STAY == 0:
                         scene, self.beta = self.hear(Ready(self.scene))
                         if scene != self.scene:
                             return
-                    if len(kept) == CHUNK_SIZE:
+                    if len(kept) >= CHUNK_SIZE:
                         self.save(key, kept)
                         kept = []
             finally:
