@@ -8,7 +8,9 @@ no result file holds stops the build.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -25,9 +27,11 @@ from vla_tutorial import stats
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, changed_settings
 from vla_tutorial.episodes import Episode
 from vla_tutorial.lab.unlabelled import UNLABELLED
+from vla_tutorial.recorded import CLIPS
 from vla_tutorial.report import numbers
 from vla_tutorial.report.build import Spread
 from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
+from vla_tutorial.training.augment import Augmentation
 
 ROOT = book_sweeps.ROOT
 RESULTS = ROOT / "results"
@@ -230,6 +234,37 @@ def unlabelled() -> dict[str, str]:
     return dict(UNLABELLED)
 
 
+def recorded_pairs() -> list[str]:
+    """The combinations of conditions that the player's clips show, as Markdown."""
+    combined = sorted({folder.name for folder in CLIPS.glob("*_*/*+*")})
+    return [f"`{name}`".replace("+", "` with `") for name in combined]
+
+
+def trained_light() -> float:
+    """By what share of itself `mini`'s training changed the light of its pictures at most."""
+    return Augmentation().light
+
+
+def repository() -> str | None:
+    """https address of the repository that this checkout belongs to, or None.
+
+    GitHub's own variables in a workflow say it, else the remote `origin`.
+    """
+    if name := os.environ.get("GITHUB_REPOSITORY"):
+        return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
+    asked = subprocess.run(
+        ["git", "remote", "get-url", "origin"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = re.match(
+        r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", asked.stdout.strip()
+    )
+    return f"https://{match[1]}/{match[2]}" if match else None
+
+
 def claims() -> list[dict[str, Any]]:
     """The chapter's claims, in the chapter's order, with every text filled."""
     listed: list[dict[str, Any]] = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
@@ -253,9 +288,9 @@ def _canonical(package: str) -> str:
 
 
 FUNCTIONS = (
-    value, share, percent, interval, spread, success, seen, against_published, one_close, caught,
+    value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, seen, against_published, one_close, caught,
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, conditions,
-    claims, unlabelled, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs,
+    claims, unlabelled, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
 )  # fmt: skip
 """What a page may call."""

@@ -102,6 +102,14 @@ def summary(folder: str) -> dict[str, Any]:
     return found
 
 
+def starts(folder: str) -> str:
+    """The saved initial states from which a sweep's published episodes ran: "25–44"."""
+    found = sorted({start for _, start in counted(folder).outcomes})
+    if found != list(range(found[0], found[-1] + 1)):
+        return ", ".join(map(str, found))
+    return f"{found[0]}–{found[-1]}"
+
+
 def pairs(condition: str, folder: str = "conditions") -> Paired:
     """A condition of a sweep against its published run, from the same starts."""
     return paired(counted(folder).outcomes, counted(folder, condition).outcomes)

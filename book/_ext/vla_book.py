@@ -6,11 +6,12 @@ import importlib.metadata
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import book_facts
+from myst_nb.core.render import MimeData, NbElementRenderer
+from sphinx.errors import ExtensionError
 
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 """What a page needs of MathJax 3.2.2, 1.6 MB, from the package sphinx-mathjax-offline (byte-identical to npm's mathjax)."""
@@ -44,26 +45,9 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def repository() -> str | None:
-    """https address of the repository that this checkout belongs to: GitHub's own variables in a workflow, else the remote `origin`."""
-    if name := os.environ.get("GITHUB_REPOSITORY"):
-        return f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
-    asked = subprocess.run(
-        ["git", "remote", "get-url", "origin"],
-        cwd=book_facts.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    match = re.match(
-        r"(?:https://|git@|ssh://git@)([^/:]+)[/:](.+?)(?:\.git)?/?$", asked.stdout.strip()
-    )
-    return f"https://{match[1]}/{match[2]}" if match else None
-
-
 def launch_buttons(app: Any, config: Any) -> None:
     """Binder, Colab and (with VLA_BOOK_HUB) JupyterHub, when the repository has an address; otherwise none, rather than dead ones."""
-    address = repository()
+    address = book_facts.repository()
     if not address:
         return
     buttons = {
@@ -104,8 +88,30 @@ def mend_labels(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
+def keep_alternative_texts() -> None:
+    """Let a picture in a notebook's output keep its `alt`. MyST-NB takes width and height from an output's metadata, and nothing else."""
+    render = NbElementRenderer.render_image
+    if getattr(render, "keeps_alt", False):
+        return
+
+    def render_with_alt(self: NbElementRenderer, data: MimeData) -> list[Any]:
+        found: list[Any] = render(self, data)
+        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
+        if not alt:
+            raise ExtensionError(
+                f"A picture in cell {data.cell_index} has no alternative text: use vla_tutorial.lab.show(figure, alt) or Image(…, alt=…)."
+            )
+        for node in found:
+            node["alt"] = alt
+        return found
+
+    render_with_alt.keeps_alt = True  # type: ignore[attr-defined]
+    NbElementRenderer.render_image = render_with_alt
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Connect everything to Sphinx."""
+    keep_alternative_texts()
     app.connect("source-read", fill)
     app.connect("config-inited", launch_buttons, priority=900)
     app.connect("html-page-context", dedupe_scripts, priority=999)

@@ -4,7 +4,9 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import yaml
 
@@ -191,3 +193,51 @@ def test_intervals_are_wilsons():
     assert book_facts.interval(0, 200) == "0–1.9\N{NO-BREAK SPACE}%"
     assert book_facts.half_width(90, 100) == "6.0"
     assert book_facts.episodes_for(0.9, 2) == 870
+
+
+def test_a_reader_can_type_every_command(rendered):
+    """No "git clone <this repository>": what stands between angle brackets cannot be typed."""
+    for name, text in {**rendered, "README": (ROOT / "README.md").read_text()}.items():
+        for block in re.findall(r"^ *```(?:bash)?\n(.*?)^ *```", text, re.M | re.S):
+            assert not re.search(r"<[a-z][a-z ]*>", block), f"{name}: {block}"
+
+
+def test_setup_says_where_the_repository_is_only_where_it_has_an_address(monkeypatch):
+    page = (BOOK / "setup.md").read_text()
+    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/vla")
+    assert "git clone https://github.com/somebody/vla vla-tutorial" in book_facts.render(page)
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    monkeypatch.setattr(book_facts.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=""))
+    assert "git clone" not in book_facts.render(page)
+    assert "None" not in book_facts.render(page)
+
+
+def test_combinations_are_named_as_the_clips_have_them(rendered):
+    recorded = {p.parent.name for p in (BOOK / "clips").glob("0_0/*+*/episode.js")}
+    assert len(book_facts.recorded_pairs()) == len(recorded) == 3
+    text = " ".join(rendered["conditions"].split())
+    for pair in recorded:
+        assert "`{}` with `{}`".format(*pair.split("+")) in text
+    assert "tick two boxes" not in text
+
+
+def test_the_comparison_for_instructors_is_of_overlapping_intervals(rendered):
+    text = " ".join(rendered["instructors"].split())
+    said = r"“([\d.]+) % against ([\d.]+) % shows that the second is better.” : .*? interval ([\d.]+)–([\d.]+) %.*? interval ([\d.]+)–([\d.]+) %"
+    one, other, low, high, low2, high2 = map(
+        float, re.search(said, text.replace("\N{NO-BREAK SPACE}", " ")).groups()
+    )
+    assert one < other, "the second is the larger one"
+    assert low < one < high and low2 < other < high2
+    assert low2 < high, "the intervals overlap, as the answer says"
+
+
+def test_the_plan_of_two_hours_has_no_gap_and_no_more_than_two_hours(rendered):
+    rows = re.findall(r"^\| (\d+)–(\d+) \| (.*?) \| (.*?) \|", rendered["instructors"], re.M)
+    ends = [0, *(int(end) for _, end, *_ in rows)]
+    assert [int(begin) for begin, *_ in rows] == ends[:-1] and ends[-1] == 120
+    lab = nbformat.read(ROOT / "notebooks/lab_classroom.ipynb", as_version=4).cells[0].source
+    minutes = {task: int(m) for task, m in re.findall(r"^\| ?(\d?) \| (\d+) \|", lab, re.M)}
+    assert sum(minutes.values()) == 120 and set(minutes) == {*"1234567", ""}
+    (begin, end) = next((int(a), int(b)) for a, b, _, where in rows if "tasks 3 and 5" in where)
+    assert end - begin == minutes["3"] + minutes["5"]

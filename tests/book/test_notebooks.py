@@ -83,12 +83,42 @@ class TestEach:
         for cell in code(path):
             assert ("lab(OUT" in cell.source) == ("skip-execution" in tags(cell))
 
+    def test_nothing_follows_what_is_folded_on_its_line(self, path):
+        """Markdown behind an HTML tag stays as it is typed."""
+        for cell in read(path).cells:
+            if cell.cell_type == "markdown":
+                assert not re.search(r"</(details|summary|div)>[ \t]*[^\s<]", cell.source), cell.id
+                assert not re.search(r"</details>\n[^\n]", cell.source), cell.id
+
+    def test_every_figure_is_shown_with_words(self, path):
+        for cell in code(path):
+            draws = re.search(r"plt\.subplots|_figure\(|\bImage\(", cell.source)
+            shows = re.search(r"\bshow\((.|\n)+\)|\balt=", cell.source)
+            assert bool(draws) == bool(shows) or "def forest" in cell.source, cell.id
+            assert not re.search(r"\bdisplay\(|plt\.show", cell.source), cell.id
+
     def test_paragraphs_are_as_short_as_promised(self, path):
         for cell in read(path).cells:
             for paragraph in (
                 re.split(r"\n\n|\n(?=\d\. )", cell.source) if cell.cell_type == "markdown" else ()
             ):
                 assert len(paragraph.split()) < 130, paragraph
+
+
+def test_every_task_of_the_lab_ends_with_a_check():
+    """Its first cell says so. Tasks have the headings "## 1 · …", and some have parts a, b, c."""
+    parts = []
+    for cell in read(FOLDER / "lab_classroom.ipynb").cells:
+        if cell.cell_type == "markdown":
+            for begin in re.findall(r"^## \d · .*|^\*\*[a-c]\.\*\*", cell.source, re.M):
+                if begin.startswith("**a.") or (begin.startswith("##") and parts == []):
+                    parts[-1:] = [[begin, False]]
+                else:
+                    parts.append([begin, False])
+        elif re.search(r"\bchecks\.\w+\(|\bcheck_clip\(", cell.source):
+            parts[-1][1] = True
+    assert len(parts) == 11
+    assert [begin for begin, checked in parts if not checked] == []
 
 
 @pytest.mark.skipif(
