@@ -32,6 +32,10 @@ from vla_tutorial.sim.rotations import norm
 _FIRST_LIFT = 0.25
 # Metres before the place from which on its own height over the place is enough.
 _AT_PLACE = 0.08
+# Metres before the grasp from which on the choice of the grasp keeps the hand off obstacles.
+_AT_POSE = 0.06
+# Metres sideways that the fingers need beside the hand's middle.
+_BESIDE = np.array([0.05, 0.05, 0.0])
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,21 @@ def _cone_height(world: World, thing: str, pose: HandPose, angle: float, fly: fl
     outside = float(np.hypot(outside_along, outside_across)) + for_angle + for_opening
     over = max(world.solid(thing).top - pose.position[2], 0) + 0.03
     further_up = max(fly - over + 0.03, 0.03) * ramp(outside, 0.02, 0.10)
-    return float(pose.position[2] + over * smooth_ramp(outside, 0, 0.02) + further_up)
+    height = float(pose.position[2] + over * smooth_ramp(outside, 0, 0.02) + further_up)
+    return max(height, _way_over(world, thing, pose))
+
+
+def _way_over(world: World, thing: str, pose: HandPose) -> float:
+    """Height that clears what is on the hand's way to a pose, up to a few cm before it."""
+    start = world.hand.position[:2]
+    way = pose.position[:2] - start
+    distance = norm(way)
+    if distance < _AT_POSE:
+        return -np.inf
+    end = pose.position[:2] - way * (_AT_POSE / distance)
+    for_fingers = world.highest_between(start, end, 0.04, thing) + 0.035
+    for_palm = world.highest_between(start, end, 0.11, thing) - 0.015
+    return max(for_fingers, for_palm)
 
 
 def carry(world: World, thing: str, place: Place) -> Command:
@@ -141,12 +159,19 @@ def carry(world: World, thing: str, place: Place) -> Command:
     rotation, angle = _turn(world, place, lifted, distance)
     if distance < place.tolerance and -error[2] < place.above:
         return Command(np.array([0, 0, -0.1]), np.zeros(3), OPEN, SPEED, doing="release")
-    far = smooth_ramp(distance, 0.015, 0.05)
+    begin, end = place.lowering
+    far = smooth_ramp(distance, end, begin)
     if place.yaw is not None and distance < 0.3:
         far = max(far, smooth_ramp(angle, 0.12, 0.3))
     lift = via - origin[2]
     rise = far * lift + (1 - far) * min(error[2], lift)
-    sideways = max(lifted, ramp(distance, 0.06, 0.045))
+    from_under = _from_under(world, thing) if place.entered is None else None
+    if from_under is not None:
+        rotation = 0 * rotation
+        error = from_under
+        lifted = 1.0
+        rise = from_under[2]
+    sideways = max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
     translation = GAIN * np.array([*(sideways * error[:2]), rise])
     firm = ramp(hand.finger_speed, 0.05, 0.015)
     clear = world.solid(thing).bottom - world.support(thing)
@@ -165,8 +190,21 @@ def _over_obstacles(world: World, thing: str, place: Place) -> float:
     corners = world.solid(thing).corners
     width = float(np.ptp(corners[:, :2], axis=0).max()) / 2
     end = place.position[:2] - way * (_AT_PLACE / distance)
-    top = world.highest_between(origin[:2], end, width, thing)
+    top = world.highest_between(origin[:2], end, width, thing, place.entered)
     return top + float(origin[2] - corners[:, 2].min()) + 0.05
+
+
+def _from_under(world: World, thing: str) -> Floats | None:
+    """Way out (3,) for what is held under an open drawer: toward the robot, hardly lifted."""
+    corners = world.solid(thing).corners
+    low = np.minimum(corners.min(0), world.hand.position - _BESIDE)
+    high = np.maximum(corners.max(0), world.hand.position + _BESIDE)
+    under = world.overhang(low[:2], high[:2], float(world.hand.position[2]) - 0.01, thing)
+    if under <= 0:
+        return None
+    bottom = float(corners[:, 2].min())
+    rise = world.support(thing) + 0.025 - bottom
+    return np.array([-(under + 0.04), 0, rise])
 
 
 def _turn(world: World, place: Place, lifted: float, distance: float) -> tuple[Floats, float]:

@@ -58,11 +58,21 @@ class Inside:
     lift: float
     tolerance: float = 0.012
     yaw: float | None = None
+    lowering: tuple[float, float] = (0.05, 0.015)
+    entered: str | None = None
 
     def __call__(self, world: World) -> Place:
         """The place for the thing's origin."""
         position = world.site(self.region).center + np.array(self.shift)
-        return Place(position, position[2] + self.lift, self.tolerance, yaw=self.yaw)
+        via = position[2] + self.lift
+        return Place(
+            position,
+            via,
+            self.tolerance,
+            yaw=self.yaw,
+            lowering=self.lowering,
+            entered=self.entered,
+        )
 
 
 def _middle(world: World, support: str) -> Floats:

@@ -13,12 +13,14 @@ from vla_tutorial.policies.expert.control import OPEN, Command
 from vla_tutorial.policies.expert.fixtures import CloseDoor, OpenDrawer, Push, TurnKnob
 from vla_tutorial.policies.expert.geometry import ramp
 from vla_tutorial.policies.expert.grasps import HandleGrasp, grasp_of
+from vla_tutorial.policies.expert.parts import TABLE
 from vla_tutorial.policies.expert.picking import PickPlace
 from vla_tutorial.policies.expert.places import Inside, OnTop
 from vla_tutorial.policies.expert.predicates import holds, joint_of, kind, parent
 from vla_tutorial.policies.expert.steering import GAIN, Skill, stay, wide_first
 from vla_tutorial.policies.expert.world import World
 from vla_tutorial.scene import Goal
+from vla_tutorial.sim.rotations import norm
 
 Predicate = tuple[str, ...]
 
@@ -27,6 +29,8 @@ _BARS = {"top": "g18", "middle": "g29", "bottom": "g40"}
 # Where a stove has room for two pots, metres from its middle along x.
 _SLOTS = (-0.045, 0.045)
 _RISE = 0.3
+# Metres from the shoulder, sideways, beyond which nothing can be grasped.
+_FARTHEST = 0.90
 
 
 def act(world: World, plan: tuple[Skill, ...]) -> Command:
@@ -42,7 +46,16 @@ def act(world: World, plan: tuple[Skill, ...]) -> Command:
         if skill.thing is None or not carried:
             return stay(OPEN, "drop")
         skill = carried[0]
+    if skill.thing is not None and _is_lost(world, skill.thing):
+        return _rise(world)
     return wide_first(world, skill.act(world))
+
+
+def _is_lost(world: World, thing: str) -> bool:
+    """Whether a thing has fallen off the table or lies out of reach."""
+    position = world.position(thing)
+    fallen = position[2] < world.solid(TABLE).top - 0.05
+    return bool(fallen) or norm(position[:2] - world.hand.shoulder[:2]) > _FARTHEST
 
 
 def _rise(world: World) -> Command:
@@ -73,7 +86,9 @@ def _open(world: World, predicate: Predicate, _: Goal) -> Iterator[Skill]:
 
 
 def _open_drawer(world: World, region: str) -> OpenDrawer:
-    return OpenDrawer(joint_of(world, region), _bar(world, region))
+    # Over the top drawer there is no handle, so less of a tilt will do.
+    tilt = np.radians(64 if region.endswith("_top_region") else 72)
+    return OpenDrawer(joint_of(world, region), _bar(world, region), tilt=tilt)
 
 
 def _bar(world: World, region: str) -> str:
@@ -108,7 +123,7 @@ def _in(world: World, predicate: Predicate, _: Goal) -> Iterator[Skill]:
     if holder in ("wooden_cabinet", "white_cabinet"):
         yield from _into_drawer(world, thing, region)
     elif holder == "desk_caddy":
-        spot = Inside(region, (0, 0, -0.03), lift=0.125, tolerance=0.02, yaw=0.0)
+        spot = Inside(region, (0, 0, -0.03), 0.125, 0.02, yaw=0.0, lowering=(0.02, 0.008))
         yield PickPlace(thing, grasp_of(thing, spot), spot, _until(predicate), fly=0.08)
     elif holder == "microwave":
         yield from _into_microwave(world, thing, region)
@@ -129,14 +144,18 @@ def _into_drawer(world: World, thing: str, region: str) -> Iterator[Skill]:
         yield PickPlace(thing, grasp_of(thing, place), place, lies)
     else:
         # Turned by 90° the palm is clear of the cabinet's front.
-        place = Inside(region, (0, -0.018, -0.022), lift=0.085, yaw=0.0)
+        # It is entered under the handles above it.
+        cabinet = parent(world, region)
+        place = Inside(region, (0, -0.018, -0.022), lift=0.085, yaw=0.0, entered=cabinet)
         yield PickPlace(thing, grasp_of(thing, place, only=0.0), place, lies)
 
 
 def _into_microwave(world: World, thing: str, region: str) -> Iterator[Skill]:
     def in_mouth(world: World) -> bool:
         position = world.position(thing)
-        deep = position[1] > world.site(region).center[1] - 0.108
+        # Once it is let go it may stand a little less deep.
+        mouth = 0.092 if world.held == thing else 0.108
+        deep = position[1] > world.site(region).center[1] - mouth
         return bool(deep and abs(position[2] - 0.944) < 0.02)
 
     def deep(world: World) -> bool:
@@ -146,7 +165,13 @@ def _into_microwave(world: World, thing: str, region: str) -> Iterator[Skill]:
     def front(world: World) -> Floats:
         return world.geom(f"{thing}_g1").center - (0, 0.005, 0.01)
 
-    place = Inside(region, (-0.035, -0.080, 0.948 - 1.016), lift=0.017, yaw=0.0)
+    place = Inside(
+        region,
+        (-0.035, -0.080, -0.068),
+        lift=0.017,
+        yaw=0.0,
+        entered=parent(world, region),
+    )
     yield PickPlace(thing, HandleGrasp(thing), place, in_mouth, fly=0.08)
     yield Push(front, lambda world: np.array([0, 1.0, 0]), deep)
 

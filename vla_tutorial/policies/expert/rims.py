@@ -15,10 +15,13 @@ from vla_tutorial.policies.expert.steering import HandPose, PlaceFinder
 from vla_tutorial.policies.expert.world import World
 from vla_tutorial.sim.rotations import norm
 
-# Directions from the middle to the rim that are tried.
-_ANGLES: Floats = np.radians(np.arange(-165, 195, 15))
+# Directions from the middle to the rim that are tried, each with three angles between it and the
+# finger axis.
+_TURNS: Floats = np.repeat(np.radians([0, -30, 30]), 24)
+_ANGLES: Floats = np.tile(np.radians(np.arange(-165, 195, 15)), 3)
 _DIRECTIONS: Floats = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
-_YAWS: Floats = np.array([nearest_yaw(angle, HOME_YAW) for angle in _ANGLES])
+_YAWS: Floats = np.array([nearest_yaw(angle, HOME_YAW) for angle in _ANGLES + _TURNS])
+_FINGER_AXES: Floats = np.stack([np.cos(_YAWS), np.sin(_YAWS)], 1)
 # Metres along and across the finger axis: the palm, and both open fingers with what is between.
 _PALM_HALF = (0.112, 0.040)
 _FINGERS_HALF = (0.064, 0.016)
@@ -33,12 +36,15 @@ _WRIST_OFFSET = 0.088
 # Metres inside the reach that a grasp should stay.
 _REACH_MARGIN = 0.035
 _NEAR = 0.30
+_HAND_RADIUS = 0.12
+# Cost of closing at an angle to the radius.
+_OBLIQUE = 3.0
 _KEPT = 64
 
 
 @dataclass(frozen=True)
 class RimGrasp:
-    """One finger inside, one outside, the finger axis along a radius.
+    """One finger inside, one outside, the finger axis along a radius, or 30° off it at need.
 
     What speaks against a direction is turning, collisions and the limit of reach. The one that the
     hand is already at is kept, as a thing that is nudged would else change the choice.
@@ -110,9 +116,14 @@ class RimGrasp:
         height = target.top - self.depth
         near = [solid for solid in solids.values() if _is_near(solid, middle)]
         cost = np.abs(_YAWS - HOME_YAW) / 0.2 * 0.3 + 0.02 * (_ANGLES < 0)
+        cost += _OBLIQUE * (_TURNS != 0)
         cost += self._forbidden(target.rotation)
         if near:
-            cost += _collision_cost(Obstacles.of(near), centers, height)
+            boxes = Obstacles.of(near)
+            radii = np.hypot(*boxes.half_sizes.T)
+            close = np.hypot(*(boxes.centers - middle).T) < radii + self.radius + _HAND_RADIUS
+            high = boxes.tops > height - _TIP_DEPTH
+            cost += _collision_cost(boxes.select(close & high), centers, height)
         return cost
 
     def _reach_cost(self, world: World, centers: Floats, height: float) -> Floats:
@@ -141,6 +152,8 @@ def _is_near(solid: Solid, middle: Floats) -> bool:
 
 def _collision_cost(boxes: Obstacles, centers: Floats, height: float) -> Floats:
     """(c,) cost of palm or fingers in a box: 15 up to 6 mm, then 3 a 10 mm."""
+    if not len(boxes.tops):
+        return np.zeros(len(centers))
     palm = boxes.depth(centers, _FINGER_AXES, _PALM_HALF)
     palm[:, boxes.tops <= height + _PALM_HEIGHT] = 0
     fingers = boxes.depth(centers, _FINGER_AXES, _FINGERS_HALF)
@@ -148,6 +161,3 @@ def _collision_cost(boxes: Obstacles, centers: Floats, height: float) -> Floats:
     depth = np.maximum(np.maximum(palm, fingers).max(1), 0)
     cost: Floats = 15 * np.minimum(depth / 0.006, 1) + 300 * depth
     return cost
-
-
-_FINGER_AXES: Floats = np.stack([np.cos(_YAWS), np.sin(_YAWS)], 1)

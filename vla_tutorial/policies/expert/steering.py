@@ -61,6 +61,10 @@ class Place:
     above: float = 0.010
     # Radians of the hand's finger axis; None keeps what it has.
     yaw: float | None = None
+    # Metres sideways from which it is lowered, and within which it may be all the way down.
+    lowering: tuple[float, float] = (0.05, 0.015)
+    # A fixture that is entered from the side, and so is no obstacle to fly over.
+    entered: str | None = None
 
 
 PlaceFinder = Callable[[World], Place]

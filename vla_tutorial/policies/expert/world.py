@@ -151,10 +151,14 @@ class World:
 
     @cached_property
     def held(self) -> str | None:
-        """The movable thing between two pressing fingers, if any."""
+        """The movable thing between two pressing fingers, if any.
+
+        Closed fingers that push a thing press on it as well, but it is not between them.
+        """
         if self.hand.opening >= _HELD_OPENING:
             return None
-        return next((n for n in self.movable if self.fingers_at(n) == 2), None)
+        pressed = (name for name in self.movable if self.fingers_at(name) == 2)
+        return next((name for name in pressed if self.grip(name).beams), None)
 
     def grip(self, name: str) -> Grip:
         """How a thing lies between the fingers."""
@@ -175,11 +179,11 @@ class World:
         return found if np.isfinite(found) else float(low[2])
 
     def highest_between(
-        self, start: Floats, end: Floats, width: float, without: str | None
+        self, start: Floats, end: Floats, width: float, *without: str | None
     ) -> float:
         """Highest top in the strip of half `width` around the way from start to end (2,).
 
-        −inf if nothing but the table is there.
+        −inf if nothing is there but the table and the things in `without`.
         """
         way = end - start
         length = norm(way)
@@ -188,12 +192,24 @@ class World:
         middle = (start + end)[None] / 2
         best = -np.inf
         for name, boxes in self.obstacles.items():
-            if name in (without, TABLE):
+            if name in (*without, TABLE):
                 continue
             half = (length / 2 + width, width)
             over = boxes.depth(middle, way[None] / length, half)[0] > 0
             best = max(best, float(boxes.tops[over].max(initial=-np.inf)))
         return float(best)
+
+    def overhang(self, low: Floats, high: Floats, height: float, without: str) -> float:
+        """Metres that fixtures over `height` reach over a rectangle low … high (2,); 0 if none."""
+        middle = (low + high)[None] / 2
+        half = (high - low) / 2
+        deepest = 0.0
+        for name, boxes in self.obstacles.items():
+            if name == without or name in self.movable:
+                continue
+            depth = boxes.depth(middle, np.array([[1.0, 0.0]]), (half[0], half[1]))[0]
+            deepest = max(deepest, float(depth[boxes.bottoms > height].max(initial=0)))
+        return deepest
 
     def under(self, low: Floats, high: Floats, height: float, without: str) -> float:
         """Highest top, up to `height`, over the rectangle low … high (2,); −inf if none."""
