@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_tutorial.actions import VOCABULARY, ActionStatistics
+from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, ActionStatistics
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.checkpoint import load_weights, open_checkpoint
@@ -18,6 +18,7 @@ from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.pixels import resize_naive
 from vla_tutorial.policies.base import PolicyInput
+from vla_tutorial.policies.device import choose_device, default_dtype
 from vla_tutorial.prompt import EMPTY_TOKEN, Prompt, Tokenizer, token_ids
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
@@ -82,7 +83,14 @@ class ModelPolicy:
     def ids(self, prompt: Prompt) -> list[int]:
         """The ids that the model gets. A smaller vocabulary has an empty token of its own."""
         config = self.model.config
-        ids = token_ids(prompt, self.tokenizer)
+        try:
+            ids = token_ids(prompt, self.tokenizer)
+        # The tokenizers library raises a bare Exception, for example for a word without a token.
+        except Exception as e:
+            raise TutorialError(
+                f"The tokenizer cannot read {prompt.text!r:.200} ({e!s:.200}). "
+                "Use the checkpoint's own tokenizer."
+            ) from e
         if ids[-1] == EMPTY_TOKEN:
             ids[-1] = config.empty_token_id
         largest = max(ids)
@@ -94,21 +102,48 @@ class ModelPolicy:
         return ids
 
     def preflight(self) -> None:
-        """Refuse a model with one of two faults that cost success without any error.
+        """Refuse a model with one of three faults that cost success without any error.
 
-        BOS is not in front of the prompt; or black and white frames give the same logits, as with
-        the published remote code on transformers ≥ 4.50 (openvla issue 346).
+        - BOS is not in front of the prompt.
+        - The bins are other ids than those that the weights were trained on.
+        - Black and white frames give the same logits, as with the published remote code on
+          transformers ≥ 4.50 (openvla issue 346).
         """
-        config = self.model.config
         instruction = "pick up the alphabet soup and place it in the basket"
         prompt = self.ids(Prompt(OPENVLA_TEMPLATE.format(instruction=instruction)))
-        bos = config.llama.bos_token_id
+        bos = self.model.config.llama.bos_token_id
         if prompt[0] != bos:
             raise TutorialError(
                 f"The prompt's first id is {prompt[0]}, expected {bos} (BOS). "
                 "Use the tokenizer.json that came with the checkpoint."
             )
-        size = config.vision.image_size
+        self._check_bins()
+        self._check_image_matters(prompt)
+
+    def _check_bins(self) -> None:
+        """In a vocabulary of our own, that the padding begins where training had it.
+
+        Ids that never are a target get the same row in the head. In `mini` their cosine is above
+        0.99, and that of a bin's row with theirs below 0.31. Random weights pass.
+        """
+        config = self.model.config
+        # Of Llama-2's vocabulary `read_config` knows where the bins are.
+        if config.empty_token_id == EMPTY_TOKEN:
+            return
+        head = self.model.language_model.lm_head.weight.detach().float()
+        untrained = torch.cosine_similarity(head, head[-1:]) > 0.97
+        lowest = config.vocabulary - 1
+        highest = config.vocabulary - len(BIN_CENTERS)
+        bins_untrained = untrained[lowest] or untrained[highest]
+        if bins_untrained or (untrained[-2] and not untrained[config.vocabulary]):
+            raise TutorialError(
+                f"pad_to_multiple_of is {config.padding} in config.json, but the weights were "
+                "trained with other padding: the bins would be other ids, and every action another "
+                "one. Use the config.json that came with the weights."
+            )
+
+    def _check_image_matters(self, prompt: list[int]) -> None:
+        size = self.model.config.vision.image_size
         extremes = torch.tensor([-1.0, 1.0], device=self.model.device)
         frames = extremes[:, None, None, None].expand(2, 6, size, size)
         ids = torch.tensor([prompt] * 2, device=self.model.device)
@@ -154,12 +189,16 @@ def load_model_policy(
         name: short name for records.
         checkpoint: a folder, or `owner/name` on the hub.
         revision: branch, tag or commit on the hub; the commit is recorded.
-        device: for example "cuda:0". None: the first GPU, or the CPU with a warning.
-        dtype: None: bfloat16 on a GPU, float32 on a CPU.
+        device: for example "cuda:0", as `choose_device` takes it. None: the first GPU, or the CPU
+            with a warning.
+        dtype: None: `default_dtype` of the device.
         engine: False runs the eager reference, many times slower.
+
+    Raises:
+        TutorialError: as `choose_device`, `open_checkpoint`, `load_weights` and `preflight`.
     """
-    device = _choose_device(device)
-    dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    device = choose_device(device)
+    dtype = dtype or default_dtype(device)
     opened = open_checkpoint(checkpoint, revision)
     model = load_weights(opened.folder, opened.config, device, dtype)
     if device == "cpu" and not model.is_small:
@@ -168,15 +207,3 @@ def load_model_policy(
     policy = ModelPolicy(name, model, opened.tokenizer, opened.statistics, source, engine=engine)
     policy.preflight()
     return policy
-
-
-def _choose_device(asked: str | None) -> str:
-    available = torch.cuda.is_available()
-    if asked is None:
-        return "cuda" if available else "cpu"
-    if asked.startswith("cuda") and not available:
-        raise TutorialError(
-            f"Device {asked!r} was asked for, but PyTorch {torch.__version__} finds no CUDA GPU. "
-            "Use device='cpu', or repair the driver."
-        )
-    return asked

@@ -1,0 +1,145 @@
+"""Where a model runs, by name."""
+
+import importlib.metadata
+import re
+
+import pytest
+import torch
+
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.device import choose_device, default_dtype
+from vla_tutorial.policies.model import load_model_policy
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend to have so many CUDA GPUs, or an Apple GPU, on which every sum works."""
+
+    def pretend(gpus=0, apple=False, fault=None):
+        def ones(*shape, device):
+            if fault:
+                raise RuntimeError(fault)
+            return torch.zeros(*shape)
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+        monkeypatch.setattr(torch, "ones", ones)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    return pretend
+
+
+NONSENSE = [
+    "gpu",
+    "CPU",
+    "cuda:",
+    "cuda:x",
+    "cuda:-1",
+    "cuda:01",
+    "cuda:1.0",
+    "cuda0",
+    "cuda:0,1",
+    "cuda:" + "9" * 5000,
+    "cpu:0",
+    "mps:0",
+    "meta",
+    "xpu",
+    "",
+    " cpu",
+    "cpu\n",
+    "0",
+    "[red]",
+]
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+@pytest.mark.parametrize("name", NONSENSE)
+def test_another_name_is_one_sentence(machine, name, gpus):
+    machine(gpus)
+    with pytest.raises(TutorialError, match="expected cpu, cuda or cuda:N") as error:
+        choose_device(name)
+    assert repr(name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "found"),
+    [
+        (0, None, "cpu"),
+        (0, "cpu", "cpu"),
+        (2, None, "cuda"),
+        (2, "cpu", "cpu"),
+        (2, "cuda", "cuda"),
+        (2, "cuda:0", "cuda:0"),
+        (2, "cuda:1", "cuda:1"),
+        (12, "cuda:10", "cuda:10"),
+    ],
+)
+def test_names_are_understood(machine, gpus, asked, found):
+    machine(gpus)
+    assert choose_device(asked) == found
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:7", "cuda:9999"])
+def test_a_gpu_that_is_not_there(machine, name):
+    machine(gpus=2)
+    with pytest.raises(TutorialError, match=rf"{name}.*finds 2 \(cuda:0 … cuda:1\)"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
+def test_no_gpu_at_all(machine, name):
+    machine(gpus=0)
+    with pytest.raises(TutorialError, match=f"'{name}'.*no CUDA GPU.*Use cpu"):
+        choose_device(name)
+
+
+def test_the_variable_that_hides_gpus_is_named(machine, monkeypatch):
+    machine(gpus=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with pytest.raises(TutorialError, match="CUDA_VISIBLE_DEVICES='3'"):
+        choose_device("cuda:1")
+
+
+def test_an_apple_gpu_only_where_pytorch_has_one(machine):
+    machine(apple=False)
+    with pytest.raises(TutorialError, match=r"'mps'.*no Apple GPU; expected cpu, cuda or cuda:N"):
+        choose_device("mps")
+    machine(apple=True)
+    assert choose_device("mps") == "mps"
+    with pytest.raises(TutorialError, match="expected cpu, cuda, cuda:N or mps"):
+        choose_device("gpu")
+
+
+@pytest.mark.parametrize("asked", [None, "cuda", "cuda:1", "mps"])
+def test_a_gpu_that_cannot_compute_is_one_sentence(machine, asked):
+    fault = "CUDA error: no kernel image is available for execution on the device\nmore lines"
+    machine(gpus=2, apple=True, fault=fault)
+    with pytest.raises(TutorialError, match="no kernel image") as error:
+        choose_device(asked)
+    assert "more lines" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        ("cpu", torch.float32),
+        ("mps", torch.float16),
+        ("cuda", torch.bfloat16),
+        ("cuda:1", torch.bfloat16),
+    ],
+)
+def test_a_device_decides_the_type_of_the_weights(device, dtype):
+    assert default_dtype(device) is dtype
+
+
+def test_a_wrong_device_is_said_before_the_checkpoint_is_looked_for():
+    with pytest.raises(TutorialError, match="Unknown device 'gpu'"):
+        load_model_policy("mini", "/no/such/folder", device="gpu")
+
+
+def test_the_version_is_the_one_that_is_installed(machine):
+    machine(gpus=0)
+    version = re.escape(importlib.metadata.version("torch"))
+    with pytest.raises(TutorialError, match=version):
+        choose_device("cuda")
