@@ -13,7 +13,8 @@ _MARKS = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "fail": "[red]FAIL[
 def doctor() -> None:
     """Check this machine and the installation (20 s).
 
-    The exit code is 1 when something would silently spoil results.
+    It lists the devices that can render and says which one does. The exit code is 1 when something
+    would silently spoil results or stop a run.
 
     Example: `vla-tutorial doctor`
     """
@@ -28,6 +29,7 @@ def doctor() -> None:
         if finding.verdict == "fail":
             failed.append(finding.check)
     if failed:
-        tell(out, f"[red]Results here would not be comparable: {', '.join(failed)}.[/]")
+        named = ", ".join(failed)
+        tell(out, f"[red]Results here would not be comparable, or runs stop: {named}.[/]")
         raise typer.Exit(UNHEALTHY)
     tell(out, "[green]Ready.[/]")
