@@ -45,9 +45,9 @@ class _Action(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    """What a key of a statistics file must hold."""
+    """What a key of a statistics file must hold, and `action` what `_Action` says."""
 
-    action: _Action
+    action: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,22 @@ class ActionStatistics:
             TutorialError: a quantile is missing, no finite number or above 1e9; q01 > q99; the mask
                 is no list of true and false; lengths differ. The text begins with `where`.
         """
-        action = decode_json(json.dumps(entry).encode(), _Entry, where, _REMEDY).action
+        held = decode_json(json.dumps(entry).encode(), _Entry, where, _REMEDY)
+        text = json.dumps(held.action).encode()
+        action = decode_json(text, _Action, f"{where}: action", _REMEDY)
         mask = [True] * len(action.q01)
         if action.mask is not msgspec.UNSET:
             mask = action.mask
         lengths = {"q01": len(action.q01), "q99": len(action.q99), "mask": len(mask)}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise TutorialError(f"{where} holds an action whose lists differ in length: {listed}.")
+            raise TutorialError(
+                f"{where}: action holds lists of other lengths: {listed}. {_REMEDY}"
+            )
         for i, (low, high) in enumerate(zip(action.q01, action.q99, strict=True)):
             if low > high:
                 order = f"q01[{i}] {low} above q99[{i}] {high}; expected q01 ≤ q99"
-                raise TutorialError(f"{where} holds action.{order}. {_REMEDY}")
+                raise TutorialError(f"{where}: action holds {order}. {_REMEDY}")
         return cls(np.array(action.q01), np.array(action.q99), np.array(mask))
 
 
@@ -95,7 +99,14 @@ _REMEDY = "Use the statistics that came with the checkpoint."
 def parse_statistics(
     norm_stats: Mapping[str, Any], where: str = "Action statistics"
 ) -> dict[str, ActionStatistics]:
-    """Every key of a checkpoint's statistics file, which errors call `where`."""
+    """Every key of a checkpoint's statistics file, which errors call `where`; none is an error.
+
+    Raises:
+        TutorialError: there is no key, or one of them is invalid (`ActionStatistics.from_json`).
+    """
+    if not norm_stats or "q01" in norm_stats or "q01" in (norm_stats.get("action") or ()):
+        layout = '{"libero_object": {"action": {"q01": …, "q99": …, "mask": …}}}'
+        raise TutorialError(f"{where}: no unnorm key; expected, for example, {layout}. {_REMEDY}")
     return {
         key: ActionStatistics.from_json(entry, f"{where}: {key}")
         for key, entry in norm_stats.items()

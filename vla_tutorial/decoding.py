@@ -7,6 +7,7 @@ value that stands there.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import reprlib
@@ -123,7 +124,8 @@ def fault(text: bytes, kind: Any, error: Exception) -> str:
         # Python also reads what is no JSON, such as NaN, and then the key can be named.
         error = _refused(found, kind) or error
     if not isinstance(error, msgspec.ValidationError):
-        return f"is not JSON ({error})"
+        infinite = _infinite(found)
+        return f"holds {infinite}, no number of JSON" if infinite else f"is not JSON ({error})"
     missing = _missing(found, kind)
     if missing:
         return f"lacks {', '.join(missing)}"
@@ -179,6 +181,20 @@ def _refused(found: Any, kind: Any) -> Exception | None:
             msgspec.convert(found, kind)
     except msgspec.ValidationError as e:
         return e
+    return None
+
+
+def _infinite(found: Any) -> str | None:
+    """The key and value of a NaN or an infinity, which Python writes though JSON has none."""
+    waiting = [("", found)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{key[:200].lstrip('.')} {value}"
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}", child) for name, child in value.items()]
+        if isinstance(value, list):
+            waiting += [(f"{key}[{i}]", child) for i, child in enumerate(value)]
     return None
 
 

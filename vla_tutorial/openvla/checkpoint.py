@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -227,10 +226,13 @@ def _read_statistics(folder: Path) -> Mapping[str, ActionStatistics]:
     if os.path.lexists(path):
         return parse_statistics(read_json(path), str(path))
     path = folder / "config.json"
-    found: Any = read_json(path).get("norm_stats")
+    found = read_json(path).get("norm_stats")
     if not found:
         raise TutorialError(
             f"{folder} has no action statistics: neither a dataset_statistics.json nor norm_stats "
             "in config.json. Tokens cannot become motion. Download one of the two."
         )
+    if not isinstance(found, dict):
+        expected = "expected an object with a key for each data set"
+        raise TutorialError(f"{path}: norm_stats is {found!r:.80}, {expected}.")
     return parse_statistics(found, f"{path}: norm_stats")

@@ -234,10 +234,11 @@ def _check_vocabulary(config: OpenVLAConfig, path: Path) -> None:
     if config.empty_token_id == EMPTY_TOKEN:
         # Llama-2's own ids: there is only one right number.
         if config.vocabulary != VOCABULARY:
+            right = f"{size - VOCABULARY}" if size >= VOCABULARY else "a larger vocabulary"
             raise TutorialError(
-                f"{where}, expected {size - VOCABULARY}: of text_config.vocab_size {size} ids the "
-                f"first {VOCABULARY} are Llama-2's, the last {N_BINS} of these are the bins, and "
-                f"all others are padding. {_REMEDY}"
+                f"{where}, expected {right}: of text_config.vocab_size {size} ids the first "
+                f"{VOCABULARY} are Llama-2's, the last {N_BINS} of these are the bins, and all "
+                f"others are padding. {_REMEDY}"
             )
     elif not 0 < config.padding < size - N_BINS:
         raise TutorialError(

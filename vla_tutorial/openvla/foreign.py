@@ -71,7 +71,8 @@ def recognise_files(names: Iterable[str], base_model: str = "its base model") ->
         return _OFT.format(found=found)
     if weight_files(listed):
         return None
-    found = _first(listed, _is_adapter)
+    # adapter_model before adapter_config.
+    found = _first(reversed(listed), _is_adapter)
     if found:
         return _LORA.format(found=found, base=base_model)
     found = _first(listed, _PRISMATIC_FILE.fullmatch)

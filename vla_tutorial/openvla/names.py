@@ -34,54 +34,62 @@ def match_names(
     """
     found = dict(entries)
     if found.keys() != expected.keys():
-        found = _renamed(entries, expected, source)
+        found = _renamed(entries, expected)
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     common = [name for name in expected if name in found]
     reshaped = [name for name in common if found[name].shape != expected[name].shape]
-    if not (missing or extra or reshaped):
-        return found
-    problems = [
-        *_listed("missing", [f"{name} {tuple(expected[name].shape)}" for name in missing]),
-        *_listed("extra", [f"{name} {found[name].shape}" for name in extra]),
-        *_listed("other shapes:", [_two_shapes(name, found, expected) for name in reshaped]),
-    ]
-    remedy = "Use the config.json that came with these weights."
-    if not reshaped:
-        remedy = "Download the whole checkpoint, or use one in OpenVLA's published layout."
-    raise TutorialError(
-        f"The tensors in {source} are not those of the model that its config.json describes: "
-        f"{'; '.join(problems)}. {recognise_tensors(extra) or remedy}"
-    )
+    if missing or extra or reshaped:
+        problems = [
+            *_listed("missing", [f"{name} {tuple(expected[name].shape)}" for name in missing]),
+            *_listed("extra", [f"{name} {found[name].shape}" for name in extra]),
+            *_listed("reshaped", [_two_shapes(name, found, expected) for name in reshaped]),
+        ]
+        raise TutorialError(
+            f"The tensors in {source} are not those of the model that its config.json describes: "
+            f"{'; '.join(problems)}. {recognise_tensors(extra) or _remedy(extra, reshaped)}"
+        )
+    _tell_of_names(entries, found, source)
+    return found
 
 
 def _listed(kind: str, texts: Sequence[str]) -> list[str]:
     """The first texts in words, each after `kind`, and how many more there are."""
     shown = [f"{kind} {text:.200}" for text in texts[:SHOWN]]
     if len(texts) > SHOWN:
-        shown.append(f"{len(texts) - SHOWN} more {kind.split(':')[0]}")
+        shown.append(f"{len(texts) - SHOWN} more {kind}")
     return shown
+
+
+def _remedy(extra: Sequence[str], reshaped: Sequence[str]) -> str:
+    if not extra and not reshaped:
+        return "Download the whole checkpoint, with the config.json that came with its weights."
+    if reshaped:
+        return "Use the config.json that came with these weights."
+    return "Use a checkpoint in OpenVLA's published layout."
+
+
+def _tell_of_names(entries: Mapping[str, Entry], found: Mapping[str, Entry], source: str) -> None:
+    for theirs, ours in zip(entries, found, strict=True):
+        if theirs != ours:
+            what = "names its tensors in another way than openvla-7b does"
+            example = f"{theirs} for {ours}"
+            log.warning("%s %s (%s); they are read as the same tensors.", source, what, example)
+            return
 
 
 def _two_shapes(name: str, found: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> str:
     return f"{name} has shape {found[name].shape}, expected {tuple(expected[name].shape)}"
 
 
-def _renamed(
-    entries: Mapping[str, Entry], expected: Mapping[str, Tensor], source: str
-) -> dict[str, Entry]:
-    """The entries under the names that agree best with the model's."""
+def _renamed(entries: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> dict[str, Entry]:
+    """The entries, in their order, under the names that agree best with the model's."""
     names = list(entries)
     best = names
     for change in (_without_wrappers, _without_common_prefix, _as_published):
         names = change(names)
         if len(set(names)) == len(names) and _agreeing(names, expected) > _agreeing(best, expected):
             best = names
-    pairs = zip(entries, best, strict=True)
-    other = next((f"{theirs} for {ours}" for theirs, ours in pairs if theirs != ours), None)
-    if other:
-        what = "names its tensors in another way than openvla-7b does"
-        log.warning("%s %s (%s); they are read as the same tensors.", source, what, other)
     return dict(zip(best, entries.values(), strict=True))
 
 

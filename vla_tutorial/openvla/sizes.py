@@ -9,13 +9,13 @@ from msgspec import Meta
 
 # Far above any model of this kind, and small enough that no number here makes a machine hang.
 Width = Annotated[int, Meta(ge=1, le=2**16)]
-Depth = Annotated[int, Meta(ge=1, le=256)]
+Depth = Annotated[int, Meta(ge=1, le=128)]
 Heads = Annotated[int, Meta(ge=1, le=1024)]
 Ids = Annotated[int, Meta(ge=1, le=2**20)]
 Id = Annotated[int, Meta(ge=0, lt=2**20)]
 Padding = Annotated[int, Meta(ge=0, lt=2**20)]
 Registers = Annotated[int, Meta(ge=0, le=64)]
-Block = Annotated[int, Meta(ge=-256, lt=256)]
+Block = Annotated[int, Meta(ge=-128, lt=128)]
 ImageSize = Annotated[int, Meta(ge=1, le=1024)]
 
 
