@@ -143,6 +143,65 @@ describe("for everybody", { concurrency: false }, () => {
     assert.ok(statSync(join(SITE, "_static/player.js")).size <= 40_000);
   });
 
+  test("every picture says what is seen, in words", async () => {
+    const context = await chromium.newContext({ viewport: { width: 1280, height: 900 } });
+    for (const path of pages()) {
+      const { page } = await open(context, host.base, path);
+      for (const player of await page.locator(".vla-player").all()) await ready(player, "left");
+      const alts = await page.locator("article img[src]").evaluateAll((all) => all.map((img) => img.alt));
+      for (const alt of alts) {
+        assert.doesNotMatch(alt, /_images|\.(png|webp|jpe?g|svg)\b/, path);
+        assert.ok(alt.trim().split(/\s+/).length >= 5, `${path}: “${alt}”`);
+      }
+      await page.close();
+    }
+    await context.close();
+  });
+
+  test("the player says what was recorded, and what was not", async () => {
+    const context = await chromium.newContext({ viewport: { width: 1280, height: 900 } });
+    const { page } = await open(context, host.base, INDEX);
+    const player = page.locator(".vla-player").first(), status = player.locator(".vla-status");
+    await ready(player, "right");
+    const [singles, pairs] = await page.evaluate(() => [1, 2].map((n) => globalThis.VLA_CLIPS.episodes.filter((e) => e.task === 0 && e.conditions.length === n).length));
+    assert.match(await status.innerText(), new RegExp(`each of the ${singles} switches alone, and ${pairs} pairs`));
+    await player.locator(".vla-switches details").evaluateAll((all) => all.forEach((more) => { more.open = true; }));
+    await player.locator("input[data-side=right][data-condition=wrong_prompt]").check(); // beside wrong_unnorm_key
+    await player.locator("section[data-side=right][data-state=none]").waitFor();
+    assert.match(await status.innerText(), /not recorded/);
+    assert.ok((await player.locator("section[data-side=right] .vla-message button").count()) > 0, "the nearest are offered");
+    await player.locator("input[data-side=right][data-condition=wrong_suite_key]").check(); // the same setting as wrong_unnorm_key
+    assert.match(await status.innerText(), /wrong_unnorm_key was switched off, because wrong_suite_key changes the same setting/);
+    await context.close();
+  });
+
+  test("on paper: players that were never scrolled to, whole lines, solutions unfolded", async () => {
+    const context = await chromium.newContext({ viewport: { width: 718, height: 1000 } }); // A4 without margins of 1 cm, at 96 dots an inch
+    for (const path of ["notebooks/02_silent_failures.html", "notebooks/01_success.html", "book/conditions.html", "book/setup.html"]) {
+      const { page } = await open(context, host.base, path);
+      const players = page.locator(".vla-player");
+      for (const player of await players.all()) await page.waitForFunction((root) => root.dataset.state === "ready", await player.elementHandle(), { timeout: 15000 });
+      await page.waitForLoadState("networkidle");
+      await page.emulateMedia({ media: "print" });
+      await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+      const found = await page.evaluate(() => {
+        const article = document.querySelector("article.bd-article"), right = article.getBoundingClientRect().right + 1;
+        const seen = (node) => node.getClientRects().length > 0;
+        const grey = [...document.querySelectorAll(".vla-stage")].filter((stage) => seen(stage) && ![...stage.querySelectorAll("img, video")].some((one) => seen(one) && (one.naturalWidth || one.videoWidth)));
+        const blank = [...document.querySelectorAll(".vla-plot")].filter((plot) => !plot.querySelector("path.vla-line"));
+        const cut = [...article.querySelectorAll("pre")].filter((pre) => seen(pre) && pre.scrollWidth > pre.clientWidth + 1);
+        const wide = [...article.querySelectorAll("svg, img, table, pre")].filter((one) => seen(one) && one.getBoundingClientRect().right > right);
+        const folded = [...article.querySelectorAll("details:not([open]):not(.hide)")].filter((one) => !one.closest(".vla-player"));
+        return Object.entries({ grey, blank, cut, wide, folded }).filter(([, all]) => all.length).map(([name, all]) => `${name}: ${all.map((one) => one.outerHTML.slice(0, 120)).join(" | ")}`);
+      });
+      assert.deepEqual(found, [], path);
+      await page.evaluate(() => dispatchEvent(new Event("afterprint")));
+      assert.equal(await page.locator("article details[open]:not(.hide):not(.vla-player *)").count(), 0, `${path}: folded again`);
+      await page.close();
+    }
+    await context.close();
+  });
+
   test("without JavaScript there are words, a table and still pictures", async () => {
     const context = await chromium.newContext({ javaScriptEnabled: false });
     const first = await open(context, host.base, INDEX);

@@ -1,0 +1,56 @@
+"""Figures of the notebooks: what is displayed carries its words, and the site's build insists on them."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from matplotlib import pyplot
+
+from vla_tutorial.lab import figures
+from vla_tutorial.plots import Row
+from vla_tutorial.stats import rate
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "_ext"))
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What `display` was given: (data by MIME type, metadata by MIME type) of each picture."""
+    found = []
+    show = lambda picture: found.append(DisplayFormatter().format(picture))  # noqa: E731
+    monkeypatch.setattr(figures, "display", show)
+    return found
+
+
+def test_a_figure_is_displayed_once_and_with_its_words(displayed):
+    figure = pyplot.figure()
+    figures.show(figure, "Two curves that cross.")
+    ((data, metadata),) = displayed
+    assert metadata["image/png"] == {"alt": "Two curves that cross."}
+    assert data["image/png"]
+    assert figure.number not in pyplot.get_fignums(), "else the notebook draws it again"
+
+
+def test_rates_in_words():
+    rows = [Row("published", rate(200, 200)), Row("no_flip", rate(0, 200)), Row("later", None)]
+    said = "published 200 of 200; no_flip 0 of 200; later no episode ended"
+    assert figures.rates_in_words(rows) == said
+
+
+def test_the_build_keeps_an_output_s_words_and_refuses_a_picture_without(monkeypatch):
+    render = pytest.importorskip("myst_nb.core.render")
+    errors = pytest.importorskip("sphinx.errors")
+    import vla_book
+
+    nodes = [{}]
+    monkeypatch.setattr(render.NbElementRenderer, "render_image", lambda self, data: nodes)
+    vla_book.keep_alternative_texts()
+    output = SimpleNamespace(
+        mime_type="image/png", output_metadata={"image/png": {"alt": "A can."}}, cell_index=3
+    )
+    assert render.NbElementRenderer.render_image(None, output) == [{"alt": "A can."}]
+    output.output_metadata = {}
+    with pytest.raises(errors.ExtensionError, match=r"cell 3 has no alternative text"):
+        render.NbElementRenderer.render_image(None, output)
