@@ -57,7 +57,10 @@ def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResul
 
 
 def orientation(function: Callable[[Picture], Picture]) -> CheckResult:
-    """A function from the simulator's picture to what the training pictures looked like."""
+    """A function from the simulator's picture to what the training pictures looked like.
+
+    `function` takes and returns (H, W, 3) uint8, without changing what it was given.
+    """
     image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
     found = call(function, image.copy())
     if isinstance(found, CheckResult):
@@ -100,7 +103,11 @@ def prompt_text(text: str | None, instruction: str) -> CheckResult:
 
 
 def decoder(function: Callable[[int, float, float], float]) -> CheckResult:
-    """A function (token, q01, q99) → the number that the token stands for."""
+    """A function (token, q01, q99) → the number that the token stands for.
+
+    Tokens are ids from 31744 (the highest bin) to 31999 (the lowest); q01 and q99 are in the
+    robot's units. The answer must agree with `actions.decode` to 1e-9.
+    """
     for key in KEYS:
         statistics = actions.embedded_statistics()[key]
         low = float(statistics.q01[0])
@@ -142,7 +149,10 @@ def _factors() -> Floats:
 
 
 def scale_factors(answer: Sequence[float] | None) -> CheckResult:
-    """By what x, y and z are multiplied when `bridge_orig` replaces `libero_object`."""
+    """By what x, y and z are multiplied when `bridge_orig` replaces `libero_object`.
+
+    The answer is three numbers, right to 5 %: the ratios of q99 − q01.
+    """
     given = numbers(answer, 3)
     if isinstance(given, CheckResult):
         return given
@@ -178,7 +188,10 @@ def reach(answer: float | None, steps: int = 280) -> CheckResult:
 
 
 def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
-    """Whether two recorded episodes differ in one condition and in nothing else that matters."""
+    """Whether two recorded episodes differ in one condition and in nothing else that matters.
+
+    `first` and `second` are episode folders. Both must have ended: a stopped one is no result.
+    """
     entries = []
     for folder in (Path(first), Path(second)):
         path = folder / "episode.json"

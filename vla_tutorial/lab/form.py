@@ -55,10 +55,16 @@ def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
 
 
 class Form:
-    """The form: `box` displays it, `inputs` choose the next episode, `episodes` holds all so far.
+    """The form: its buttons are `start` and `stop`.
 
-    Episodes are recorded in `folder`, as `001`, `002` and so on. `session` keeps policy and
-    simulator, which nothing loads yet; None makes one.
+    Args:
+        folder: where episodes are recorded, as `001`, `002` and so on.
+        session: keeps policy and simulator, which nothing loads yet; None makes one.
+
+    Attributes:
+        box: the widget to display.
+        inputs: what chooses the next episode.
+        episodes: every episode so far, the latest last.
     """
 
     def __init__(self, folder: Path, session: Session | None = None) -> None:

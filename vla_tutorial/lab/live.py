@@ -25,7 +25,10 @@ class Session:
     """The policy and the simulator, kept between episodes. Nothing is loaded before it is needed.
 
     All their work happens in `pool`'s one thread, to which the simulator's GL context belongs.
-    Tests pass another `load` (an episode's policy) and `build` (a simulator).
+
+    Args:
+        load: makes the policy of an episode; tests pass another.
+        build: makes a simulator from suite, task and camera size in pixels; tests pass another.
     """
 
     def __init__(
@@ -76,9 +79,11 @@ class _Stopped(Exception):
 
 @dataclass(eq=False)
 class LiveEpisode:
-    """One episode, recorded in `folder`: start it, look at it while it runs, stop it.
+    """One episode: start it, look at it while it runs, stop it.
 
     Attributes:
+        folder: where it is recorded; it must not hold an episode yet.
+        state: how far it is, see `State`.
         watch: called in the session's thread whenever something changed.
         steps: control steps taken so far, of at most `limit`.
         latest: the last step, with its pictures.
@@ -108,7 +113,12 @@ class LiveEpisode:
         return self.state in ("success", "failure", "stopped", "error")
 
     def start(self) -> None:
-        """Begin, and return at once. A TutorialError (settings, folder) means: nothing started."""
+        """Begin, and return at once.
+
+        Raises:
+            TutorialError: the settings contradict each other, or the folder cannot take an
+                episode. Nothing was started.
+        """
         self.spec.settings()
         check_folder(self.folder)
         self._future = self.session.pool.submit(self._work)
@@ -118,7 +128,12 @@ class LiveEpisode:
         self._asked_to_stop.set()
 
     def wait(self, seconds: float | None = None) -> Result | None:
-        """Wait for the end; the result."""
+        """Wait for the end; the result, or None where nothing was recorded.
+
+        Raises:
+            TimeoutError: it had not ended after `seconds`.
+            Exception: what ended it, if that was neither a TutorialError nor a stop.
+        """
         if self._future is not None:
             self._future.result(seconds)
         return self.result
@@ -179,8 +194,11 @@ class LiveEpisode:
 def run(folder: str | Path, session: Session | None = None, **settings: Any) -> Result | None:
     """Record one episode in a new folder and wait for it; Ctrl-C keeps what was recorded.
 
-    A session keeps policy and simulator for the next episode. `settings` are fields of
-    `EpisodeSpec`, for example `task=0, conditions=("no_flip",)`.
+    Args:
+        folder: a new folder.
+        session: keeps policy and simulator for the next episode; without one they are made and
+            closed.
+        settings: fields of `EpisodeSpec`, for example `task=0, conditions=("no_flip",)`.
 
     Raises:
         TutorialError: the episode cannot be run.

@@ -103,8 +103,15 @@ def check_clip(letter: str, answer: str | None, clips: Path = CLIPS) -> CheckRes
 class UnlabelledEpisode:
     """An episode whose condition is not named. As the last line of a cell it shows its signatures.
 
-    Only `steps.jsonl` in the episode's folder is read. `reference` are the published ranges; None
-    takes those of libero_object and `mini`. `rows` are the table, without a verdict.
+    Args:
+        folder: the episode's folder, of which only `steps.jsonl` is read.
+        reference: the published ranges; None takes those of libero_object and `mini`.
+
+    Attributes:
+        rows: the table of signatures, without a verdict.
+
+    Raises:
+        TutorialError: the folder holds no readable `steps.jsonl`.
     """
 
     def __init__(self, folder: Path | str, reference: Reference | None = None) -> None:
@@ -113,7 +120,11 @@ class UnlabelledEpisode:
         self.rows = table(self._diagnosis.signatures, ranges)
 
     def check(self, answer: str | None) -> CheckResult:
-        """Compare an answer with the rules' verdict. An answer outside `VERDICTS` is an error."""
+        """Compare an answer with the rules' verdict.
+
+        Raises:
+            TutorialError: the answer is none of `VERDICTS`.
+        """
         if answer is None:
             return NO_ANSWER
         if answer not in VERDICTS:
