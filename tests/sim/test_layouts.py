@@ -29,13 +29,13 @@ from vla_tutorial.sim import (
     task_instructions,
 )
 from vla_tutorial.sim import simulator as simulator_module
-from vla_tutorial.sim.layouts import Layout, random_layout
+from vla_tutorial.sim.layouts import FIRST_TRAINING_SEED, Layout, random_layout
 from vla_tutorial.sim.protocol import initial_states
 from vla_tutorial.sim.simulator import NO_OP
 
 SUITES = ("libero_spatial", "libero_goal", "libero_10")
 ALL = os.environ.get("LAYOUTS") == "all"
-SEEDS = range(20 if ALL else 4)
+SEEDS = (*range(20 if ALL else 4), *range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 8))
 TASKS = [(suite, task) for suite in SUITES for task in range(10)]
 SOME = [("libero_spatial", 4), ("libero_goal", 3), ("libero_10", 0), ("libero_10", 9)]
 
@@ -66,11 +66,18 @@ def test_nothing_falls_and_nothing_is_done(sim: Simulator, drawn: list[Layout]) 
     for layout in drawn:
         sim.reset(layout.state, 0, fixtures=layout.fixtures)
         before = positions(sim)
-        assert tuple(p for p in layout.goal if sim.holds(p)) == layout.done
+        waiting = [predicate for predicate in layout.goal if predicate not in layout.done]
+        assert waiting and not any(map(sim.holds, waiting)) and all(map(sim.holds, layout.done))
         for _ in range(20):
             sim.step(NO_OP)
         assert np.abs(positions(sim) - before).max() < 0.01
         assert not all(map(sim.holds, layout.goal))
+
+
+def test_only_training_begins_in_the_middle_of_tasks(drawn: list[Layout]) -> None:
+    for seed, layout in zip(SEEDS, drawn, strict=True):
+        if layout.begun:
+            assert seed >= FIRST_TRAINING_SEED
 
 
 def test_seeds_repeat_and_differ(sim: Simulator, drawn: list[Layout]) -> None:
@@ -200,6 +207,16 @@ def test_the_burner_is_as_red_as_in_the_episode() -> None:
         assert np.array_equal(sim.view(start, layout.fixtures), on)
         red = on.astype(int)[..., 0] - off[..., 0]
         assert red.max() > 40
+
+
+def test_the_second_half_of_a_task_is_there_to_begin_with() -> None:
+    with Simulator("libero_10", 9, render=False) as sim:
+        found = [random_layout(sim, FIRST_TRAINING_SEED + seed) for seed in range(40)]
+        begun = [layout for layout in found if layout.begun]
+        assert 3 <= len(begun) <= 20
+        inside = ("in", "white_yellow_mug_1", "microwave_1_heating_region")
+        assert {layout.done for layout in begun} == {(inside,)}
+        assert {layout.begun for layout in begun} == {"white_yellow_mug_1 placed"}
 
 
 OBJECT_LAYOUTS = [

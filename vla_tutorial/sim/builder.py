@@ -36,8 +36,14 @@ _DROP = 0.002
 _SETTLING = 220
 """Physics steps of 2 ms: 0.44 s, in which a bowl that lands in a drawer has come to rest."""
 
-_GRID = 1e-5
-"""Settled positions are rounded, so that they do not depend on the solver's last bits."""
+_ROUNDS = 3
+"""Times that long at most: a mug rocks on its plate for a second."""
+
+_GRID = 1e-7
+"""Settled positions are rounded, so that they do not depend on the solver's last bits.
+
+Much coarser, and things would lose touch, for which predicates ask.
+"""
 
 
 class Settable(Protocol):
@@ -76,7 +82,8 @@ class Layout:
         goal: the predicates that must hold, as in `Simulator.goal`.
         about: what the sentence is about, to choose other words for it.
         fixtures: (F, 7) float64, position and quaternion of each of `Simulator.fixtures`.
-        done: predicates of the goal that hold at the start, in a start in the middle of the task.
+        begun: what was done before, in a start in the middle of a task ("stove on"); else "".
+        done: the predicates that hold at the start although the goal may ask for them.
     """
 
     state: Floats
@@ -87,6 +94,7 @@ class Layout:
     goal: Goal
     about: About
     fixtures: Floats
+    begun: str = ""
     done: Goal = ()
 
 
@@ -103,7 +111,7 @@ class Drawn:
     """What a suite's sampler has decided for a scene that it has put together.
 
     Attributes:
-        goal, instruction, about, done: as `Layout` has them.
+        goal, instruction, about, begun, done: as `Layout` has them.
         hand: where a wide start may put the hand.
         gap: metres that must be free between two things that do not stand on each other.
     """
@@ -113,6 +121,7 @@ class Drawn:
     about: About
     hand: HandBox
     gap: float = 0.005
+    begun: str = ""
     done: Goal = ()
 
 
@@ -185,14 +194,16 @@ class SceneBuilder:
 
     Attributes:
         rng: where all that is drawn comes from.
+        midway: whether the episode shall begin in the middle of its task, where that is possible.
         things: names of the objects that can be moved.
         fixtures: (F, 7), where the fixtures stand.
     """
 
-    def __init__(self, simulator: Settable, rng: Generator) -> None:
+    def __init__(self, simulator: Settable, rng: Generator, midway: bool = False) -> None:
         """Begin with the arm at home and all where LIBERO's reset put it."""
         self.simulator = simulator
         self.rng = rng
+        self.midway = midway
         self.model = simulator.model
         self.data = simulator.data
         self._extent = _measure(simulator)
@@ -249,23 +260,34 @@ class SceneBuilder:
     # Put them somewhere
 
     def put(
-        self, name: str, xy: Sequence[float] | Floats, z: float, yaw: float = 0.0, on: str = ""
+        self,
+        name: str,
+        xy: Sequence[float] | Floats,
+        z: float,
+        yaw: float = 0.0,
+        on: str = "",
+        loose: bool = False,
     ) -> None:
-        """Stand a thing upright, its lowest point just above `z`; `on` may touch it."""
+        """Stand a thing upright, its lowest point just above `z`; `on` may touch it.
+
+        Where it may slide and tip over when it settles, it is `loose`.
+        """
         start = pose_column(self.simulator, name)
         pose = self.data.qpos[start : start + 7]
         pose[:2] = xy
         pose[2] = z + self._extent[name].below + _DROP
         pose[3:] = self.simulator.placement[1 + start + 3 : 1 + start + 7]
         turn(pose[3:], yaw)
-        self._put[name] = pose.copy()
+        self._put.pop(name, None)
+        if not loose:
+            self._put[name] = pose.copy()
         if on:
             pair = (self.simulator.bodies[name], self.simulator.bodies[on])
             self._supports.add(frozenset(pair))
 
-    def put_on(self, name: str, other: str, reach: float = 0.005) -> None:
+    def put_on(self, name: str, other: str, reach: float = 0.005, yaw: float = 0.0) -> None:
         """Stand a thing on the middle of another, up to `reach` aside."""
-        self.put(name, self.around(self.xy(other), reach), self.top(other), on=other)
+        self.put(name, self.around(self.xy(other), reach), self.top(other), yaw, on=other)
 
     def move_fixtures(self, reach: float, yaw: float) -> None:
         """Move each fixture by up to `reach` along x and y, and turn it by up to `yaw`."""
@@ -327,16 +349,22 @@ class SceneBuilder:
         """Let things come to rest, the arm held; whether each stays within `slide` and `tilt`."""
         data = self.data
         arm = data.qpos[: FINGERS.stop].copy()
-        for _ in range(_SETTLING):
-            mujoco.mj_step(self.model, data)
-            data.qpos[: FINGERS.stop] = arm
-            data.qvel[: FINGERS.stop] = 0
-        still = bool(np.abs(data.qvel).max() < 0.05)
+        for _ in range(_ROUNDS):
+            for _ in range(_SETTLING):
+                mujoco.mj_step(self.model, data)
+                data.qpos[: FINGERS.stop] = arm
+                data.qvel[: FINGERS.stop] = 0
+            still = bool(np.abs(data.qvel).max() < 0.03)
+            if still or not self._all_stayed(slide, tilt):
+                break
         data.qvel[:] = 0
         data.qpos[:] = np.round(data.qpos / _GRID) * _GRID
         data.qpos[: FINGERS.stop] = arm
         mujoco.mj_forward(self.model, data)
-        return still and all(self._stayed(name, slide, tilt) for name in self._put)
+        return still and self._all_stayed(slide, tilt)
+
+    def _all_stayed(self, slide: float, tilt: float) -> bool:
+        return all(self._stayed(name, slide, tilt) for name in self._put)
 
     def _stayed(self, name: str, slide: float, tilt: float) -> bool:
         before = self._put[name]

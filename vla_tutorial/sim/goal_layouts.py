@@ -34,7 +34,10 @@ GOALS: tuple[Goal, ...] = (
 )
 """Of the ten tasks, in their order."""
 
+_OPEN = 0
+_OPEN_AND_PUT = 3
 _PUSH = 5
+_TURN_ON = 7
 
 _PLACES = {
     _PLATE: (0.05, -0.02),
@@ -64,13 +67,35 @@ def draw_goal(builder: SceneBuilder) -> Drawn:
         yaw = rng.uniform(-0.3, 0.3) if name == _CHEESE else rng.uniform(-np.pi, np.pi)
         builder.put(name, builder.around(middle, 0.04), _TABLE, yaw)
     goal = GOALS[task]
+    begun, done = _begin(builder, task) if builder.midway else ("", ())
     return Drawn(
         goal=goal,
         instruction=task_instructions(_SUITE)[task],
         about=About(_SUITE, task, _handled(builder, goal)),
         hand=KITCHEN_HAND,
         gap=0.008,
+        begun=begun,
+        done=done,
     )
+
+
+def _begin(builder: SceneBuilder, task: int) -> tuple[str, Goal]:
+    """Do part of the task, where it has one; what was done, and which predicates hold by it."""
+    rng = builder.rng
+    if task == _OPEN:
+        builder.set_joint(f"{_CABINET}_middle_level", rng.uniform(-0.12, -0.02))
+        return "drawer half open", ()
+    if task == _OPEN_AND_PUT:
+        wide_open = rng.random() < 0.6
+        span = (-0.158, -0.143) if wide_open else (-0.13, -0.02)
+        builder.set_joint(f"{_CABINET}_top_level", rng.uniform(*span))
+        if wide_open:
+            return "drawer open", (("open", f"{_CABINET}_top_region"),)
+        return "drawer half open", ()
+    if task == _TURN_ON:
+        builder.set_joint(f"{_STOVE}_button", rng.uniform(0.1, 0.42))
+        return "knob half turned", ()
+    return "", ()
 
 
 def _handled(builder: SceneBuilder, goal: Goal) -> tuple[str, ...]:

@@ -29,6 +29,12 @@ _SAMPLERS: dict[str, Callable[[SceneBuilder], Drawn]] = {
 _WIDE = 0.3
 """Share of episodes that begin with the hand anywhere above the table."""
 
+FIRST_TRAINING_SEED = 2**32
+"""Training draws its seeds from here on. Only its episodes begin in the middle of a task."""
+
+_MIDWAY = 0.25
+"""Share of them, where the task has a middle."""
+
 _TRIES = 60
 
 
@@ -47,9 +53,12 @@ def random_layout(simulator: Settable, seed: int) -> Layout:
         return object_layout(simulator, seed)
     number = list(_SAMPLERS).index(task.suite)
     rng = np.random.default_rng([seed, task.index, number])
-    builder = SceneBuilder(simulator, rng)
+    midway = bool(rng.random() < _MIDWAY and seed >= FIRST_TRAINING_SEED)
+    builder = SceneBuilder(simulator, rng, midway)
     drawn = _build(builder, draw)
-    wide = bool(rng.random() < _WIDE) and start_wide(
+    # After the first half of a task the hand is anywhere but at home.
+    share = 0.8 if drawn.begun else _WIDE
+    wide = bool(rng.random() < share) and start_wide(
         simulator,
         rng,
         drawn.hand,
@@ -67,19 +76,25 @@ def random_layout(simulator: Settable, seed: int) -> Layout:
         goal=drawn.goal,
         about=drawn.about,
         fixtures=builder.fixtures,
+        begun=drawn.begun,
         done=drawn.done,
     )
 
 
 def _build(builder: SceneBuilder, draw: Callable[[SceneBuilder], Drawn]) -> Drawn:
     """Draw scenes until one settles without falling, is not crowded and asks for something."""
-    simulator = builder.simulator
     for _ in range(_TRIES):
         drawn = draw(builder)
-        if not builder.crowded(drawn.gap) and builder.settle():
-            held = tuple(predicate for predicate in drawn.goal if simulator.holds(predicate))
-            if held == drawn.done:
-                return drawn
+        if not builder.crowded(drawn.gap) and builder.settle() and _asks(builder, drawn):
+            return drawn
         builder.begin()
-    task = simulator.task
+    task = builder.simulator.task
     raise TutorialError(f"No free layout of {task.suite} task {task.index} in {_TRIES} tries.")
+
+
+def _asks(builder: SceneBuilder, drawn: Drawn) -> bool:
+    """Whether what shall be done is done, nothing else, and not all."""
+    holds = builder.simulator.holds
+    waiting = [predicate for predicate in drawn.goal if predicate not in drawn.done]
+    done = all(holds(predicate) for predicate in drawn.done)
+    return bool(waiting) and done and not any(holds(predicate) for predicate in waiting)

@@ -126,6 +126,12 @@ _TASKS: tuple[_Task, ...] = (
 )
 """In the order of the tasks. Ranges of joints are those that LIBERO draws from."""
 
+_TURN_ON = 2
+_STOVE = "flat_stove_1"
+_CABINET = "white_cabinet_1"
+_SLOTS = {"moka_pot_1": -0.045, "moka_pot_2": 0.045}
+"""Where the stove has room for both pots, metres from its middle along x."""
+
 _BOOK = "black_book_1"
 _BOOK_YAW = (np.radians(-136), np.radians(-89))
 """LIBERO draws −135° … −90° about the vertical."""
@@ -142,6 +148,9 @@ def draw_long(builder: SceneBuilder) -> Drawn:
         reach = task.reaches.get(name, task.reach)
         builder.put(name, builder.around(place, reach), task.table, _draw_yaw(builder, task, name))
     goal, instruction = _draw_goal(builder)
+    begun, done = _begin(builder, task, goal) if builder.midway else ("", ())
+    if "flat_stove_1_button" in task.joints:
+        done = (*done, ("turnon", "flat_stove_1"))
     things = dict.fromkeys(name for _, name, *_ in goal if name in builder.things)
     return Drawn(
         goal=goal,
@@ -149,7 +158,8 @@ def draw_long(builder: SceneBuilder) -> Drawn:
         about=About(_SUITE, published_task(_SUITE, instruction), tuple(things)),
         hand=task.hand,
         gap=0.012,
-        done=(("turnon", "flat_stove_1"),) if "flat_stove_1_button" in task.joints else (),
+        begun=begun,
+        done=done,
     )
 
 
@@ -182,3 +192,56 @@ def _draw_goal(builder: SceneBuilder) -> tuple[Goal, str]:
     first, second = (str(name) for name in builder.rng.choice(things, 2, replace=False))
     region = f"{BASKET}_contain_region"
     return (("in", first, region), ("in", second, region)), put_both_sentence(first, second)
+
+
+def _begin(builder: SceneBuilder, task: _Task, goal: Goal) -> tuple[str, Goal]:
+    """Do part of the task, where it has one; what was done, and which predicates hold by it."""
+    rng = builder.rng
+    if builder.simulator.task.index == _TURN_ON:
+        builder.set_joint(f"{_STOVE}_button", rng.uniform(0.52, 1.6))
+        return "stove on", (("turnon", _STOVE),)
+    placing = [predicate for predicate in goal if predicate[0] in _PLACERS]
+    if len(goal) < 2 or not placing:
+        return "", ()
+    # In the goal's order, as the expert goes, but for one in five.
+    predicate = placing[-1 if rng.random() < 0.2 else 0]
+    _PLACERS[predicate[0]](builder, task, predicate)
+    return f"{predicate[1]} placed", (predicate,)
+
+
+def _put_in(builder: SceneBuilder, task: _Task, predicate: tuple[str, ...]) -> None:
+    """Into the basket, the drawer, which may be half closed, or the microwave."""
+    rng = builder.rng
+    _, thing, region = predicate
+    if region.startswith(BASKET):
+        yaw = rng.uniform(-np.pi, np.pi)
+        middle = builder.around(builder.xy(BASKET), 0.025)
+        builder.put(thing, middle, task.table + 0.04, yaw, on=BASKET, loose=True)
+        return
+    for name, (low, _) in task.joints.items():
+        builder.set_joint(name, rng.uniform(low, 0.2 * low))
+    owner = next(name for name in builder.simulator.fixtures if region.startswith(name))
+    middle = builder.site(region)
+    # Just above the floor of it: there is no room to fall in a drawer half closed.
+    below = 0.026 if owner == _CABINET else 0.075
+    yaw = rng.uniform(-0.3, 0.3)
+    builder.put(thing, builder.around(middle[:2], 0.015), middle[2] - below, yaw, on=owner)
+
+
+def _put_on(builder: SceneBuilder, task: _Task, predicate: tuple[str, ...]) -> None:
+    """On a plate, on the stove, or at a place of the table."""
+    _, thing, support = predicate
+    yaw = builder.rng.uniform(-0.3, 0.3)
+    if support in builder.things:
+        builder.put_on(thing, support, 0.01, yaw)
+        return
+    middle = builder.site(support)
+    if support.startswith(_STOVE):
+        shift = (_SLOTS[thing], 0.02)
+        spot = builder.around(middle[:2] + shift, 0.008)
+        builder.put(thing, spot, middle[2] + 0.02, yaw, on=_STOVE)
+    else:
+        builder.put(thing, builder.around(middle[:2], 0.03), task.table, yaw)
+
+
+_PLACERS = {"in": _put_in, "on": _put_on}
