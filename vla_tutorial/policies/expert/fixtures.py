@@ -116,7 +116,7 @@ class Push:
         face = self.face(world)
         direction = self.direction(world)
         rotation, angle = turn_toward(hand, tilted(0.0, np.radians(45), direction))
-        if world.held is not None:
+        if world.held:
             return stay(OPEN, "drop")
         left = np.cross(_Z, direction)
         offset = hand.position - face
@@ -129,8 +129,8 @@ class Push:
         error = face - self.back * direction - hand.position
         outside = norm(error[:2]) + 0.1 * max(angle - 0.3, 0)
         height = face[2] + self.safe * smooth_ramp(outside, 0.015, 0.05)
-        blocked = in_the_way(world, None)
-        if blocked is not None and offset[2] > -0.02 and angle > 0.5:
+        blocked = in_the_way(world, None) if angle > 0.5 else None
+        if blocked is not None and offset[2] > -0.02:
             return rise_to(hand, max(blocked, height), "up")
         sideways = ramp(hand.position[2], height - 0.05, height - 0.02)
         move = GAIN * np.array([*(sideways * error[:2]), height - hand.position[2]])
@@ -138,7 +138,7 @@ class Push:
         if angle > 0.35:
             clear = ramp(offset[2], self.safe * 0.55, self.safe * 0.8)
             may_turn = max(clear, ramp(-ahead, 0.025, 0.04))
-        gripper = CLOSE if angle < 0.8 else OPEN
+        gripper = CLOSE if blocked is None else OPEN
         return _tilted_command(move, may_turn * rotation, gripper, 0.8, "behind")
 
 
@@ -205,7 +205,7 @@ class CloseDoor:
         hinge = joint.anchor[:2]
         angle = joint.value
         rotation, _ = turn_toward(hand, downward(HOME_YAW))
-        if world.held is not None:
+        if world.held:
             return stay(OPEN, "drop")
         offset = hand.position[:2] - hinge
         # At 0 the door lies along +x from the hinge, and outside is −y.
@@ -221,7 +221,9 @@ class CloseDoor:
         sideways = ramp(hand.position[2], above - 0.03, above - 0.01)
         move = GAIN * np.array([*(sideways * error), above - hand.position[2]])
         may_turn = ramp(hand.position[2], self.height, self.height + 0.04)
-        gripper = CLOSE if hand.position[2] > self.height + 0.03 else OPEN
+        # Fingers that have closed to push stay so.
+        closed = hand.opening < 0.03 or in_the_way(world, None) is None
+        gripper = CLOSE if closed else OPEN
         return _tilted_command(move, may_turn * rotation, gripper, 0.8, "over")
 
     def _beside(self, hinge: Floats, angle: float, off: float) -> Floats:

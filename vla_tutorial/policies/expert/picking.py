@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,20 +50,22 @@ class PickPlace:
     fly: float = 0.10
 
     def done(self, world: World) -> bool:
-        """Whether the thing is where the goal wants it."""
-        return self.finished(world)
+        """Whether the thing is where the goal wants it, and let go."""
+        return self.thing not in world.held and self.finished(world)
 
     def act(self, world: World) -> Command:
         """Carry what is held; finish a release that has begun; else approach."""
-        if world.held == self.thing:
-            return carry(world, self.thing, self.place(world))
+        place = self.place(world)
+        if self.thing in world.held:
+            if self.finished(world):
+                place = replace(place, tolerance=2 * place.tolerance)
+            return carry(world, self.thing, place)
         hand = world.hand
         pose = self.grasp(world)
         near = is_near(hand, pose)
         # A contact that breaks for one step is still a hold.
         if near and world.fingers_at(self.thing) and hand.opening < 0.05:
-            return carry(world, self.thing, self.place(world))
-        place = self.place(world)
+            return carry(world, self.thing, place)
         error = place.position - world.position(self.thing)
         level = norm(error[:2])
         low = -error[2] < place.above + 0.01
@@ -158,7 +160,9 @@ def carry(world: World, thing: str, place: Place) -> Command:
     lifted = smooth_ramp(origin[2], via - 0.06, via - 0.02)
     rotation, angle = _turn(world, place, lifted, distance)
     if distance < place.tolerance and -error[2] < place.above:
-        return Command(np.array([0, 0, -0.1]), np.zeros(3), OPEN, SPEED, doing="release")
+        # It goes on to the middle, as a sudden stop would recoil.
+        translation = np.array([*(0.5 * GAIN * error[:2]), -0.1])
+        return Command(translation, np.zeros(3), OPEN, SPEED, doing="release")
     begin, end = place.lowering
     far = smooth_ramp(distance, end, begin)
     if place.yaw is not None and distance < 0.3:

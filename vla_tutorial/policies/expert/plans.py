@@ -40,9 +40,9 @@ def act(world: World, plan: tuple[Skill, ...]) -> Command:
     if not waiting:
         return stay(OPEN, "drop") if held else _rise(world)
     skill = waiting[0]
-    if held is not None and skill.thing != held:
+    if held and skill.thing not in held:
         # What is in the fingers goes first, if it may.
-        carried = [other for other in waiting if other.thing == held]
+        carried = [other for other in waiting if other.thing in held]
         if skill.thing is None or not carried:
             return stay(OPEN, "drop")
         skill = carried[0]
@@ -112,7 +112,9 @@ def _on(world: World, predicate: Predicate, goal: Goal) -> Iterator[Skill]:
             shift = (_SLOTS[sharing.index(thing) % 2], 0.02)
     if support.endswith("top_side"):
         shift = (0.0, 0.045)
-    place = OnTop(thing, support, shift)
+    # A plate is hardly lifted: it hangs from its rim.
+    lift = 0.035 if kind(thing) == "plate" else 0.07
+    place = OnTop(thing, support, shift, lift)
     yield PickPlace(thing, grasp_of(thing, place), place, _until(predicate))
 
 
@@ -154,7 +156,7 @@ def _into_microwave(world: World, thing: str, region: str) -> Iterator[Skill]:
     def in_mouth(world: World) -> bool:
         position = world.position(thing)
         # Once it is let go it may stand a little less deep.
-        mouth = 0.092 if world.held == thing else 0.108
+        mouth = 0.090 if thing in world.held else 0.108
         deep = position[1] > world.site(region).center[1] - mouth
         return bool(deep and abs(position[2] - 0.944) < 0.02)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ UNLIMITED = float("inf")
 _TURN_GAIN = 2.0
 _TURN_SPEED = 0.35
 _STILL = np.zeros(3)
+# Largest norm of a translation command while fingers open at a thing.
+_CREEP = 0.12
 
 
 @dataclass(frozen=True)
@@ -145,20 +147,15 @@ def is_near(hand: Hand, pose: HandPose, slack: float = 1.6) -> bool:
 
 
 def wide_first(world: World, command: Command) -> Command:
-    """The command, but still in place while fingers that open are at a thing."""
+    """The command, but neither up nor fast while fingers that open are at a thing."""
     hand = world.hand
     if command.gripper == CLOSE or hand.opening >= WIDE + 0.004:
         return command
     near = (n for n in world.movable if norm(world.position(n) - hand.position) < 0.2)
     if not any(world.grip(name).beams for name in near):
         return command
-    share = ramp(hand.opening, WIDE - 0.006, WIDE + 0.002)
-    return Command(
-        share * command.translation,
-        share * command.rotation,
-        OPEN,
-        command.speed,
-        command.pace,
-        command.reach,
-        "open",
-    )
+    free = ramp(hand.opening, WIDE - 0.006, WIDE + 0.002)
+    slow = command.translation * min(1.0, _CREEP / max(norm(command.translation), 1e-9))
+    slow[2] = min(slow[2], 0)
+    translation = free * command.translation + (1 - free) * slow
+    return replace(command, translation=translation, rotation=free * command.rotation)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _HELD_OPENING = 0.078
 # Contacts farther apart than this do not press.
 _PRESSING = 0.001
+# Metres of air between a held thing and the fingers.
+_NO_AIR = 0.0015
+# Metres from a thing's origin to fingers that hold it.
+_IN_REACH = 0.25
 _FREE_JOINT = 0
 
 
@@ -150,15 +154,22 @@ class World:
         return bool(together.any())
 
     @cached_property
-    def held(self) -> str | None:
-        """The movable thing between two pressing fingers, if any.
+    def held(self) -> tuple[str, ...]:
+        """The movable things that fill the room between the fingers.
 
-        Closed fingers that push a thing press on it as well, but it is not between them.
+        Contacts break for a step here and there, so closeness is enough. Closed fingers that push
+        a thing press on it as well, but it is not between them.
         """
         if self.hand.opening >= _HELD_OPENING:
-            return None
-        pressed = (name for name in self.movable if self.fingers_at(name) == 2)
-        return next((name for name in pressed if self.grip(name).beams), None)
+            return ()
+        at = self.hand.position
+        near = [name for name in self.movable if norm(self.position(name) - at) < _IN_REACH]
+        return tuple(name for name in near if self._holds(name))
+
+    def _holds(self, name: str) -> bool:
+        grip = self.grip(name)
+        pressed = self.fingers_at(name) == 2
+        return grip.beams > 0 and (pressed or grip.slack < _NO_AIR)
 
     def grip(self, name: str) -> Grip:
         """How a thing lies between the fingers."""
