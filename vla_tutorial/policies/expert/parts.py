@@ -184,6 +184,18 @@ class Obstacles:
         least: Floats = np.minimum.reduce(overlaps)
         return least
 
+    def depth_of_disc(self, center: Floats, radius: float) -> Floats:
+        """(n,) metres that a disc at `center` (2,) overlaps each rectangle; negative where apart.
+
+        The disc is taken as a square along the rectangle's sides.
+        """
+        offset = center - self.centers
+        along = np.abs((offset * self.sides).sum(1))
+        across = np.abs((offset * _left(self.sides)).sum(1))
+        sizes = self.half_sizes + radius
+        least: Floats = np.minimum(sizes[:, 0] - along, sizes[:, 1] - across)
+        return least
+
 
 def _left(vectors: Floats) -> Floats:
     """(n, 2) turned by 90°."""

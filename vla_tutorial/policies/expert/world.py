@@ -210,16 +210,13 @@ class World:
             best = max(best, float(boxes.tops[over].max(initial=-np.inf)))
         return float(best)
 
-    def overhang(self, low: Floats, high: Floats, height: float, without: str) -> float:
-        """Metres that fixtures over `height` reach over a rectangle low … high (2,); 0 if none."""
-        middle = (low + high)[None] / 2
-        half = (high - low) / 2
+    def overhang(self, center: Floats, radius: float, height: float) -> float:
+        """Metres that fixtures over `height` reach over a disc at `center` (2,); 0 if none."""
         deepest = 0.0
         for name, boxes in self.obstacles.items():
-            if name == without or name in self.movable:
-                continue
-            depth = boxes.depth(middle, np.array([[1.0, 0.0]]), (half[0], half[1]))[0]
-            deepest = max(deepest, float(depth[boxes.bottoms > height].max(initial=0)))
+            if name not in self.movable:
+                depth = boxes.depth_of_disc(center, radius)
+                deepest = max(deepest, float(depth[boxes.bottoms > height].max(initial=0)))
         return deepest
 
     def under(self, low: Floats, high: Floats, height: float, without: str) -> float:
