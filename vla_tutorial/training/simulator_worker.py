@@ -191,7 +191,8 @@ class _Worker:
 
     def practise(self) -> None:
         """Practise in the scene that the trainer names, until it names another."""
-        self.scene, self.beta = self.hear(Ready(self.scene))
+        if self.scene is None:
+            self.scene, self.beta = self.hear(Ready(None))
         key = self.spec.tasks[self.scene]
         expert = ExpertPolicy()
         kept: list[LabelledEpisode] = []
@@ -204,6 +205,7 @@ class _Worker:
                     if number % STAY == 0:
                         scene, self.beta = self.hear(Ready(self.scene))
                         if scene != self.scene:
+                            self.scene = scene
                             return
                     if len(kept) >= CHUNK_SIZE:
                         self.save(key, kept)
