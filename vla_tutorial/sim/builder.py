@@ -36,6 +36,9 @@ _DROP = 0.002
 _SETTLING = 220
 """Physics steps of 2 ms: 0.44 s, in which a bowl that lands in a drawer has come to rest."""
 
+_SLIDE = 0.025
+"""Metres that a thing may move aside when it settles."""
+
 _ROUNDS = 3
 """Times that long at most: a mug rocks on its plate for a second."""
 
@@ -221,7 +224,7 @@ class SceneBuilder:
         self.fixtures = self.simulator.own_fixtures.copy()
         self.simulator.place_fixtures(self.fixtures)
         self._supports: set[frozenset[int]] = set()
-        self._put: dict[str, Floats] = {}
+        self._put: dict[str, tuple[Floats, float]] = {}
 
     # Where things are
 
@@ -266,11 +269,11 @@ class SceneBuilder:
         z: float,
         yaw: float = 0.0,
         on: str = "",
-        loose: bool = False,
+        tilt: float = 0.15,
     ) -> None:
         """Stand a thing upright, its lowest point just above `z`; `on` may touch it.
 
-        Where it may slide and tip over when it settles, it is `loose`.
+        When it settles it may come to lean by `tilt`; with np.inf it may lie anywhere.
         """
         start = pose_column(self.simulator, name)
         pose = self.data.qpos[start : start + 7]
@@ -278,9 +281,7 @@ class SceneBuilder:
         pose[2] = z + self._extent[name].below + _DROP
         pose[3:] = self.simulator.placement[1 + start + 3 : 1 + start + 7]
         turn(pose[3:], yaw)
-        self._put.pop(name, None)
-        if not loose:
-            self._put[name] = pose.copy()
+        self._put[name] = (pose.copy(), tilt)
         if on:
             pair = (self.simulator.bodies[name], self.simulator.bodies[on])
             self._supports.add(frozenset(pair))
@@ -345,8 +346,8 @@ class SceneBuilder:
         robot = self.model.body_rootid[self.model.body("robot0_base").id]
         return bool(((roots == robot).sum(1) == 1).any())
 
-    def settle(self, slide: float = 0.015, tilt: float = 0.15) -> bool:
-        """Let things come to rest, the arm held; whether each stays within `slide` and `tilt`."""
+    def settle(self) -> bool:
+        """Let things come to rest, the arm held; whether each stays about where it was put."""
         data = self.data
         arm = data.qpos[: FINGERS.stop].copy()
         for _ in range(_ROUNDS):
@@ -355,19 +356,21 @@ class SceneBuilder:
                 data.qpos[: FINGERS.stop] = arm
                 data.qvel[: FINGERS.stop] = 0
             still = bool(np.abs(data.qvel).max() < 0.03)
-            if still or not self._all_stayed(slide, tilt):
+            if still or not self._all_stayed():
                 break
         data.qvel[:] = 0
         data.qpos[:] = np.round(data.qpos / _GRID) * _GRID
         data.qpos[: FINGERS.stop] = arm
         mujoco.mj_forward(self.model, data)
-        return still and self._all_stayed(slide, tilt)
+        return still and self._all_stayed()
 
-    def _all_stayed(self, slide: float, tilt: float) -> bool:
-        return all(self._stayed(name, slide, tilt) for name in self._put)
+    def _all_stayed(self) -> bool:
+        return all(self._stayed(name) for name in self._put)
 
-    def _stayed(self, name: str, slide: float, tilt: float) -> bool:
-        before = self._put[name]
+    def _stayed(self, name: str) -> bool:
+        before, tilt = self._put[name]
+        if tilt == np.inf:
+            return True
         start = pose_column(self.simulator, name)
         now = self.data.qpos[start : start + 7]
         moved = np.abs(now[:2] - before[:2]).max()
@@ -376,4 +379,4 @@ class SceneBuilder:
         mujoco.mju_negQuat(back, before[3:])
         mujoco.mju_rotVecQuat(up, np.array([0.0, 0.0, 1.0]), back)
         mujoco.mju_rotVecQuat(up, up.copy(), now[3:])
-        return bool(moved < slide and np.hypot(up[0], up[1]) < tilt)
+        return bool(moved < _SLIDE and np.hypot(up[0], up[1]) < tilt)

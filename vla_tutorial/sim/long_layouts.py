@@ -216,7 +216,7 @@ def _put_in(builder: SceneBuilder, task: _Task, predicate: tuple[str, ...]) -> N
     if region.startswith(BASKET):
         yaw = rng.uniform(-np.pi, np.pi)
         middle = builder.around(builder.xy(BASKET), 0.025)
-        builder.put(thing, middle, task.table + 0.04, yaw, on=BASKET, loose=True)
+        builder.put(thing, middle, task.table + 0.04, yaw, on=BASKET, tilt=np.inf)
         return
     for name, (low, _) in task.joints.items():
         builder.set_joint(name, rng.uniform(low, 0.2 * low))

@@ -33,6 +33,9 @@ _OTHERS = (
 )  # fmt: skip
 """Where each task's second bowl stands."""
 
+_LEANING = 0.4
+"""Radians that a bowl may lean: on the ramekin, or against the wall of a drawer."""
+
 _UNDER_THE_DRAWER = ("next_to_cookie_box", "on_cookie_box")
 """Places that the open drawer hangs over, or nearly."""
 
@@ -96,11 +99,22 @@ def _beside(name: str, offset: tuple[float, float]) -> Callable[[SceneBuilder, s
     return put
 
 
-def _on(name: str) -> Callable[[SceneBuilder, str], None]:
-    def put(builder: SceneBuilder, bowl: str) -> None:
-        builder.put_on(bowl, name)
+def _on_the_cookie_box(builder: SceneBuilder, bowl: str) -> None:
+    builder.put_on(bowl, _COOKIES)
 
-    return put
+
+def _on_the_ramekin(builder: SceneBuilder, bowl: str) -> None:
+    """Mostly as LIBERO's bowls come to lie that fall on it: aside, leaning by 16°."""
+    aside = (-0.015, 0.0) if builder.rng.random() < 0.7 else (0.0, 0.0)
+    spot = builder.around(builder.xy(_RAMEKIN) + aside, 0.005)
+    builder.put(bowl, spot, builder.top(_RAMEKIN), on=_RAMEKIN, tilt=_LEANING)
+
+
+def _in_the_drawer(builder: SceneBuilder, bowl: str) -> None:
+    middle = builder.site(f"{_CABINET}_top_region")
+    # Where LIBERO's bowls come to lie, which fall into it.
+    spot = builder.around(middle[:2] - (0.002, 0.009), 0.016)
+    builder.put(bowl, spot, middle[2], on=_CABINET, tilt=_LEANING)
 
 
 def _on_site(site: str, fixture: str, reach: float) -> Callable[[SceneBuilder, str], None]:
@@ -121,12 +135,12 @@ _PUT: dict[str, Callable[[SceneBuilder, str], None]] = {
     "between_plate_and_ramekin": _between,
     "next_to_ramekin": _beside(_RAMEKIN, (0.02, 0.12)),
     "table_center": _at_the_center,
-    "on_cookie_box": _on(_COOKIES),
-    "in_top_drawer": _on_site("top_region", _CABINET, 0.012),
-    "on_ramekin": _on(_RAMEKIN),
+    "on_cookie_box": _on_the_cookie_box,
+    "in_top_drawer": _in_the_drawer,
+    "on_ramekin": _on_the_ramekin,
     "next_to_cookie_box": _beside(_COOKIES, (0.06, -0.10)),
-    "on_stove": _on_site("cook_region", _STOVE, 0.02),
+    "on_stove": _on_site("cook_region", _STOVE, 0.025),
     "next_to_plate": _beside(_PLATE, (-0.05, 0.11)),
-    "on_wooden_cabinet": _on_site("top_side", _CABINET, 0.03),
+    "on_wooden_cabinet": _on_site("top_side", _CABINET, 0.04),
 }
 """Offsets are the distances between the middles of LIBERO's regions."""
