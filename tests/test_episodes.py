@@ -221,6 +221,13 @@ def test_a_wrong_value_of_sweep_json_is_named(tmp_path, key, value, named):
         read_sweep(folder)
 
 
+def test_a_sweep_that_plans_too_many_episodes_is_refused(tmp_path):
+    many = list(range(2000))
+    folder = sweep_folder.write(tmp_path, [episode()], tasks=many, inits=many)
+    with pytest.raises(TutorialError, match=r"sweep\.json .*it plans 4000000 episodes"):
+        read_sweep(folder)
+
+
 def test_free_values_of_sweep_json_are_not_nested_deeply(tmp_path):
     deep = []
     for _ in range(60):

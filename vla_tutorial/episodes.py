@@ -35,6 +35,9 @@ SWEEP_FORMAT = 1
 MOST_BYTES = 64 * 2**20
 """Bytes of `episodes.jsonl`, of which an episode takes about 300: 200,000 episodes."""
 
+MOST_PLANNED = 1_000_000
+"""Episodes of a sweep. All of LIBERO (130 tasks) under 50 conditions has 325,000."""
+
 Init = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """Number of a saved initial state, or a layout's seed; training draws seeds from [0, 2⁶²)."""
 
@@ -281,6 +284,13 @@ class _Config(msgspec.Struct):
     machine: Name | _Machine = ""
     started: Name | None = None
     joined: list[dict[str, Any]] = []
+
+    def __post_init__(self) -> None:
+        """Refuse lists that plan more episodes than anybody runs."""
+        tasks = max(len(self.tasks), sum(map(len, self.targets.values())))
+        planned = len(self.conditions) * tasks * len(self.inits)
+        if planned > MOST_PLANNED:
+            raise ValueError(f"it plans {planned} episodes, expected at most {MOST_PLANNED}")
 
 
 class _Format(msgspec.Struct):

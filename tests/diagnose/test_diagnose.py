@@ -309,7 +309,7 @@ def run(*arguments):
 
 def test_bad_folders(tmp_path):
     (write(tmp_path / "list", episode()) / "steps.jsonl").write_text("[1]\n")
-    with pytest.raises(TutorialError, match="line 1 is list"):
+    with pytest.raises(TutorialError, match=r"line 1 is not as expected .*got `array`"):
         diagnose_folder(tmp_path / "list")
     shown = run(tmp_path)
     assert shown.exit_code == 2

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+import msgspec
 import numpy as np
 
 from vla_tutorial.arrays import Floats
-from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.decoding import decode
+from vla_tutorial.errors import unknown
 
 Range = tuple[float, float]
 """Lowest and highest value."""
@@ -36,32 +37,50 @@ class Reference:
     policy: str  # whose answers those are
 
 
-RANGES = ("brightness", "red_minus_blue", "chroma", "sharpness", "fingers")
+Four = tuple[float, float, float, float]
+Bins = tuple[int, int, int, int, int, int]
+
+
+class _Suite(msgspec.Struct):
+    """One suite of the file; a row of lists is a task."""
+
+    brightness: Range
+    red_minus_blue: Range
+    chroma: Range
+    sharpness: Range
+    fingers: Range
+    quarters: list[Four]
+    first_bins: dict[str, list[tuple[Bins, Bins]]]
+
+
+class _File(msgspec.Struct):
+    suites: dict[str, _Suite]
 
 
 @cache
 def load_reference(suite: str = "libero_object", policy: str = "mini") -> Reference:
     """The reference of a suite, with the first answers of `policy` where known-good ones were kept.
 
-    Raises TutorialError where the suite has none; it says which do.
+    Raises:
+        TutorialError: the suite has none; it says which do. Or the file is damaged.
     """
-    file = resources.files("vla_tutorial").joinpath("data/published_signatures.json")
-    suites = json.loads(file.read_text())["suites"]
+    name = "data/published_signatures.json"
+    text = resources.files("vla_tutorial").joinpath(name).read_bytes()
+    remedy = "Make it again: benchmarks/diagnosis.py reference."
+    suites = decode(text, _File, name, remedy).suites
     if suite not in suites:
         remedy = "Make the ranges of another suite: benchmarks/diagnosis.py reference --suite."
         raise unknown("suite", suite, suites, remedy)
     entry = suites[suite]
-    quarters = np.array(entry["quarters"], np.float64)
-    if not np.isfinite(quarters).all():
-        raise TutorialError(
-            f"data/published_signatures.json holds quarters of {suite} that are not finite. "
-            "Make it again: benchmarks/diagnosis.py reference."
-        )
-    bins = entry["first_bins"].get(policy)
+    bins = entry.first_bins.get(policy)
     return Reference(
         key=suite,
-        quarters=quarters,
+        quarters=np.array(entry.quarters, np.float64),
+        brightness=entry.brightness,
+        red_minus_blue=entry.red_minus_blue,
+        chroma=entry.chroma,
+        sharpness=entry.sharpness,
+        fingers=entry.fingers,
         first_bins=np.array(bins) if bins else None,
         policy=policy,
-        **{name: (float(entry[name][0]), float(entry[name][1])) for name in RANGES},
     )
