@@ -65,6 +65,11 @@ CONFIG = OpenVLAConfig(
 _RESIDUAL_OUTPUTS = ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
 """Ends of the names of the output layers of residual branches."""
 
+_WORD_ROWS = ("embed_tokens.weight", "lm_head.weight")
+"""Ends of the names of the matrices that have a row for each word."""
+
+_MAY_DIFFER = "The model may have more Llama layers and other words; all else must be equal."
+
 
 def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
     """A byte-level BPE: the instructions' words become one id or few, anything else bytes."""
@@ -105,20 +110,28 @@ def grow(model: OpenVLA, tokenizer: Tokenizer, smaller: OpenVLA, words: Tokenize
 
     Further layers begin with outputs of zero, so that they change nothing at first. A word that
     both tokenizers have keeps its row; the bins' rows stay the last but the padding.
+
+    Raises:
+        TutorialError: the models differ in more than that, or `smaller` has more layers.
     """
     mine = model.state_dict()
     theirs = smaller.state_dict()
+    if surplus := theirs.keys() - mine.keys():
+        raise TutorialError(f"Cannot grow: the model has no {min(surplus)}. {_MAY_DIFFER}")
+    other_words = tokenizer.get_vocab() != words.get_vocab()
     for name, tensor in mine.items():
-        if name in theirs and theirs[name].shape == tensor.shape:
-            tensor.copy_(theirs[name])
-        elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
-            _take_rows(tensor, tokenizer, theirs[name], words)
-        elif name not in theirs and name.endswith(_RESIDUAL_OUTPUTS):
-            tensor.zero_()
-        elif name in theirs:
+        before = theirs.get(name)
+        if before is None:
+            if name.endswith(_RESIDUAL_OUTPUTS):
+                tensor.zero_()
+        elif other_words and name.endswith(_WORD_ROWS) and before.shape[1:] == tensor.shape[1:]:
+            _take_rows(tensor, tokenizer, before, words)
+        elif before.shape == tensor.shape:
+            tensor.copy_(before)
+        else:
             raise TutorialError(
-                f"Cannot grow: {name} is {tuple(theirs[name].shape)} in the checkpoint and "
-                f"{tuple(tensor.shape)} in the model. Only Llama layers and words may differ."
+                f"Cannot grow: {name} is {tuple(before.shape)} in the checkpoint and "
+                f"{tuple(tensor.shape)} in the model. {_MAY_DIFFER}"
             )
     return model
 
