@@ -76,6 +76,9 @@ class Settable(Protocol):
 class Layout:
     """Where an episode begins and what it asks for, if its scene has a `layout_seed`.
 
+    `Simulator.start` begins with it; so does `reset(state, settle_steps, fixtures=fixtures)`, which
+    asks for the task's own goal.
+
     Attributes:
         state: (S,) float64, MuJoCo's time, qpos and qvel flattened, of the task's scene.
         target: the object that is handled first ("milk_1"), "" where none is: a drawer, a knob.

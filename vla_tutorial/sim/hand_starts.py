@@ -18,7 +18,11 @@ _SITE = "gripper0_grip_site"
 def start_wide(
     simulator: Settable, rng: Generator, box: HandBox, collides: Callable[[], bool]
 ) -> bool:
-    """Put the hand anywhere in the box, fingers somehow; False, unchanged, if none is free."""
+    """Put the hand anywhere in the box, turned and tilted a little, fingers somehow.
+
+    It is turned by up to 0.5 rad from home and tilted by up to 0.15 rad. Ten places are tried. If
+    the arm reaches none without colliding, the answer is False and nothing has changed.
+    """
     before = simulator.data.qpos.copy()
     for _ in range(10):
         set_pose(simulator, before)

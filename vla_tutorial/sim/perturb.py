@@ -31,7 +31,11 @@ _LINEAR = np.rint(
 
 
 class Perturber:
-    """Holds one simulator's model as it was, and the perturbation that is on (`now`)."""
+    """Holds one simulator's model as it was, and the perturbation that is on.
+
+    Attributes:
+        now: the perturbation that is on, until `start` or `undo`.
+    """
 
     def __init__(self, inner: Any, camera: str) -> None:
         """Remember the model of robosuite's environment; policies look through `camera`."""

@@ -36,7 +36,7 @@ class Simulator:
 
     Attributes:
         task: the task, with its instruction.
-        model, data: MuJoCo's own objects.
+        model, data: MuJoCo's own objects, for layouts, perturbations and privileged policies.
         bodies: object name → MuJoCo body id.
         goal: the task's predicates in its own order, name first, for example
             (("in", "milk_1", "basket_1_contain_region"),) or (("turnon", "flat_stove_1"), …).
@@ -54,6 +54,8 @@ class Simulator:
         """Build the environment of a suite's task (1–15 s).
 
         Args:
+            suite: for example "libero_object"; `protocol.suites` names all.
+            task: number within the suite.
             camera_size: width and height of the picture in pixels.
             render: False leaves out the camera, for policies that do not look:
                 `Observation.image` is black.
@@ -294,6 +296,7 @@ class Simulator:
     def view(self, qpos: ArrayLike, fixtures: Floats | None = None) -> Picture:
         """The camera's picture (H, W, 3) of the positions `qpos` (nq,) of all joints.
 
+        It is turned by 180° like `Observation.image`, and free of the perturbation's noise.
         `fixtures` (F, 7) are the poses of the fixtures; None: where LIBERO put them. It takes no
         step. It overwrites the state: reset after it. Of `pose_in_picture` it is what the episode
         showed, but for one step: a burner turns red one step later in an episode than here, since
