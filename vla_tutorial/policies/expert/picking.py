@@ -30,6 +30,8 @@ from vla_tutorial.sim.rotations import norm
 
 # Share of the speed with which a thing leaves what it stands on; see `control.hold`.
 _FIRST_LIFT = 0.25
+# Factor on `GAIN` where noise should not keep the hand off its goal.
+_FIRM = 1.4
 # Metres before the place from which on its own height over the place is enough.
 _AT_PLACE = 0.08
 # Metres before the grasp from which on the choice of the grasp keeps the hand off obstacles.
@@ -100,9 +102,9 @@ def approach(world: World, thing: str, pose: HandPose, fly: float) -> Command:
     if blocked is not None:
         return rise_to(hand, max(blocked, height), "up")
     # First up, then across: the hand may be beside a thing.
-    sideways = 1.5 * ramp(hand.position[2], height - 0.05, height - 0.02)
+    sideways = 1.4 * _FIRM * ramp(hand.position[2], height - 0.05, height - 0.02)
     up = height - 0.002 - hand.position[2]
-    translation = GAIN * np.array([*(sideways * error[:2]), up])
+    translation = GAIN * np.array([*(sideways * error[:2]), _FIRM * up])
     # Fingers that have begun to close do not stop (up to twice the tolerance).
     allowed = 1 + ramp(hand.opening, 0.0765, 0.0725)
     if _strain(world, pose, angle) < allowed and hand.opening > 0.003:
@@ -175,7 +177,7 @@ def carry(world: World, thing: str, place: Place) -> Command:
         error = from_under
         lifted = 1.0
         rise = from_under[2]
-    sideways = max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
+    sideways = _FIRM * max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
     translation = GAIN * np.array([*(sideways * error[:2]), rise])
     firm = ramp(hand.finger_speed, 0.05, 0.015)
     clear = world.solid(thing).bottom - world.support(thing)
