@@ -20,7 +20,7 @@ from typing import Any
 
 import book_sweeps
 import jinja2
-import yaml
+from book_claims import read_claims
 from book_sweeps import Counted
 
 from vla_tutorial import stats
@@ -267,7 +267,7 @@ def repository() -> str | None:
 
 def claims() -> list[dict[str, Any]]:
     """The chapter's claims, in the chapter's order, with every text filled."""
-    listed: list[dict[str, Any]] = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+    listed = read_claims(CLAIMS)
     return [{k: _fill(v) if isinstance(v, str) else v for k, v in c.items()} for c in listed]
 
 
