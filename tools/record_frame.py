@@ -6,6 +6,11 @@ The picture goes to tests/data/frames, and what rendered it into frames.json the
 then expects `doctor` to say ok of it, or FAIL where MuJoCo is not the pinned version. With
 `--known` its digest also joins those that `doctor` knows (vla_tutorial/data/reference_frame.json).
 Standard output shows the devices of EGL and CUDA, and which one renders and why.
+
+On a machine that gives files back only from one folder, record there and adopt them here:
+
+    python tools/record_frame.py --out FOLDER
+    python tools/record_frame.py --adopt FOLDER --known
 """
 
 import argparse
@@ -13,6 +18,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from vla_tutorial.doctor.frame import Frame, judge_frame, render_frame
@@ -32,16 +38,22 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder of the picture")
     parser.add_argument("--known", action="store_true", help="let doctor know it by its digest")
+    parser.add_argument("--adopt", type=Path, help="take what was recorded into this folder")
     args = parser.parse_args()
-    frame = render_frame()
-    show_devices()
-    finding = judge_frame(frame)
-    print(f"doctor: {finding.verdict}: {finding.detail} {finding.remedy}")
-    entry = describe(frame)
-    keep(frame, entry, args.out)
-    if args.known:
-        make_known(entry)
-    print(json.dumps(entry, indent=1))
+    if args.adopt:
+        entries = json.loads((args.adopt / "frames.json").read_text())
+        for entry in entries:
+            picture = Image.open(args.adopt / entry["file"])
+            keep(Frame(np.array(picture), entry["renderer"], entry["driver"]), entry, args.out)
+    else:
+        frame = render_frame()
+        show_devices()
+        entries = [describe(frame)]
+        keep(frame, entries[0], args.out)
+    for entry in entries:
+        if args.known:
+            make_known(entry)
+        print(json.dumps(entry, indent=1))
 
 
 def show_devices() -> None:
@@ -72,7 +84,9 @@ def describe(frame: Frame) -> dict[str, str]:
 
 
 def keep(frame: Frame, entry: dict[str, str], folder: Path) -> None:
-    """Write the picture and its entry; an entry of the same file is replaced."""
+    """Judge the picture, and write it and its entry; an entry of the same file is replaced."""
+    finding = judge_frame(frame)
+    print(f"doctor: {finding.verdict}: {finding.detail} {finding.remedy}")
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame.image).save(folder / entry["file"], optimize=True)
     index = folder / "frames.json"

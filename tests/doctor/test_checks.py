@@ -125,12 +125,12 @@ def test_devices_are_listed_with_the_one_that_renders(monkeypatch):
     choice = EglChoice(H100, "CUDA's GPU 0")
     finding = render_device(monkeypatch, [H100, LLVMPIPE], choice)
     assert finding.verdict == "ok"
-    assert finding.detail.startswith(f"0 NVIDIA H100 ({H100.uuid}): CUDA's GPU 0")
-    assert "others: 1 Mesa's software renderer" in finding.detail
+    assert finding.detail.startswith(f"0 NVIDIA H100 ({H100.uuid}) renders: CUDA's GPU 0")
+    assert "The others: 1 Mesa's software renderer" in finding.detail
 
 
 def test_a_doubtful_device_is_a_note(monkeypatch):
-    choice = EglChoice(LLVMPIPE, "on the CPU", "None of the GPUs can be initialised.")
+    choice = EglChoice(LLVMPIPE, "no GPU can render", "None of the GPUs can be initialised.")
     finding = render_device(monkeypatch, [H100, LLVMPIPE], choice)
     assert finding.verdict == "note"
     assert "None of the GPUs" in finding.remedy

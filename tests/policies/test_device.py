@@ -1,11 +1,11 @@
 """Where a model runs, by name."""
 
-import importlib.metadata
-import re
+import sys
 
 import pytest
 import torch
 
+from vla_tutorial.cli import main
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.device import choose_device, default_dtype
 from vla_tutorial.policies.model import load_model_policy
@@ -138,8 +138,21 @@ def test_a_wrong_device_is_said_before_the_checkpoint_is_looked_for():
         load_model_policy("mini", "/no/such/folder", device="gpu")
 
 
-def test_the_version_is_the_one_that_is_installed(machine):
-    machine(gpus=0)
-    version = re.escape(importlib.metadata.version("torch"))
-    with pytest.raises(TutorialError, match=version):
-        choose_device("cuda")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["rollout", "--suite", "libero_object", "--task", "0", "--init", "0"],
+        ["sweep", "--suite", "libero_object", "--tasks", "0", "--inits", "0"],
+        ["train", "evaluate", "--checkpoint", "x"],
+        ["train", "dagger"],
+    ],
+)
+def test_commands_refuse_another_name_and_write_nothing(monkeypatch, capsys, tmp_path, command):
+    folder = tmp_path / "out"
+    words = ["vla-tutorial", *command, "--out", str(folder), "--device", "gpu:0"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "Unknown device 'gpu:0'; expected cpu, cuda or cuda:N" in capsys.readouterr().err
+    assert not folder.exists()

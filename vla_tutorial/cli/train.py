@@ -19,12 +19,7 @@ from vla_tutorial.ranges import parse_numbers
 if TYPE_CHECKING:
     from vla_tutorial.training import TrainConfig
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Train `mini` from nothing: demos (CPU), then dagger (GPU), then evaluate. "
-    "training/README.md tells what each step gave.",
-)
+app = typer.Typer(rich_markup_mode="markdown")
 
 CORES = os.cpu_count() or 1
 ALL_SUITES = "libero_spatial,libero_object,libero_goal,libero_10"
@@ -33,6 +28,62 @@ Suites = Annotated[str, typer.Option(help="Suites, for example libero_goal,liber
 Tasks = Annotated[str, typer.Option(help="Tasks of each suite, for example 0-3,7.")]
 Device = Annotated[str, typer.Option(help="Where to fit, for example cuda, cuda:1 or cpu.")]
 Batch = Annotated[int, typer.Option(help="Samples a step.")]
+
+
+@app.callback(invoke_without_command=True)
+def recipe(
+    context: typer.Context,
+    recipe: Annotated[str | None, typer.Option(help="The policy to train: mini.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything that comes out.")] = Path("run"),
+    slice: Annotated[float, typer.Option(help="Seconds of fitting in this call.")] = 480,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint to begin with.")] = None,
+    workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
+    capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 240_000,
+    batch: Batch = 384,
+    device: Device = "cuda",
+    answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
+    render_gpu: Annotated[
+        int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
+    ] = None,
+) -> None:
+    """Train a policy by its recipe: demonstrations, fit and practice (DAgger), then evaluate.
+
+    One command, typed again until it says that the recipe is done; each call takes `--slice`
+    seconds of fitting and some minutes to start. It needs a GPU of 80 GB and 16 CPU cores.
+    training/README.md tells how long each policy took and what came out.
+
+    The commands below do single steps.
+
+    Example: `vla-tutorial train --recipe mini --out run --slice 480`
+    """
+    if context.invoked_subcommand:
+        return
+    if recipe is None:
+        terminal.print(context.get_help(), markup=False, highlight=False)
+        return
+    from vla_tutorial.training import RunConfig, TrainConfig
+    from vla_tutorial.training.recipes import run_recipe
+
+    for name in (device, answer_device or device):
+        _require_gpu(name, TrainConfig(steps=20_000, batch=batch))
+    config = RunConfig(
+        out,
+        None,
+        TrainConfig(steps=0, batch=batch),
+        start,
+        slice=slice,
+        workers=workers,
+        capacity=capacity,
+        keep=0.7,
+        enough=12_000,
+        device=device,
+        answer_device=answer_device,
+        render_gpu=render_gpu,
+    )
+    _show_log()
+    done = run_recipe(recipe, config)
+    rest = "The recipe is done." if done else "Type the same command again to go on."
+    terminal.print(f"{out / 'mini'}. {rest}", markup=False, highlight=False)
 
 
 @app.command()
@@ -120,7 +171,9 @@ def dagger(
         float, typer.Option(help="Share of the run after which the learning rate falls.")
     ] = 0.55,
     answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
-    render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
+    render_gpu: Annotated[
+        int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For layouts and weights.")] = 0,
 ) -> None:
     """Fit while simulators drive with the present policy; the expert labels every state (DAgger).
@@ -134,7 +187,8 @@ def dagger(
     """
     from vla_tutorial.training import RunConfig, TrainConfig, train
 
-    _require_gpu(device, TrainConfig(steps=20_000, batch=batch))
+    for name in (device, answer_device or device):
+        _require_gpu(name, TrainConfig(steps=20_000, batch=batch))
     config = RunConfig(
         out,
         demos,
@@ -189,12 +243,14 @@ def _task_keys(suites: str, tasks: str) -> tuple[tuple[str, int], ...]:
 
 
 def _require_gpu(device: str, config: TrainConfig) -> None:
-    """Refuse a GPU that is not there, with what the CPU would take."""
+    """Refuse a device that is not there; for a GPU, say what the CPU would take."""
     import torch
 
+    from vla_tutorial.policies.device import choose_device
     from vla_tutorial.training import estimate_hours
 
     if not device.startswith("cuda") or torch.cuda.is_available():
+        choose_device(device)
         return
     hours = estimate_hours(config)
     raise TutorialError(

@@ -62,9 +62,9 @@ def check_render_device() -> HealthFinding:
 
     choice = driver.choice()
     others = [str(device) for device in driver.devices() if device != choice.device]
-    detail = f"{choice.device}: {choice.reason}"
+    detail = f"{choice.device} renders: {choice.reason}"
     if others:
-        detail += f"; the others: {'; '.join(others)}"
+        detail += f". The others: {'; '.join(others)}"
     if choice.doubt:
         remedy = f"{choice.doubt} {RENDER_DEVICE}=N chooses another device."
         return HealthFinding(check, "note", detail, remedy)

@@ -198,7 +198,7 @@ def _reason(device: EglDevice, own: Sequence[EglDevice] | None, about: str) -> s
         number = own.index(device)
         return f"CUDA's GPU {number}" + f" with {about}" * bool(about)
     if device.software:
-        return "on the CPU"
+        return "no GPU can render"
     return "the first GPU in EGL's order" + f", whatever {about} says" * bool(about)
 
 
