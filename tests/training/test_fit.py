@@ -6,23 +6,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_training import SMALL, TRAIN, labels, published, random_pictures, strict, weights
 
 from vla_tutorial import pixels
-from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.model import OpenVLA, normalise
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.policies.model import load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.training import augment
 from vla_tutorial.training import trainer as trainer_module
-from vla_tutorial.training.labels import INSTRUCTIONS, KEYPOINTS, POSITION_MEAN, Labels
 from vla_tutorial.training.losses import (
     keypoint_loss,
     keypoint_targets,
     soft_targets,
     teacher_ids,
 )
-from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer, write_checkpoint
+from vla_tutorial.training.mini import (
+    CONFIG,
+    N_BINS,
+    PADDING,
+    grow,
+    initialise,
+    train_tokenizer,
+    write_checkpoint,
+)
 from vla_tutorial.training.samples import Samples
 from vla_tutorial.training.trainer import (
     TrainConfig,
@@ -33,64 +41,17 @@ from vla_tutorial.training.trainer import (
 )
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
-VIT = ViTConfig(dim=32, depth=2, heads=2, mlp_hidden=64, registers=0, output_block=-1)
-SMALL = OpenVLAConfig(
-    VisionConfig(224, 56, VIT, VIT),
-    LlamaConfig(32, 64, 2, 2, vocab_size=CONFIG.llama.vocab_size, max_position_embeddings=128),
-    CONFIG.padding,
-    CONFIG.empty_token_id,
-)
-TRAIN = TrainConfig(steps=6, batch=4, warmup=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for one another are many times slower on a busy machine than one thread is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(INSTRUCTIONS)
-
-
-def labels(n, seed=0):
-    """Made-up labels for n pictures; every second one shows fine work."""
-    rng = np.random.default_rng(seed)
-    positions = rng.normal(size=(n, len(POSITION_MEAN))).astype(np.float32)
-    places = rng.uniform(-1.2, 1.2, (n, len(KEYPOINTS), 2)).astype(np.float32)
-    places[:, 4] = np.nan
-    return Labels(
-        np.arange(n) % 10,
-        rng.integers(0, 256, (n, 7), np.uint8),
-        positions,
-        places,
-        np.arange(n) % 2 == 1,
-    )
-
 
 @pytest.fixture(scope="module")
 def samples(tokenizer):
     samples = Samples(8, tokenizer, "cpu")
-    samples.append(
-        torch.randint(
-            0, 256, (8, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        ),
-        labels(8),
-    )
+    samples.append(random_pictures(8), labels(8))
     return samples
 
 
 def begin(config):
     torch.manual_seed(0)
     return Trainer(initialise(OpenVLA(SMALL)), config, "cpu")
-
-
-def weights(part):
-    return torch.cat([p.flatten() for p in part.parameters()])
 
 
 @pytest.mark.parametrize(
@@ -149,28 +110,85 @@ def test_curves_are_strict_json(tmp_path, value):
     assert strict(tmp_path / "log.jsonl")[0]["loss"] in (0.25, None)
 
 
-def strict(path):
-    """Lines of a JSONL file, without Python's NaN and Infinity."""
-
-    def refuse(constant):
-        raise ValueError(constant)
-
-    return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
-
-
 def test_checkpoint_loads_and_answers_in_openvlas_vocabulary(tokenizer, tmp_path):
-    write_checkpoint(initialise(OpenVLA(SMALL)), tokenizer, tmp_path, {"about": "a test"})
+    """It carries the statistics of the suites that it has learned, and no others."""
+    suites = ("libero_goal", "libero_10")
+    model = initialise(OpenVLA(SMALL))
+    write_checkpoint(model, tokenizer, tmp_path, {"about": "a test"}, suites)
     policy = load_model_policy("mini", tmp_path, device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    tokens = policy.predict(
-        [
-            PolicyInput(picture, Prompt(OPENVLA_TEMPLATE.format(instruction=text)))
-            for text in INSTRUCTIONS
-        ]
-    )
+    prompts = [Prompt(OPENVLA_TEMPLATE.format(instruction=text)) for text in published()[:10]]
+    tokens = policy.predict([PolicyInput(picture, prompt) for prompt in prompts])
     assert tokens.shape == (10, 7)
-    assert set(policy.statistics) == {"libero_object"}
+    assert tuple(policy.statistics) == suites
     assert max(p.stat().st_size for p in tmp_path.glob("*.safetensors")) < 15e6
+
+
+def larger(layers, seed=2, **more):
+    """A model like SMALL with so many Llama layers."""
+    llama = replace(SMALL.llama, num_hidden_layers=layers, **more)
+    return initialise(OpenVLA(replace(SMALL, llama=llama)), seed)
+
+
+@torch.no_grad()
+def logits(model):
+    ids = torch.tensor([[1, 20, 300, 599, 3, 900], [1, 40, 7, 3, 0, 0]])
+    return model(normalise(random_pictures(2)), ids)
+
+
+def test_further_layers_change_nothing_at_first(tokenizer):
+    small = initialise(OpenVLA(SMALL), 1)
+    large = larger(5)
+    assert (logits(large) - logits(small)).abs().max() > 1e-2
+    assert grow(large, tokenizer, small, tokenizer) is large
+    torch.testing.assert_close(logits(large), logits(small), atol=1e-5, rtol=0)
+    # But they learn.
+    logits_of = large(normalise(random_pictures(2)), torch.tensor([[1, 20, 3]] * 2))
+    logits_of.square().mean().backward()
+    fresh = large.language_model.model.layers[4]
+    assert fresh.mlp.down_proj.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("fewer", [0, 192], ids=["equally many rows", "fewer rows"])
+def test_words_keep_their_rows_whatever_their_number(tokenizer, fewer):
+    words = train_tokenizer(["put the zebra on the plate", "the plate and the moka pot"])
+    small = larger(2, 1, vocab_size=SMALL.llama.vocab_size - fewer)
+    large = larger(3)
+    before = {name: rows.clone() for name, rows in large.state_dict().items()}
+    grow(large, tokenizer, small, words)
+    mine = tokenizer.get_vocab()
+    theirs = words.get_vocab()
+    shared = mine.keys() & theirs.keys()
+    assert any(mine[text] != theirs[text] for text in shared)
+    assert {"Ġplate", "<s>", "<empty>"} <= shared and "Ġmicrowave" not in theirs
+    for name in ("language_model.model.embed_tokens.weight", "language_model.lm_head.weight"):
+        rows = large.state_dict()[name]
+        old = small.state_dict()[name]
+        for text in shared:
+            assert torch.equal(rows[mine[text]], old[theirs[text]])
+        new = mine["Ġmicrowave"]
+        assert torch.equal(rows[new], before[name][new])
+        last = N_BINS + PADDING
+        assert torch.equal(rows[-last:], old[-last:])
+        # Which the words do not reach.
+        assert max(mine.values()) < len(rows) - last
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_size": 64}, r"is \(.*64.*\) in the checkpoint and \(.*32.*\) in the model"),
+        ({"intermediate_size": 96}, "mlp"),
+        ({"num_hidden_layers": 4}, "the model has no .*layers.3"),
+    ],
+    ids=["width", "feed-forward", "more layers"],
+)
+def test_what_differs_in_more_cannot_be_grown(tokenizer, config, message):
+    llama = replace(SMALL.llama, **config)
+    other = OpenVLA(replace(SMALL, llama=llama))
+    with pytest.raises(TutorialError, match=message) as error:
+        grow(larger(3), tokenizer, other, tokenizer)
+    assert "more Llama layers and other words" in str(error.value)
 
 
 def test_mini_stays_under_its_size():
