@@ -65,7 +65,8 @@ def draw_goal(builder: SceneBuilder) -> Drawn:
     builder.move_fixtures(0.015, np.radians(3))
     for name, middle in places.items():
         yaw = rng.uniform(-0.3, 0.3) if name == _CHEESE else rng.uniform(-np.pi, np.pi)
-        builder.put(name, builder.around(middle, 0.04), _TABLE, yaw)
+        reach = 0.03 if name == _PLATE else 0.04
+        builder.put(name, builder.around(middle, reach), _TABLE, yaw)
     goal = GOALS[task]
     begun, done = _begin(builder, task) if builder.midway else ("", ())
     return Drawn(
