@@ -25,7 +25,7 @@ import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "_build" / ".jupyter_cache"
@@ -131,7 +131,7 @@ def main() -> None:
             path = jobs[job]
             try:
                 notebook, seconds = job.result()
-            except CellExecutionError as e:
+            except (CellExecutionError, CellTimeoutError) as e:
                 failed.append(path.stem)
                 print(f"{path.stem}: FAILED\n{plain(str(e))}", file=sys.stderr, flush=True)
                 continue
