@@ -62,8 +62,10 @@ def recipe(
         terminal.print(context.get_help(), markup=False, highlight=False)
         return
     from vla_tutorial.training import RunConfig, TrainConfig
-    from vla_tutorial.training.recipes import run_recipe
+    from vla_tutorial.training.recipes import RECIPES, run_recipe
 
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES)
     for name in (device, answer_device or device):
         _require_gpu(name, TrainConfig(steps=20_000, batch=batch))
     config = RunConfig(

@@ -183,7 +183,15 @@ def load_chunk(path: Path) -> Chunk:
     Raises:
         TutorialError: damaged, another format, or another MuJoCo, whose pictures would differ.
     """
-    damage = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+    header, arrays = _read(path, tuple(_ARRAYS))
+    try:
+        return _chunk(header, arrays)
+    except _DAMAGE as e:
+        raise _damaged(path, e) from e
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The header and the named arrays."""
     arrays = {}
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -194,13 +202,21 @@ def load_chunk(path: Path) -> Chunk:
                         f"{path} was made with {what} {header[what]}, and this is {what} {here}. "
                         "Install that version or collect again."
                     )
-            for name, (kind, grid) in _ARRAYS.items():
+            for name in names:
+                kind, grid = _ARRAYS[name]
                 arrays[name] = _unpack(file[name], grid).astype(kind)
-        return _chunk(header, arrays)
-    except damage as e:
-        raise TutorialError(
-            f"{path} is damaged or no file of demonstrations ({e}). Delete it and collect again."
-        ) from e
+        return header, arrays
+    except _DAMAGE as e:
+        raise _damaged(path, e) from e
+
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def _damaged(path: Path, reason: Exception) -> TutorialError:
+    return TutorialError(
+        f"{path} is damaged or no file of demonstrations ({reason}). Delete it and collect again."
+    )
 
 
 def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
@@ -226,4 +242,16 @@ def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
 
 def chunk_name(suite: str, task: int, chunk: int) -> str:
     """The file's name: "libero_goal_task03_chunk0012.npz"."""
-    return f"{suite}_task{task:02d}_chunk{chunk:04d}.npz"
+    return f"{chunk_prefix((suite, task))}{chunk:04d}.npz"
+
+
+def chunk_prefix(key: TaskKey) -> str:
+    """How the names of a task's files begin: "libero_goal_task03_chunk"."""
+    suite, task = key
+    return f"{suite}_task{task:02d}_chunk"
+
+
+def count_steps(path: Path) -> int:
+    """How many steps a file holds, from its header alone; a TutorialError as `load_chunk`."""
+    header = _read(path, ())[0]
+    return sum(int(entry["steps"]) for entry in header["episodes"])

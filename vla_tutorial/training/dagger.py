@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,10 +24,17 @@ import torch
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.model import OpenVLA
-from vla_tutorial.training.chunks import TaskKey, chunk_name
+from vla_tutorial.training.chunks import TaskKey, chunk_prefix, count_steps
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
-from vla_tutorial.training.run_files import begin_with, resume_from, save_run
+from vla_tutorial.training.run_files import (
+    STATE,
+    begin_with,
+    read_progress,
+    resume_from,
+    save_run,
+    write_progress,
+)
 from vla_tutorial.training.samples import Prompts, Samples
 from vla_tutorial.training.schedule import Schedule
 from vla_tutorial.training.sentences import SUITES, all_sentences
@@ -53,8 +61,11 @@ class RunConfig:
         demos: folder of demonstrations to begin with; None for none.
         train: how to fit; `steps` counts without `practise` only.
         start: a checkpoint whose weights to begin with; None for fresh ones.
-        seconds: of fitting, with `practise`.
-        lead: share of those seconds over which the expert leads less and less.
+        seconds: of fitting, with `practise`, all slices together.
+        slice: seconds of fitting after which the run stops, to be resumed; None for all at once.
+        alone: share of those seconds in which the fit has the machine to itself: simulators that
+            have rendered the demonstrations wait.
+        lead: share of the rest over which the expert leads less and less.
         practise: whether the policy practises (DAgger).
         tasks: whose scenes, as (suite, number).
         workers: simulators, each a process of about 1 GB.
@@ -72,6 +83,8 @@ class RunConfig:
     train: TrainConfig
     start: Path | None = None
     seconds: float = 1200
+    slice: float | None = None
+    alone: float = 0.0
     lead: float = 0.3
     practise: bool = True
     tasks: tuple[TaskKey, ...] = ALL_TASKS
@@ -97,7 +110,11 @@ def beta(progress: float, lead: float) -> float:
 
 
 def train(config: RunConfig, resume: bool = False) -> Trainer:
-    """The whole run. `resume` continues the one in `config.out` (without `practise` only).
+    """The whole run, or a slice of it. `resume` continues the one in `config.out`.
+
+    Without `practise` a resumed run has the curve of an undisturbed one. With it, the run goes on
+    from the saved state, or from the checkpoint alone where only that came along, and the states
+    that were practised before (driven/) are demonstrations now.
 
     Raises:
         TutorialError: nothing to learn from, no checkpoint in `start`, a full disk, no simulators.
@@ -129,15 +146,20 @@ class _Run:
         self.curves = config.out / "curves.jsonl"
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        # The thread that serves the simulators must not hold up the one that fits.
+        sys.setswitchinterval(5e-4)
         # The weights have a generator of their own; this one is for the auxiliary heads.
         torch.manual_seed(config.seed)
         model = initialise(OpenVLA(config.model), config.seed)
         self.trainer = Trainer(model, config.train, config.device)
         self.tokenizer = train_tokenizer(all_sentences())
-        if config.start:
-            begin_with(self.trainer, config.start, self.tokenizer)
-        if resume:
+        self.spent = read_progress(config.out) if resume and config.practise else 0.0
+        if resume and config.practise and not (config.out / STATE).exists():
+            begin_with(self.trainer, config.out / "mini", self.tokenizer)
+        elif resume:
             resume_from(self.trainer, config.out, self.curves)
+        elif config.start:
+            begin_with(self.trainer, config.start, self.tokenizer)
         self.samples = Samples(config.capacity, self.tokenizer, config.device)
         self.answers: InferenceCopy | None = None
         if config.practise:
@@ -161,11 +183,15 @@ class _Run:
         config = self.config
         trainer = self.trainer
         self.say(f"fitting begins with {self.samples.count} pictures")
-        begin = time.perf_counter()
-        saved = begin
+        saved = time.perf_counter()
+        begin = saved - self.spent
+        end = min(config.seconds, self.spent + (config.slice or config.seconds))
         generator = torch.Generator(device=trainer.device).manual_seed(config.seed)
-        while (progress := (time.perf_counter() - begin) / config.seconds) < 1:
-            pool.beta = beta(progress, config.lead)
+        while (spent := time.perf_counter() - begin) < end:
+            self.spent = spent
+            progress = spent / config.seconds
+            pool.practising = progress >= config.alone
+            pool.beta = beta((progress - config.alone) / (1 - config.alone), config.lead)
             chosen = self.samples.draw(config.train.batch, config.train.fine, generator)
             logged = trainer.train_step(self.samples, chosen, progress)
             if trainer.step % REFRESH_STEPS == 0:
@@ -183,6 +209,7 @@ class _Run:
             if time.perf_counter() - saved > SAVE_SECONDS:
                 saved = time.perf_counter()
                 self.save(pool)
+        self.spent = end
 
     def save(self, pool: SimulatorPool) -> None:
         """Write the checkpoint, what resuming needs, and how the last free episodes went."""
@@ -197,6 +224,7 @@ class _Run:
         recent = json.dumps([asdict(episode) for episode in pool.schedule.recent()])
         suites = tuple(dict.fromkeys(suite for suite, _ in self.config.tasks))
         save_run(self.trainer, self.tokenizer, self.config.out, about, suites, recent)
+        write_progress(self.config.out, self.spent)
 
 
 @contextlib.contextmanager
@@ -217,22 +245,37 @@ def _open_pool(
 
 def worker_specs(config: RunConfig) -> list[WorkerSpec]:
     """Divide the demonstrations evenly among workers, a task's files to few of them."""
-    files: list[Path] = []
-    if config.demos:
-        for key in config.tasks:
-            prefix = chunk_name(*key, 0).partition("chunk")[0]
-            files += sorted(config.demos.glob(f"{prefix}chunk*.npz"))
-    if not files and (config.demos or not config.practise):
-        raise TutorialError(
-            f"No demonstrations (*_task*_chunk*.npz) of the tasks in {config.demos}; "
-            "make some: vla-tutorial train demos --help"
-        )
     out = config.out / "driven"
+    files = _demonstrations(config)
     specs = []
     for number, part in enumerate(np.array_split(np.array(files, object), config.workers)):
         mine = tuple(part)
         specs.append(WorkerSpec(number, config.tasks, mine, out, config.practise, config.seed))
     return specs
+
+
+def _demonstrations(config: RunConfig) -> list[Path]:
+    """Files to render, by task: demonstrations, and what an earlier slice practised.
+
+    Where they hold more pictures than there is room for, a random choice of them.
+    """
+    folders = [folder for folder in (config.demos, config.out / "driven") if folder]
+    files: list[Path] = []
+    for key in config.tasks:
+        for folder in folders:
+            files += sorted(folder.glob(f"{chunk_prefix(key)}*.npz"))
+    needed = config.demos is not None or not config.practise
+    if needed and not any(path.parent == config.demos for path in files):
+        raise TutorialError(
+            f"No demonstrations (*_task*_chunk*.npz) of the tasks in {config.demos}; "
+            "make some: vla-tutorial train demos --help"
+        )
+    steps = [count_steps(path) for path in files]
+    if sum(steps) <= config.capacity:
+        return files
+    order = np.random.default_rng(config.seed).permutation(len(files))
+    fit_in = np.cumsum(np.array(steps)[order]) <= config.capacity
+    return [files[k] for k in sorted(order[fit_in])]
 
 
 def _wait(pool: SimulatorPool, ready: Callable[[], bool]) -> None:

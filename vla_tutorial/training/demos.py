@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing as mp
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -67,16 +68,23 @@ def collect_chunk(
     task = simulator.task.index
     kept: list[LabelledEpisode] = []
     attempts = 0
+    reason = ""
     while len(kept) < episodes and attempts < _ATTEMPTS * episodes:
         drawn = layout_seed(seed, suite, task, chunk, attempts)
         rng = np.random.default_rng(drawn)
-        episode = collect_episode(simulator, expert, drawn, rng)
+        attempts += 1
+        try:
+            episode = collect_episode(simulator, expert, drawn, rng)
+        except TutorialError as e:
+            # Of a hundred layouts one or two cannot be built.
+            reason = f" The last reason: {e}"
+            continue
         if episode:
             kept.append(episode)
-        attempts += 1
     if not kept:
         raise TutorialError(
             f"The expert failed {attempts} times on {suite} task {task}: it or the scene is broken."
+            f"{reason}"
         )
     return Chunk(suite, task, attempts, tuple(kept))
 
@@ -118,11 +126,19 @@ def collect(
         todo = [key for key in tasks if not (out / chunk_name(*key, chunk)).exists()]
         missing += [(*key, chunk) for key in todo]
     log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
-    with ProcessPoolExecutor(workers, mp.get_context("spawn")) as pool:
+    # A terminal sends Ctrl-C to all processes; this one decides what it ends.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    context = mp.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, signal.signal, ignore) as pool:
         futures = [pool.submit(_make_file, out, *which, seed) for which in missing]
         try:
             for count, done in enumerate(as_completed(futures), 1):
                 log.info("%d of %d: %s", count, len(missing), done.result())
+        except KeyboardInterrupt:
+            # A file is written in one move, so that a worker may be killed at any moment.
+            for worker in mp.active_children():
+                worker.kill()
+            raise
         except BrokenProcessPool as e:
             raise TutorialError(
                 "A worker was killed, most likely for memory (2 GB each). "

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import write_atomically
 from vla_tutorial.openvla.checkpoint import load_weights
 from vla_tutorial.openvla.config import read_config
 from vla_tutorial.openvla.model import OpenVLA
@@ -20,6 +21,9 @@ from vla_tutorial.training.trainer import Trainer
 
 STATE = "state.pt"
 """What resuming needs, as tensors; opened with `weights_only`, so that nothing in it can run."""
+
+PROGRESS = "progress.json"
+"""How far a run by the clock has come."""
 
 
 def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None:
@@ -50,6 +54,22 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
         lines = curves.read_text().splitlines(keepends=True)
         kept = [line for line in lines if json.loads(line)["step"] <= trainer.step]
         curves.write_text("".join(kept))
+
+
+def read_progress(out: Path) -> float:
+    """Seconds of fitting that earlier slices of a run took; a TutorialError for none."""
+    path = out / PROGRESS
+    try:
+        return float(json.loads(path.read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise TutorialError(
+            f"Nothing to resume: {path} cannot be read ({e}). Start without --resume."
+        ) from e
+
+
+def write_progress(out: Path, seconds: float) -> None:
+    """Note how many seconds of fitting a run has had."""
+    write_atomically(out / PROGRESS, json.dumps({"seconds": round(seconds, 1)}))
 
 
 def read_state(path: Path) -> Any:

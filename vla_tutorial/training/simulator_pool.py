@@ -45,6 +45,7 @@ class SimulatorPool(threading.Thread):
 
     Attributes:
         beta: 0 … 1, set by the trainer: how much the policy acts.
+        practising: set by the trainer: whether workers that are ready may practise.
         rendering: workers that still render demonstrations.
         episodes: how many were practised so far.
         schedule: which task needs practice, and how the policy does in each.
@@ -69,6 +70,8 @@ class SimulatorPool(threading.Thread):
         self.answers = answers
         self.keep = keep
         self.beta = 0.0
+        self.practising = True
+        self._waiting: list[tuple[Connection, Ready]] = []
         self.rendering = len(specs)
         self.episodes = 0
         self.error = ""
@@ -125,12 +128,19 @@ class SimulatorPool(threading.Thread):
                 if isinstance(message, Question):
                     asked[connection] = message.labels
                 elif isinstance(message, Ready):
-                    scene = self.schedule.next_scene(message.scene)
-                    _reply(connection, (scene, self.beta))
+                    self._waiting.append((connection, message))
                 else:
                     self._note(connection, message)
             if asked and self.answers:
                 self._answer(asked, self.answers)
+            if self.practising:
+                self._send_to_practise()
+
+    def _send_to_practise(self) -> None:
+        for connection, message in self._waiting:
+            scene = self.schedule.next_scene(message.scene)
+            _reply(connection, (scene, self.beta))
+        self._waiting = []
 
     def _receive(self) -> list[tuple[Connection, Any]]:
         """What workers sent within 0.2 s; one that died is struck off."""
@@ -173,6 +183,9 @@ class SimulatorPool(threading.Thread):
         """Let the workers save what they have, for so many seconds, and end them."""
         self._stop_asked.set()
         self.join(patience)
+        for connection, _ in self._waiting:
+            _reply(connection, None)
+            self._number.pop(connection, None)
         until = time.monotonic() + patience
         while self._number and time.monotonic() < until:
             for connection, message in self._receive():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from vla_tutorial.training.chunks import (
     LabelledEpisode,
     TaskKey,
     chunk_name,
+    chunk_prefix,
     load_chunk,
     save_chunk,
 )
@@ -142,6 +144,9 @@ def run_worker(
     `slot_file` is in shared memory, uint8, of this `shape` (workers, block, 224, 224, 3). The
     worker writes to the slot of its number.
     """
+    # A terminal sends these to all processes; the trainer decides what they end.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     slots: Picture = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
@@ -166,7 +171,7 @@ class _Worker:
 
     def render(self) -> None:
         for key in self.spec.tasks:
-            mine = [path for path in self.spec.files if path.name.startswith(_prefix(key))]
+            mine = [path for path in self.spec.files if path.name.startswith(chunk_prefix(key))]
             if not mine:
                 continue
             with Simulator(*key) as simulator:
@@ -251,8 +256,3 @@ class _Worker:
             number = 9 * 10**8 + spec.number * 10**5 + self.practised
             chunk = Chunk(*key, len(episodes), tuple(episodes))
             save_chunk(spec.out / chunk_name(*key, number), chunk)
-
-
-def _prefix(key: TaskKey) -> str:
-    """How the names of a task's files begin."""
-    return chunk_name(*key, 0).partition("chunk")[0]
