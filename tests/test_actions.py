@@ -126,9 +126,74 @@ def test_unknown_key_lists_and_suggests():
         actions.find_statistics("libero_objct", embedded_statistics())
 
 
+ROOM = {"q01": [-1.0, 0.0], "q99": [1.0, 1.0], "mask": [True, False]}
+
+
 @pytest.mark.parametrize(
-    "entry", [{}, {"action": {"q01": [0]}}, {"action": {"q01": [0], "q99": [1, 2]}}]
+    ("change", "message"),
+    [
+        ({"q01": [1.0, 0.0], "q99": [-1.0, 1.0]}, r"q01\[0\] 1.0 above q99\[0\] -1.0"),
+        ({"q01": ["low", 0]}, r"action holds q01\[0\] 'low'"),
+        ({"q01": [[-1.0, 0.0]]}, r"action holds q01\[0\] \[-1.0, 0.0\]"),
+        ({"q01": -1.0}, "action holds q01 -1.0"),
+        ({"q01": None}, "action holds q01 None"),
+        ({"q01": []}, r"action holds q01 \[\]"),
+        ({"q01": [0.0] * 65}, "action holds q01 "),
+        ({"q01": [-1.0]}, "different lengths: q01 1, q99 2, mask 2"),
+        ({"q99": [float("nan"), 1.0]}, r"holds action.q99\[0\] nan"),
+        ({"q99": [float("inf"), 1.0]}, r"holds action.q99\[0\] inf"),
+        ({"q99": [1e300, 1.0]}, r"action holds q99\[0\] 1e\+300"),
+        ({"q99": [10**400, 1.0]}, r"action holds q99\[0\] 1000"),
+        ({"mask": ["true", "false"]}, r"action holds mask\[0\] 'true'"),
+        ({"mask": [1, 0]}, r"action holds mask\[0\] 1"),
+        ({"mask": None}, "action holds mask None"),
+        ({"mask": [True]}, "different lengths: q01 2, q99 2, mask 1"),
+    ],
 )
-def test_bad_statistics(entry):
-    with pytest.raises(TutorialError, match="Action statistics"):
+def test_numbers_of_statistics(change, message):
+    with pytest.raises(TutorialError, match=f"file.json: somewhere.*{message}"):
+        actions.parse_statistics({"somewhere": {"action": ROOM | change}}, "file.json")
+
+
+def test_equal_quantiles_and_whole_numbers_are_fine():
+    statistics = ActionStatistics.from_json({"action": {"q01": [0, 1], "q99": [0, 2]}})
+    assert statistics.q01.dtype == statistics.q99.dtype == np.float64
+    assert statistics.mask.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({}, "lacks action"),
+        ([], "not as expected"),
+        (None, "not as expected"),
+        ({"action": [1]}, "holds action"),
+        ({"action": {"q01": [0]}}, "lacks q99"),
+        ({"action": {"min": [0], "max": [1]}}, "lacks q01, q99"),
+        ({"action": {"q01": [0], "q99": [1, 2]}}, "different lengths"),
+    ],
+)
+def test_bad_statistics(entry, message):
+    with pytest.raises(TutorialError, match=f"Action statistics.*{message}"):
         ActionStatistics.from_json(entry)
+
+
+@pytest.mark.parametrize("found", [{}, {"action": ROOM}, ROOM])
+def test_statistics_without_a_key(found):
+    with pytest.raises(TutorialError, match=r"file.json: no unnorm key.*libero_object"):
+        actions.parse_statistics(found, "file.json")
+
+
+def test_the_only_key_is_the_remedy():
+    only = {"libero_4_task_suites_no_noops": embedded_statistics()["libero_object"]}
+    with pytest.raises(TutorialError) as e:
+        actions.find_statistics("libero_object", only)
+    assert "--unnorm-key libero_4_task_suites_no_noops" in str(e.value)
+
+
+@pytest.mark.parametrize("key", ["libero_90_no_noops", "libero_object_image", "franka"])
+def test_another_suites_key_is_no_slip_of_the_finger(key):
+    only = {key: embedded_statistics()["libero_object"]}
+    with pytest.raises(TutorialError) as e:
+        actions.find_statistics("libero_object", only)
+    assert "Did you mean" not in str(e.value)

@@ -84,7 +84,7 @@ class ActionStatistics:
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise TutorialError(
-                f"{where}: action holds lists of other lengths: {listed}. {_REMEDY}"
+                f"{where}: action holds lists of different lengths: {listed}. {_REMEDY}"
             )
         for i, (low, high) in enumerate(zip(action.q01, action.q99, strict=True)):
             if low > high:

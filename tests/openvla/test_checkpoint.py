@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import errors as hub
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tiny_checkpoint import (
+    CONFIG,
+    FIRST,
+    GONE,
+    edit_json,
+    edit_tensors,
+    statistics,
+    write_json,
+)
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import statistics_for
 from vla_tutorial.openvla import checkpoint
-from vla_tutorial.openvla.config import (
-    VISION_KEY,
-    LlamaConfig,
-    OpenVLAConfig,
-    VisionConfig,
-    ViTConfig,
-    read_config,
-)
+from vla_tutorial.openvla.config import VISION_KEY, read_config
 from vla_tutorial.openvla.llama import causal, rope_table, stacked
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.openvla.shards import read_headers
@@ -37,99 +35,6 @@ from vla_tutorial.policies.model import ModelPolicy, load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.wiring import OPENVLA_TEMPLATE, Wiring
 
-VIT = ViTConfig(16, 2, 2, 32, registers=1)
-CONFIG = OpenVLAConfig(
-    VisionConfig(112, 28, VIT, VIT),
-    LlamaConfig(32, 48, 2, 4, 2, vocab_size=400),
-    padding=64,
-    empty_token_id=3,
-)
-"""Everything differs from openvla-7b: picture and patch size, widths, depths, vocabulary, grouped key and value heads."""
-
-WORDS = [
-    "<unk>",
-    "<s>",
-    "</s>",
-    "<empty>",
-    "In",
-    ":",
-    "What",
-    "action",
-    "should",
-    "the",
-    "robot",
-    "take",
-    "to",
-    "?",
-    "Out",
-    "pick",
-    "up",
-    "soup",
-    "a",
-]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole checkpoint folder with two shards."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    torch.manual_seed(0)
-    state = OpenVLA(CONFIG).state_dict()
-    first = [name for name in state if not name.startswith("vision")]
-    shards = {
-        "model-00001-of-00002.safetensors": first,
-        "model-00002-of-00002.safetensors": sorted(set(state) - set(first)),
-    }
-    for file, part in shards.items():
-        save_file({name: state[name].contiguous() for name in part}, folder / file)
-    index = {
-        "metadata": {},
-        "weight_map": {name: file for file, part in shards.items() for name in part},
-    }
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    config = {
-        "model_type": "openvla",
-        "pad_to_multiple_of": 64,
-        "empty_token_id": 3,
-        VISION_KEY: asdict(CONFIG.vision),
-    }
-    (folder / "config.json").write_text(
-        json.dumps(
-            config | {"text_config": asdict(CONFIG.llama), "norm_stats": statistics("unused")}
-        )
-    )
-    (folder / "dataset_statistics.json").write_text(
-        json.dumps(statistics("libero_object_no_noops"))
-    )
-    tokenizer = Tokenizer(
-        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
-
-
-def statistics(key: str) -> dict[str, Any]:
-    return {key: {"action": {"q01": [-1.0] * 5, "q99": [1.0] * 5}}}
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
-    for path in whole.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
-
-
-def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    path = folder / "model-00001-of-00002.safetensors"
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
-
 
 def load(folder: Path) -> ModelPolicy:
     return load_model_policy("test", folder, device="cpu")
@@ -138,10 +43,6 @@ def load(folder: Path) -> ModelPolicy:
 def item(instruction: str, seed: int = 0, **kwargs: Any) -> PolicyInput:
     pixels = np.random.default_rng(seed).integers(0, 255, (224, 224, 3), np.uint8)
     return PolicyInput(pixels, Prompt(OPENVLA_TEMPLATE.format(instruction=instruction), **kwargs))
-
-
-FIRST, GONE = "language_model.lm_head.weight", "projector.fc1.bias"
-"""Two tensors of the first shard."""
 
 
 def test_config_round_trip(whole: Path) -> None:
@@ -225,6 +126,35 @@ def test_statistics_replace_those_in_the_config_and_must_exist(folder: Path) -> 
         json.dumps({k: v for k, v in config.items() if k != "norm_stats"})
     )
     with pytest.raises(TutorialError, match=r"dataset_statistics.json.*norm_stats"):
+        load(folder)
+
+
+@pytest.mark.parametrize("key", ["libero_4_task_suites_no_noops", "franka", "libero_90_no_noops"])
+def test_the_only_unnorm_key_comes_before_other_statistics(folder: Path, key: str) -> None:
+    write_json(folder / "dataset_statistics.json", statistics(key))
+    policy = SimpleNamespace(statistics=checkpoint.open_checkpoint(folder).statistics)
+    with pytest.raises(TutorialError) as e:
+        statistics_for(policy, Wiring(unnorm_key="libero_object"))
+    text = str(e.value)
+    assert text.index(f"--unnorm-key {key}") < text.index("--embedded-statistics")
+    assert "was not trained with 'libero_object'" in text
+    assert "Did you mean" not in text
+
+
+@pytest.mark.parametrize("found", [{}, [], None, {"action": {"q01": [0.0], "q99": [1.0]}}])
+def test_statistics_files_without_a_key(folder: Path, found: Any) -> None:
+    write_json(folder / "dataset_statistics.json", found)
+    with pytest.raises(TutorialError, match=r"dataset_statistics.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "found", [[1], "x", {"key": 3}, {"key": {"action": {"q01": [2.0], "q99": [1.0]}}}]
+)
+def test_statistics_in_config_name_the_file_and_the_key(folder: Path, found: Any) -> None:
+    (folder / "dataset_statistics.json").unlink()
+    edit_json(folder / "config.json", lambda config: config | {"norm_stats": found})
+    with pytest.raises(TutorialError, match=r"config.json: norm_stats"):
         load(folder)
 
 

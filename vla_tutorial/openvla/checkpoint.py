@@ -195,9 +195,10 @@ INDEX = "model.safetensors.index.json"
 def _indexed_shards(folder: Path) -> list[Path]:
     index = folder / INDEX
     weight_map = read_json(index).get("weight_map")
-    shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    named = weight_map.values() if isinstance(weight_map, dict) else ()
     # Names of files in this folder, and no ways out of it.
-    if not shards or not all(isinstance(name, str) and weight_files([name]) for name in shards):
+    shards = {name for name in named if isinstance(name, str) and weight_files([name])}
+    if not shards or not all(name in shards for name in map(str, named)):
         expected = "an object of names of *.safetensors files in this folder"
         raise TutorialError(f"{index} has no weight_map; expected {expected}. Download it again.")
     missing = sorted(name for name in shards if not is_file(folder / name))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vla_tutorial.actions import N_BINS, VOCABULARY
+from vla_tutorial.decoding import read_bytes
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.foreign import recognise_bytes
 from vla_tutorial.openvla.sizes import OpenVLAConfig
-from vla_tutorial.prompt import EMPTY_TOKEN, Tokenizer
+from vla_tutorial.prompt import EMPTY_TOKEN
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 MOST_BYTES = 64 << 20
@@ -27,7 +30,35 @@ _REMEDY = "Use the tokenizer.json that came with the weights."
 log = logging.getLogger(__name__)
 
 
-def load_tokenizer(folder: Path, config: OpenVLAConfig) -> Tokenizer:
+@dataclass(frozen=True)
+class CheckedTokenizer:
+    """A checkpoint's tokenizer, as `prompt.Tokenizer`; ids that were added to it are errors."""
+
+    path: Path
+    # Of transformers.
+    inner: Any
+    # Tokens by id that stand behind the vocabulary which the model was trained on.
+    added: Mapping[int, str]
+
+    def __call__(self, text: str) -> Mapping[str, list[int]]:
+        """Text → a mapping with `input_ids`, BOS in front."""
+        try:
+            ids = list(self.inner(text)["input_ids"])
+        # The tokenizers library raises a bare Exception, for example for a word without a token.
+        except Exception as e:
+            why = f"{e!s:.200}"
+            raise TutorialError(f"{self.path} cannot read {text!r:.200} ({why}). {_REMEDY}") from e
+        added = [repr(self.added[i]) for i in ids if i in self.added]
+        if added:
+            raise TutorialError(
+                f"{self.path} has tokens that were added to its vocabulary, and splits the prompt "
+                f"{text!r:.200} by them: {', '.join(added[:4])}. OpenVLA's training adds none. "
+                f"{_REMEDY}"
+            )
+        return {"input_ids": ids}
+
+
+def load_tokenizer(folder: Path, config: OpenVLAConfig) -> CheckedTokenizer:
     """The checkpoint's tokenizer, from its tokenizer.json alone.
 
     Raises:
@@ -39,15 +70,15 @@ def load_tokenizer(folder: Path, config: OpenVLAConfig) -> Tokenizer:
     path = folder / "tokenizer.json"
     _check_file(path)
     try:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
-        prompt = OPENVLA_TEMPLATE.format(instruction="pick up the milk")
-        ids = list(tokenizer(prompt)["input_ids"])
-        vocabulary = tokenizer.get_vocab()
+        inner = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
+        vocabulary = inner.get_vocab()
     # The tokenizers library raises a bare Exception for a file that does not parse or fit itself.
     except Exception as e:
         raise TutorialError(f"{path} is not a tokenizer ({e!s:.200}). Download it again.") from e
+    added = {i: token for token, i in vocabulary.items() if i >= inner.vocab_size}
+    tokenizer = CheckedTokenizer(path, inner, added)
     if config.empty_token_id == EMPTY_TOKEN:
-        _check_llama_ids(ids, tokenizer, path)
+        _check_llama_ids(tokenizer)
     else:
         _check_own_ids(vocabulary, config, path)
     return tokenizer
@@ -59,41 +90,27 @@ def _check_file(path: Path) -> None:
         if (path.parent / "tokenizer.model").exists():
             remedy = "Copy the tokenizer.json of openvla/openvla-7b beside its tokenizer.model."
         raise TutorialError(f"{path.parent} has no tokenizer.json (the tokenizer). {remedy}")
-    try:
-        with path.open("rb") as f:
-            stranger = recognise_bytes(f.read(512))
-    except OSError as e:
-        raise TutorialError(f"{path} cannot be read: {e.strerror}. Download it again.") from e
+    stranger = recognise_bytes(read_bytes(path, "Download it again.", MOST_BYTES)[:512])
     if stranger:
         raise TutorialError(f"{path} is not a tokenizer. {stranger}")
-    if path.stat().st_size > MOST_BYTES:
-        raise TutorialError(f"{path} has more than {MOST_BYTES >> 20} MiB. {_REMEDY}")
 
 
-def _check_llama_ids(ids: list[int], tokenizer: Any, path: Path) -> None:
-    if tokenizer.vocab_size < VOCABULARY:
-        log.warning(
-            "%s has %d tokens, Llama-2's %d: instructions mean nothing to an OpenVLA model.",
-            path,
-            tokenizer.vocab_size,
-            VOCABULARY,
-        )
+def _check_llama_ids(tokenizer: CheckedTokenizer) -> None:
+    size = tokenizer.inner.vocab_size
+    if size < VOCABULARY:
+        what = "has %d tokens, Llama-2's %d: to an OpenVLA model instructions mean nothing"
+        log.warning(f"%s {what}.", tokenizer.path, size, VOCABULARY)
         return
-    added = [repr(tokenizer.decode([i])) for i in ids if i >= VOCABULARY]
-    if added:
-        raise TutorialError(
-            f"{path} has tokens that were added to Llama-2's {VOCABULARY}, and splits the prompt "
-            f"by them: {', '.join(added[:4])}. OpenVLA was trained without them. {_REMEDY}"
-        )
+    ids = tokenizer(OPENVLA_TEMPLATE.format(instruction="pick up the milk"))["input_ids"]
     found = ids[: len(_BEFORE)] + ids[-len(_BEHIND) :]
     if found != _BEFORE + _BEHIND:
         raise TutorialError(
-            f"{path} gives the prompt's template the ids {found}, expected {_BEFORE + _BEHIND}, "
-            f"which are Llama-2's. {_REMEDY}"
+            f"{tokenizer.path} gives the prompt's template the ids {found}, expected "
+            f"{_BEFORE + _BEHIND}, which are Llama-2's. {_REMEDY}"
         )
 
 
-def _check_own_ids(vocabulary: dict[str, int], config: OpenVLAConfig, path: Path) -> None:
+def _check_own_ids(vocabulary: Mapping[str, int], config: OpenVLAConfig, path: Path) -> None:
     first_bin = config.vocabulary - N_BINS
     token = max(vocabulary, key=vocabulary.__getitem__, default="")
     if vocabulary.get(token, 0) >= first_bin:

@@ -83,14 +83,7 @@ class ModelPolicy:
     def ids(self, prompt: Prompt) -> list[int]:
         """The ids that the model gets. A smaller vocabulary has an empty token of its own."""
         config = self.model.config
-        try:
-            ids = token_ids(prompt, self.tokenizer)
-        # The tokenizers library raises a bare Exception, for example for a word without a token.
-        except Exception as e:
-            raise TutorialError(
-                f"The tokenizer cannot read {prompt.text!r:.200} ({e!s:.200}). "
-                "Use the checkpoint's own tokenizer."
-            ) from e
+        ids = token_ids(prompt, self.tokenizer)
         if ids[-1] == EMPTY_TOKEN:
             ids[-1] = config.empty_token_id
         largest = max(ids)
