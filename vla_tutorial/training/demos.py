@@ -89,13 +89,13 @@ def collect_chunk(
     return Chunk(suite, task, attempts, tuple(kept))
 
 
-def _make_file(out: Path, suite: str, task: int, chunk: int, seed: int) -> str:
+def _make_file(out: Path, key: TaskKey, chunk: int, episodes: int, seed: int) -> str:
     """Make one file; returns a line about it. A worker process runs it."""
     begin = time.perf_counter()
     # A simulator holds up to 1 GB, so none is kept for the next file.
-    with Simulator(suite, task, unseen(suite).camera_size, render=False) as simulator:
-        made = collect_chunk(simulator, ExpertPolicy(), chunk, CHUNK_SIZE, seed)
-    path = out / chunk_name(suite, task, chunk)
+    with Simulator(*key, unseen(key[0]).camera_size, render=False) as simulator:
+        made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed)
+    path = out / chunk_name(*key, chunk)
     save_chunk(path, made)
     seconds = time.perf_counter() - begin
     steps = sum(map(len, made.episodes))
@@ -124,13 +124,13 @@ def collect(
     missing = []
     for chunk in range(math.ceil(episodes_per_task / CHUNK_SIZE)):
         todo = [key for key in tasks if not (out / chunk_name(*key, chunk)).exists()]
-        missing += [(*key, chunk) for key in todo]
+        missing += [(key, chunk) for key in todo]
     log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
     # A terminal sends Ctrl-C to all processes; this one decides what it ends.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     context = mp.get_context("spawn")
     with ProcessPoolExecutor(workers, context, signal.signal, ignore) as pool:
-        futures = [pool.submit(_make_file, out, *which, seed) for which in missing]
+        futures = [pool.submit(_make_file, out, *which, CHUNK_SIZE, seed) for which in missing]
         try:
             for count, done in enumerate(as_completed(futures), 1):
                 log.info("%d of %d: %s", count, len(missing), done.result())
