@@ -1,4 +1,4 @@
-"""Drawers, knobs and doors: pull, push, turn. Metres, radians, world frame (z up)."""
+"""Drawers and knobs: pull, push, turn. Metres, radians, world frame (z up)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OpenDrawer:
         rotation, angle = turn_toward(hand, wanted)
         if world.joint(self.joint).value < self.far:
             away = -0.7 * wanted[:, 2] * ramp(hand.opening, 0.04, 0.06)
-            return _tilted_command(away, 0 * rotation, OPEN, 0.7, "leave")
+            return tilted_command(away, 0 * rotation, OPEN, 0.7, "leave")
         ahead = wanted[:, 2]
         error = bar - 0.004 * ahead - hand.position
         depth = float(error @ ahead)
@@ -68,7 +68,7 @@ class OpenDrawer:
         outside = off + 0.05 * max(angle - 0.2, 0)
         back = 0.09 * smooth_ramp(outside, 0.006, 0.02)
         move = GAIN * (bar - (0.004 + back) * ahead - hand.position)
-        return _tilted_command(move, rotation, OPEN, 0.7, "aim")
+        return tilted_command(move, rotation, OPEN, 0.7, "aim")
 
     def _pull(self, world: World, error: Floats, rotation: Floats) -> Command:
         """Close around the bar, then draw it out."""
@@ -79,7 +79,7 @@ class OpenDrawer:
         pulling = GAIN * across + 0.6 * outward
         move = (1 - firm) * GAIN * error + firm * pulling
         speed = 0.3 + (self.speed - 0.3) * firm
-        return _tilted_command(move, rotation, CLOSE, speed, "pull")
+        return tilted_command(move, rotation, CLOSE, speed, "pull")
 
     def _near(self, world: World) -> bool:
         apart = norm(world.hand.position - world.geom(self.bar).center)
@@ -125,7 +125,7 @@ class Push:
         lined = abs(side) < 0.03 and abs(offset[2]) < 0.03 and angle < 0.35 and ahead < 0.02
         if lined:
             move = GAIN * ((0.05 - min(ahead, 0)) * direction - side * left - offset[2] * _Z)
-            return _tilted_command(move, rotation, CLOSE, 0.6, "push")
+            return tilted_command(move, rotation, CLOSE, 0.6, "push")
         error = face - self.back * direction - hand.position
         outside = norm(error[:2]) + 0.1 * max(angle - 0.3, 0)
         height = face[2] + self.safe * smooth_ramp(outside, 0.015, 0.05)
@@ -139,7 +139,7 @@ class Push:
             clear = ramp(offset[2], self.safe * 0.55, self.safe * 0.8)
             may_turn = max(clear, ramp(-ahead, 0.025, 0.04))
         gripper = CLOSE if blocked is None else OPEN
-        return _tilted_command(move, may_turn * rotation, gripper, 0.8, "behind")
+        return tilted_command(move, may_turn * rotation, gripper, 0.8, "behind")
 
 
 @dataclass(frozen=True)
@@ -182,64 +182,13 @@ class TurnKnob:
         return Command(move, rotation, OPEN, 0.8, doing="over")
 
 
-@dataclass(frozen=True)
-class CloseDoor:
-    """Sweep the microwave's door shut from outside, tips under its top edge."""
-
-    joint: str
-    finished: Callable[[World], bool]
-    # Metres from the hinge to where the fingers push, their height, and off the door.
-    radius: float = 0.20
-    height: float = 1.085
-    off: float = 0.035
-    thing: None = None
-
-    def done(self, world: World) -> bool:
-        """Whether the door is shut."""
-        return self.finished(world)
-
-    def act(self, world: World) -> Command:
-        """Over the outer side, down, round."""
-        hand = world.hand
-        joint = world.joint(self.joint)
-        hinge = joint.anchor[:2]
-        angle = joint.value
-        rotation, _ = turn_toward(hand, downward(HOME_YAW))
-        if world.held:
-            return stay(OPEN, "drop")
-        offset = hand.position[:2] - hinge
-        # At 0 the door lies along +x from the hinge, and outside is −y.
-        outside = float(offset @ (np.sin(angle), -np.cos(angle)))
-        along = float(offset @ (np.cos(angle), np.sin(angle)))
-        down = hand.position[2] < self.height + 0.02
-        if 0 < outside < 0.08 and 0.10 < along < 0.27 and down:
-            level = self._beside(hinge, min(angle + 0.5, 0.15), self.off - 0.02)
-            error = np.array([*level, self.height]) - hand.position
-            return _tilted_command(GAIN * error, rotation, CLOSE, 0.7, "sweep")
-        error = self._beside(hinge, angle, self.off + 0.012) - hand.position[:2]
-        above = self.height + 0.07 * smooth_ramp(norm(error), 0.015, 0.04)
-        sideways = ramp(hand.position[2], above - 0.03, above - 0.01)
-        move = GAIN * np.array([*(sideways * error), above - hand.position[2]])
-        may_turn = ramp(hand.position[2], self.height, self.height + 0.04)
-        # Fingers that have closed to push stay so.
-        closed = hand.opening < 0.03 or in_the_way(world, None) is None
-        gripper = CLOSE if closed else OPEN
-        return _tilted_command(move, may_turn * rotation, gripper, 0.8, "over")
-
-    def _beside(self, hinge: Floats, angle: float, off: float) -> Floats:
-        """(2,) a point off the door's outer face."""
-        along = np.array([np.cos(angle), np.sin(angle)])
-        out = np.array([np.sin(angle), -np.cos(angle)])
-        beside: Floats = hinge + self.radius * along + off * out
-        return beside
-
-
 def _outward(world: World, joint: str) -> Floats:
     """Unit vector (3,) in which a drawer opens: its joint's negative direction."""
     return -world.joint(joint).axis
 
 
-def _tilted_command(
+def tilted_command(
     move: Floats, rotation: Floats, gripper: float, speed: float, doing: str
 ) -> Command:
+    """A command for a hand whose wrist is not above it: no limit of reach."""
     return Command(move, rotation, gripper, speed, reach=UNLIMITED, doing=doing)

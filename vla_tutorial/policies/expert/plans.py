@@ -10,9 +10,10 @@ import numpy as np
 from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.expert.control import OPEN, Command
-from vla_tutorial.policies.expert.fixtures import CloseDoor, OpenDrawer, Push, TurnKnob
+from vla_tutorial.policies.expert.fixtures import OpenDrawer, Push, TurnKnob
 from vla_tutorial.policies.expert.geometry import ramp
-from vla_tutorial.policies.expert.grasps import HandleGrasp, grasp_of
+from vla_tutorial.policies.expert.grasps import grasp_of
+from vla_tutorial.policies.expert.microwave import CloseDoor, into_microwave
 from vla_tutorial.policies.expert.parts import TABLE
 from vla_tutorial.policies.expert.picking import PickPlace
 from vla_tutorial.policies.expert.places import Inside, OnTop
@@ -128,7 +129,7 @@ def _in(world: World, predicate: Predicate, _: Goal) -> Iterator[Skill]:
         spot = Inside(region, (0, 0, -0.03), 0.125, 0.02, yaw=0.0, lowering=(0.02, 0.008))
         yield PickPlace(thing, grasp_of(thing, spot), spot, _until(predicate), fly=0.08)
     elif holder == "microwave":
-        yield from _into_microwave(world, thing, region)
+        yield from into_microwave(world, thing, region)
     else:
         raise TutorialError(f"The expert cannot put {thing} into {region}.")
 
@@ -150,32 +151,6 @@ def _into_drawer(world: World, thing: str, region: str) -> Iterator[Skill]:
         cabinet = parent(world, region)
         place = Inside(region, (0, -0.018, -0.022), lift=0.085, yaw=0.0, entered=cabinet)
         yield PickPlace(thing, grasp_of(thing, place, only=0.0), place, lies)
-
-
-def _into_microwave(world: World, thing: str, region: str) -> Iterator[Skill]:
-    def in_mouth(world: World) -> bool:
-        position = world.position(thing)
-        # Once it is let go it may stand a little less deep.
-        mouth = 0.090 if thing in world.held else 0.108
-        deep = position[1] > world.site(region).center[1] - mouth
-        return bool(deep and abs(position[2] - 0.944) < 0.02)
-
-    def deep(world: World) -> bool:
-        far = world.position(thing)[1] > world.site(region).center[1] - 0.055
-        return bool(far) and holds(world, ("in", thing, region))
-
-    def front(world: World) -> Floats:
-        return world.geom(f"{thing}_g1").center - (0, 0.005, 0.01)
-
-    place = Inside(
-        region,
-        (-0.035, -0.080, -0.068),
-        lift=0.017,
-        yaw=0.0,
-        entered=parent(world, region),
-    )
-    yield PickPlace(thing, HandleGrasp(thing), place, in_mouth, fly=0.08)
-    yield Push(front, lambda world: np.array([0, 1.0, 0]), deep)
 
 
 def _close(world: World, predicate: Predicate, _: Goal) -> Iterator[Skill]:
