@@ -181,6 +181,9 @@ def _refused(found: Any, kind: Any) -> Exception | None:
             msgspec.convert(found, kind)
     except msgspec.ValidationError as e:
         return e
+    except UnicodeEncodeError:
+        # Python also reads half of a surrogate pair.
+        return None
     return None
 
 

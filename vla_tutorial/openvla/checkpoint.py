@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,9 +116,10 @@ def _relative_names(folder: Path) -> Iterator[str]:
 def _base_model(folder: Path) -> str:
     """The model to which the adapter in a folder belongs, by its own account."""
     for path in (*folder.glob("adapter_config.json"), *folder.glob("*/adapter_config.json")):
-        found = read_json(path).get("base_model_name_or_path")
-        if isinstance(found, str):
-            return found[:200]
+        with suppress(TutorialError):
+            found = read_json(path).get("base_model_name_or_path")
+            if isinstance(found, str):
+                return found[:200]
     return "its base model"
 
 

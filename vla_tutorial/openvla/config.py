@@ -42,6 +42,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+MOST_BYTES = 2**20
+"""Of a JSON file. The statistics of a data set take 2 kB, a tensor's name in an index 0.1 kB."""
+
 VISION_KEY = "vision_config"
 """Our own key in config.json. Published checkpoints lack it: they name two timm models instead."""
 
@@ -94,7 +97,7 @@ def read_json(path: Path, remedy: str = "Download it again.") -> dict[str, Any]:
             was saved in its place. The text ends with `remedy`.
     """
     # An editor of Windows may have put a mark of UTF-8 in front.
-    content = read_bytes(path, remedy).removeprefix(b"\xef\xbb\xbf")
+    content = read_bytes(path, remedy, MOST_BYTES).removeprefix(b"\xef\xbb\xbf")
     stranger = recognise_bytes(content[:512])
     if stranger:
         raise TutorialError(f"{path} holds no JSON. {stranger}")

@@ -147,7 +147,8 @@ def _entry(name: str, tensor: _Tensor, path: Path, base: int) -> Entry:
     dtype = DTYPES[tensor.dtype]
     start, end = tensor.data_offsets
     if end - start != prod(tensor.shape) * dtype.itemsize:
-        raise ValueError(f"{end - start} bytes for shape {tensor.shape} {tensor.dtype}")
+        what = f"{end - start} bytes for shape {tensor.shape} {tensor.dtype}"
+        raise ValueError(f"tensor {name!r:.80} has {what}")
     return Entry(path, dtype, tuple(tensor.shape), base + start, end - start)
 
 
