@@ -82,7 +82,7 @@ class ShownClip:
         closes = closing_steps(np.array(self.series["gripper"]))
         gripper = "never closes"
         if len(closes):
-            gripper = f"first closes at step {closes[0]}, and closes {len(closes)} times in all"
+            gripper = f"first closes at step {closes[0]} (closes in all: {len(closes)})"
         height = self.series["height"]
         motion = np.median(self.series["motion"])
         return (
