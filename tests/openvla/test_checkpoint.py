@@ -330,6 +330,14 @@ def test_a_prompt_too_long(whole: Path) -> None:
         load(whole).predict([item("soup " * 2100)])
 
 
+def test_weights_beyond_the_memory_are_not_allocated(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_free_memory", lambda: 1000)
+    with pytest.raises(TutorialError, match=r"GiB, more than is free on cpu"):
+        load(whole)
+
+
 def test_out_of_memory_says_what_the_batch_needs(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

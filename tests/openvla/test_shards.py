@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.shards import MAX_HEADER, read_headers
+from vla_tutorial.openvla.shards import MAX_HEADER, fill_parameters, read_headers
 
 
 def tensor(start: int, end: int, dtype: str = "F32", shape: Any = None) -> dict[str, Any]:
@@ -118,6 +118,20 @@ def test_dtypes_that_are_not_read(path: Path, dtype: str) -> None:
     write(path, {"a": tensor(0, 24, dtype)})
     with pytest.raises(TutorialError, match=rf"tensor 'a' has dtype '{dtype}'; known: BF16, F16"):
         read_headers([path])
+
+
+def test_a_file_that_goes_away_or_shrinks_after_its_header_was_read(path: Path) -> None:
+    save_file({"a": torch.ones(100)}, path)
+    entries = read_headers([path])
+    target = {"a": torch.zeros(100)}
+    fill_parameters(entries, target)
+    assert target["a"].all()
+    os.truncate(path, 200)
+    with pytest.raises(TutorialError, match=r"ends at byte 200, inside a tensor"):
+        fill_parameters(entries, target)
+    path.unlink()
+    with pytest.raises(TutorialError, match=r"cannot be read at byte \d+ .No such file"):
+        fill_parameters(entries, target)
 
 
 def test_a_pipe_and_a_folder_are_not_opened(path: Path) -> None:

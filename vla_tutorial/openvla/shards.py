@@ -217,10 +217,15 @@ class Staging:
 def _read(piece: Piece, into: Tensor) -> None:
     view = memoryview(into.numpy())  # type: ignore[arg-type]
     done = 0
-    with piece.path.open("rb", buffering=0) as f:
-        while done < piece.nbytes:
-            count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
-            if count == 0:
-                ends = f"{piece.path} ends at byte {piece.start + done}, inside a tensor"
-                raise TutorialError(f"{ends}. Delete it and download it again.")
-            done += count
+    try:
+        with piece.path.open("rb", buffering=0) as f:
+            while done < piece.nbytes:
+                count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
+                if count == 0:
+                    ends = f"{piece.path} ends at byte {piece.start + done}, inside a tensor"
+                    raise TutorialError(f"{ends}. Delete it and download it again.")
+                done += count
+    except OSError as e:
+        # The disk fails, or the file went away since its header was read.
+        at = f"at byte {piece.start + done}"
+        raise TutorialError(f"{piece.path} cannot be read {at} ({e.strerror}).") from e
