@@ -1,10 +1,13 @@
-"""Atomic writes, checks of a folder before any work begins, and the package's own data."""
+"""Files that are whole or absent, checks of a folder before any work begins, and full disks."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -12,20 +15,153 @@ from typing import Any
 
 from vla_tutorial.errors import TutorialError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, of a used-up quota, and of a limit on the size of files."""
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of `path` in one move: no reader and no crash sees half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+AGAIN = "Make room and give the same command again to resume."
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to in the block. At its end the file replaces `path` in one move.
+
+    No reader and no crash sees half of it. After an error in the block nothing of it stays.
+    """
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace the content of `path`, as UTF-8, in one move (`whole_file`)."""
+    with whole_file(path) as part:
+        part.write_bytes(_encoded(content))
+
+
+def write_in_place(path: Path, content: str | bytes) -> None:
+    """Overwrite a file within the room that it takes on its disk; OSError if that is too little.
+
+    For a full disk alone: a crash could leave half of it.
+    """
+    encoded = _encoded(content)
+    with path.open("r+b", buffering=0) as file:
+        # Its unit is 512 bytes on any disk.
+        if len(encoded) > 512 * os.fstat(file.fileno()).st_blocks:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        file.write(encoded)
+        file.truncate()
+
+
+def _encoded(content: str | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    # A file name that is not UTF-8 arrives as a lone surrogate, which JSON may escape so.
+    return content.encode(errors="backslashreplace")
+
+
+def append_whole(file: int, line: bytes, *, sync: bool = False) -> None:
+    """Append to an open file (a descriptor): the whole line or, after an error, nothing of it.
+
+    Args:
+        sync: wait until it is on the disk.
+    """
+    size = os.fstat(file).st_size
+    try:
+        while line:
+            # A full disk takes only a part. The next write then raises and says why.
+            line = line[os.write(file, line) :]
+        if sync:
+            os.fsync(file)
+    except BaseException:
+        os.ftruncate(file, size)
+        raise
 
 
 def check_writable(folder: Path) -> None:
-    """Raise a TutorialError if `folder` cannot be created or written to; writes nothing."""
-    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        reason = f"{parent} is not a folder that you may write to"
-        raise TutorialError(f"Cannot write to {folder}: {reason}. Choose another one with --out.")
+    """Try whether `folder` can be created and written to; nothing of that stays.
+
+    Raises:
+        DiskFull: its disk is full.
+        TutorialError: it or a folder above it is a file, a link to nothing, or must not be written
+            to, or its name is too long.
+    """
+    try:
+        nearest = _nearest_folder(folder)
+        # It has no name, so that a crash leaves nothing behind.
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(os.sysconf("SC_PAGE_SIZE")))
+    except OSError as e:
+        if e.errno in FULL:
+            raise DiskFull(folder, e) from e
+        raise _not_writable(folder, e.strerror or str(e)) from e
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """The folder itself, or the one above it that exists; raises as `check_writable`."""
+    for path in (folder.absolute(), *folder.absolute().parents):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not os.path.exists(path):
+            target = f"{path} is a link to {os.readlink(path)}, which does not exist"
+            raise _not_writable(folder, f"{target} (is that disk mounted?)")
+        if not path.is_dir():
+            raise _not_writable(folder, f"{path} is not a folder")
+        return path
+    raise _not_writable(folder, "no folder above it exists")
+
+
+def _not_writable(folder: Path, why: str) -> TutorialError:
+    return TutorialError(f"Cannot write to {folder}: {why}. Choose another folder with --out.")
+
+
+class DiskFull(TutorialError):
+    """Nothing more can be written; what is there is whole.
+
+    Attributes:
+        why: the cause in a few words, for example "No space left on device".
+    """
+
+    def __init__(self, folder: Path, why: OSError | str, remedy: str = AGAIN) -> None:
+        self.why = str(why)
+        if isinstance(why, OSError):
+            # The error of an encoder's broken pipe would not name the disk.
+            self.why = os.strerror(why.errno if why.errno in FULL else errno.ENOSPC)
+        super().__init__(f"Writing to {folder} failed: {self.why}. {remedy}")
+
+
+def is_disk_full(error: OSError, folder: Path) -> bool:
+    """Whether an error means that the disk of `folder` is full.
+
+    A video's encoder dies of a full disk and leaves only a broken pipe, so the disk itself is asked
+    as well.
+    """
+    if error.errno in FULL or "No space left" in str(error):
+        return True
+    if error.errno not in (None, errno.EPIPE):
+        return False
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < 1 << 20
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: Path, remedy: str = AGAIN) -> Iterator[None]:
+    """Turn the error of a full disk into a `DiskFull` with a remedy; others pass."""
+    try:
+        yield
+    except OSError as e:
+        if is_disk_full(e, folder):
+            raise DiskFull(folder, e, remedy) from e
+        raise
 
 
 def shared_memory_folder() -> str:

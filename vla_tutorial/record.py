@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import imageio.v2 as imageio
 from PIL import Image
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.files import check_writable, write_atomically
+from vla_tutorial.files import (
+    append_whole,
+    check_writable,
+    explain_full_disk,
+    whole_file,
+    write_atomically,
+    write_in_place,
+)
 from vla_tutorial.log import closing_steps, log_of, step_line
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.pixels import orient
 from vla_tutorial.policies.base import Policy
 from vla_tutorial.provenance import versions
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim import Simulator
+from vla_tutorial.sim import Simulator, own_instruction
+from vla_tutorial.video import Video
 from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 
 EPISODE_FORMAT = 2
 """Version of the episode folder. 2 adds `img_channels` and `img_sharpness` to each step of 1."""
 
-CONTROL_HZ = 20
-"""LIBERO's control frequency, which is also the video's frame rate."""
-
 EPISODE_FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png")
+
+AFTER_FULL_DISK = (
+    "What fitted is kept and marked incomplete. Make room, and run it again with --overwrite."
+)
 
 
 @dataclass(frozen=True)
@@ -82,28 +92,37 @@ class Recorder:
             video, pictures: write episode.mp4, and agentview.png with gripper.png, as well.
         """
         check_folder(folder, overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in EPISODE_FILES:
-            (folder / name).unlink(missing_ok=True)
         self.folder = folder
         self.header = header
         self.pictures = pictures
         self.lines: list[dict[str, Any]] = []
         self.success: bool | None = None
         self._started = time.perf_counter()
-        self._write_episode()
-        self._steps = (folder / "steps.jsonl").open("w", encoding="utf-8")
-        self._mp4 = _open_video(folder / "episode.part.mp4") if video else None
+        self._video = Video(folder / "episode.mp4") if video else None
+        with explain_full_disk(folder, AFTER_FULL_DISK):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in map(folder.joinpath, EPISODE_FILES):
+                path.unlink(missing_ok=True)
+            self._write_episode()
+            append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._steps = os.open(folder / "steps.jsonl", append, 0o644)
 
     def write(self, step: Step) -> None:
-        """Append one step; it is on its way to the disk when this returns."""
-        self.lines.append(step_line(step))
-        self._steps.write(json.dumps(self.lines[-1]) + "\n")
-        self._steps.flush()
-        if step.step == 0 and self.pictures:
-            Image.fromarray(step.pixels).save(self.folder / "agentview.png")
-        if self._mp4:
-            self._mp4.append_data(orient(step.observation.image, "rotate_180"))
+        """Append one step; it is on its way to the disk when this returns.
+
+        Raises:
+            DiskFull: it did not fit. The steps before it are whole.
+            TutorialError: there is no encoder for the video, or it has ended.
+        """
+        line = step_line(step)
+        with explain_full_disk(self.folder, AFTER_FULL_DISK):
+            append_whole(self._steps, (json.dumps(line) + "\n").encode())
+            self.lines.append(line)
+            if step.step == 0 and self.pictures:
+                with whole_file(self.folder / "agentview.png") as part:
+                    Image.fromarray(step.pixels).save(part)
+            if self._video:
+                self._video.append(orient(step.observation.image, "rotate_180"))
 
     def result(self) -> Result:
         """The outcome so far."""
@@ -114,23 +133,34 @@ class Recorder:
 
     def _write_episode(self) -> None:
         entry = {"format": EPISODE_FORMAT, **asdict(self.result()), **self.header}
-        text = json.dumps(entry, indent=1, ensure_ascii=False)
-        write_atomically(self.folder / "episode.json", text + "\n")
+        text = json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
+        path = self.folder / "episode.json"
+        try:
+            write_atomically(path, text)
+        except OSError:
+            # A full disk still has the room that the first version of the file takes.
+            if not path.exists():
+                raise
+            write_in_place(path, text)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Close everything. A stopped episode keeps what it has and stays marked incomplete."""
-        self._steps.close()
-        if self._mp4:
-            self._mp4.close()
-            part = self.folder / "episode.part.mp4"
-            if part.exists():
-                part.replace(self.folder / "episode.mp4")
-        self._write_episode()
-        if self.lines and self.pictures:
-            self._draw()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close everything. A stopped episode keeps what it has and stays marked incomplete.
+
+        Raises:
+            DiskFull: the end does not fit. What does not fit is left out, the rest is whole.
+        """
+        with explain_full_disk(self.folder, AFTER_FULL_DISK), contextlib.ExitStack() as ending:
+            # Run from the last to the first, each of them even if one before it has failed.
+            if self.lines and self.pictures and not isinstance(error, OSError | TutorialError):
+                ending.callback(self._draw)
+            # After the video: where the disk is full, the end of that has made room.
+            ending.callback(self._write_episode)
+            if self._video:
+                ending.callback(self._video.close)
+            ending.callback(os.close, self._steps)
 
     def _draw(self) -> None:
         # Importing Matplotlib is most of the time that a simulator's process takes to start.
@@ -139,17 +169,8 @@ class Recorder:
         conditions = ", ".join(self.header["conditions"]) or "published protocol"
         title = f"{self.header['policy']['name']} · {conditions} · {self.result().outcome}"
         figure = plots.episode_figure(log_of(self.lines), title=title)
-        plots.save(figure, self.folder / "gripper.png")
-
-
-def _open_video(path: Path) -> Any:
-    """Small H.264 that browsers can seek in."""
-    settings: dict[str, Any] = {"codec": "libx264", "pixelformat": "yuv420p"}
-    options = "-crf 23 -g 20 -movflags +faststart"
-    # Without dates and in one thread, so that the bytes depend on the frames alone.
-    options += " -threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
-    settings |= {"quality": None, "macro_block_size": 2, "output_params": options.split()}
-    return imageio.get_writer(path, format="FFMPEG", fps=CONTROL_HZ, **settings)
+        with whole_file(self.folder / "gripper.png") as part:
+            plots.save(figure, part)
 
 
 def header(
@@ -198,7 +219,7 @@ def record_episode(
         TutorialError: the folder cannot take an episode.
         KeyboardInterrupt: passes after the partial episode is kept.
     """
-    about = header(policy, wiring, scene, conditions, simulator.task.instruction)
+    about = header(policy, wiring, scene, conditions, own_instruction(simulator, scene))
     with Recorder(folder, about, video, overwrite, pictures=pictures) as recorder:
         done = False
         for step in rollout(policy, simulator, wiring, scene):
