@@ -147,8 +147,8 @@ def main(out, workers="2", tasks="3", inits="4", build="30", step="30"):
         except TutorialError as e:
             print(e)
             sys.exit(2)
-        sys.exit(0 if progress.done == progress.total else 130)
-    sys.exit(130)
+        sys.exit(0 if progress.done == progress.total else stop.exit_code)
+    sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import pytest
 
 from vla_tutorial.episodes import Episode, EpisodeKey
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import DiskFull, explain_full_disk, is_disk_full
 from vla_tutorial.spec import EpisodeSpec, split_condition
-from vla_tutorial.sweep import SweepPlan, journal
-from vla_tutorial.sweep.journal import DiskFull, Journal, config_differences
+from vla_tutorial.sweep import SweepPlan
+from vla_tutorial.sweep.journal import Journal, config_differences
 from vla_tutorial.sweep.plan import OTHERS, find_targets, key_of, scene_objects
 
 PLAN = SweepPlan(EpisodeSpec(), (0, 1), (0, 1, 2))
@@ -135,9 +136,7 @@ def test_a_journal_resumes_where_it_stood(tmp_path):
     assert json.loads((tmp_path / "s/sweep.json").read_text())["started"] == "today"
 
 
-@pytest.mark.parametrize(
-    "tail", [b'{"suite": "libero_ob', b"\0" * 40, b'{"task": 1}\n', b"[1]\n", b"\n"]
-)
+@pytest.mark.parametrize("tail", [b'{"suite": "libero_ob', b"\0" * 40, b'{"task": 1}', b"\n"])
 def test_a_damaged_last_line_is_removed_and_said(tmp_path, tail):
     with Journal(tmp_path, PLAN.entry()) as first:
         first.append(ended(KEYS[0]))
@@ -162,7 +161,13 @@ def test_a_whole_last_line_without_its_end_is_damaged_too(tmp_path):
 
 def test_damage_in_the_middle_and_a_second_line_are_not_repaired(tmp_path):
     line = ended(EpisodeKey("published", 0, 0)).to_line().encode()
-    for content, words in ((b"half\n" + line, "line 1 is not"), (line + line, "lines 1 and 2")):
+    damage = (
+        (b"half\n" + line, "line 1 is not"),
+        (line + line, "lines 1 and 2"),
+        (line + b'{"task": 1}\n', "line 2 lacks suite"),
+        (line + b"[1]\n", "line 2 is not"),
+    )
+    for content, words in damage:
         with Journal(tmp_path, PLAN.entry()):
             pass
         (tmp_path / "episodes.jsonl").write_bytes(content)
@@ -231,7 +236,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_a_start_that_was_killed_is_no_obstacle(tmp_path):
     (tmp_path / "episodes.jsonl").write_text("")
-    (tmp_path / "sweep.json.part").write_text("{")
+    (tmp_path / "sweep.part.json").write_text("{")
     with Journal(tmp_path, PLAN.entry()) as found:
         assert found.episodes == {}
 
@@ -242,7 +247,8 @@ def test_a_line_that_does_not_fit_leaves_nothing(tmp_path):
 import json, resource, sys
 from pathlib import Path
 from vla_tutorial.episodes import Episode
-from vla_tutorial.sweep.journal import DiskFull, Journal
+from vla_tutorial.files import DiskFull
+from vla_tutorial.sweep.journal import Journal
 with Journal(Path({str(tmp_path)!r}), {{'suite': 's'}}) as journal:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     for k in range(99):
@@ -260,10 +266,10 @@ with Journal(Path({str(tmp_path)!r}), {{'suite': 's'}}) as journal:
 
 
 def test_a_full_disk_is_told_from_other_errors(tmp_path, monkeypatch):
-    assert not journal.is_disk_full(PermissionError(13, "no"), tmp_path)
+    assert not is_disk_full(PermissionError(13, "no"), tmp_path)
     monkeypatch.setattr(
         os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 10**6, 0, 0, 0, 0, 0, 0, 255))
     )
-    assert journal.is_disk_full(BrokenPipeError(32, "the video's encoder died"), tmp_path)
-    with pytest.raises(DiskFull), journal.explain_full_disk(tmp_path):
+    assert is_disk_full(BrokenPipeError(32, "the video's encoder died"), tmp_path)
+    with pytest.raises(DiskFull), explain_full_disk(tmp_path):
         raise OSError(28, "No space left on device")

@@ -1,7 +1,9 @@
-"""The commands of `vla-tutorial`, and what an error or Ctrl-C means for all of them."""
+"""The commands of `vla-tutorial`, and what an error or a signal means for all of them."""
 
 from __future__ import annotations
 
+import errno
+import sys
 from typing import Any
 
 import typer
@@ -18,7 +20,14 @@ from vla_tutorial.cli.join import join
 from vla_tutorial.cli.report import compare, report
 from vla_tutorial.cli.rollout import rollout
 from vla_tutorial.cli.sweep import sweep
-from vla_tutorial.cli.terminal import BAD_INPUT, INTERRUPTED, err, interrupt, tell
+from vla_tutorial.cli.terminal import (
+    BAD_INPUT,
+    discard_output,
+    err,
+    interrupt,
+    repair_streams,
+    tell,
+)
 from vla_tutorial.cli.train import app as train
 from vla_tutorial.errors import TutorialError
 
@@ -32,11 +41,28 @@ class _Commands(typer.core.TyperGroup):
             with interrupt:
                 return super().invoke(ctx)
         except TutorialError as e:
-            tell(err, f"[red]Error:[/] {escape(str(e))}")
-            raise typer.Exit(BAD_INPUT) from e
+            _tell_error(str(e))
+            # Where a signal has come, the error is what came of it.
+            raise typer.Exit(interrupt.exit_code if interrupt.asked else BAD_INPUT) from e
         except KeyboardInterrupt as e:
             tell(err, "[yellow]Stopped.[/] What was recorded is kept and marked incomplete.")
-            raise typer.Exit(INTERRUPTED) from e
+            raise typer.Exit(interrupt.exit_code) from e
+        except OSError as e:
+            _tell_os_error(e)
+            raise typer.Exit(BAD_INPUT) from e
+
+
+def _tell_os_error(error: OSError) -> None:
+    """Say what the system refused, such as a folder that is gone; raise what is no refusal."""
+    if error.errno in (None, errno.EPIPE):
+        raise error
+    discard_output()
+    what = f"{error.filename or 'Reading or writing'}: {error.strerror}."
+    _tell_error(f"{what} Fix that and give the same command again.")
+
+
+def _tell_error(sentence: str) -> None:
+    tell(err, f"[red]Error:[/] {escape(sentence)}")
 
 
 app = typer.Typer(
@@ -53,4 +79,10 @@ app.add_typer(train, name="train")
 
 def main() -> None:
     """Entry point of `vla-tutorial`."""
-    app()
+    repair_streams()
+    try:
+        app()
+    except OSError as e:
+        # Of printing help, which no command does.
+        _tell_os_error(e)
+        sys.exit(BAD_INPUT)

@@ -40,12 +40,14 @@ def clips(
 
     Example: `vla-tutorial clips`
     """
+    from vla_tutorial.files import check_writable
     from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
     from vla_tutorial.player.clips import PAIRS, plan_clips
     from vla_tutorial.policies import load_policy
     from vla_tutorial.ranges import parse_numbers
     from vla_tutorial.spec import split_condition
 
+    check_writable(out_dir)
     pairs = [*PAIRS, *(split_condition(name) for name in also or [])]
     wanted = plan_clips(parse_numbers(tasks), init, pairs, policy)
     recorder = ClipRecorder(load_policy(policy), out_dir)

@@ -26,9 +26,11 @@ def demo(
     Example: `vla-tutorial demo --out demo`
     """
     from vla_tutorial.demo import run_demo
+    from vla_tutorial.files import check_writable
     from vla_tutorial.policies import load_policy
     from vla_tutorial.spec import PUBLISHED_EPISODE
 
+    check_writable(out_dir)
     acting = load_policy(policy)
     limit = PUBLISHED_EPISODE.limit()
     with progress_bar() as progress:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from vla_tutorial.cli.terminal import err, out, tell
+from vla_tutorial.cli.terminal import err, out, show, tell
 from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def diagnose(
 
 
 def _tell_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    show(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _tell_episode(found: Diagnosis, reference: Reference) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vla_tutorial.cli import options
-from vla_tutorial.cli.sweep import run_with_bar, stoppable
-from vla_tutorial.cli.terminal import Interrupt, out, tell
+from vla_tutorial.cli.sweep import finish, run_with_bar, stoppable
+from vla_tutorial.cli.terminal import SOME_ERRORS, Interrupt, out, tell
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
@@ -41,10 +41,13 @@ def evaluate(
         float, typer.Option(help="After which no episode is begun.", show_default=False)
     ] = math.inf,
     max_steps: options.MaxSteps = None,
-    render_gpu: Annotated[int | None, typer.Option(help="Number of the GPU that renders.")] = None,
+    render_gpu: Annotated[
+        int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
+    ] = None,
     engine: Annotated[
         bool, typer.Option(help="The fast path; --no-engine runs the eager reference.")
     ] = True,
+    retry_errors: options.RetryErrors = False,
     _resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
 ) -> None:
     """Closed-loop success, a sweep for each plan: OUT/official, OUT/swap and so on.
@@ -68,7 +71,10 @@ def evaluate(
     if render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(render_gpu)
     with stoppable() as stop:
-        _run(plans, out_dir, workers, engine, stop, lambda: time.monotonic() > deadline)
+        broken = _run(plans, out_dir, workers, engine, stop, retry_errors, deadline)
+    if broken:
+        tell(out, f"[red]Errors[/] in: {', '.join(broken)}.")
+        raise typer.Exit(SOME_ERRORS)
 
 
 def _run(
@@ -77,8 +83,10 @@ def _run(
     workers: int,
     fast: bool,
     stop: Interrupt,
-    time_is_up: Callable[[], bool],
-) -> None:
+    retry_errors: bool,
+    deadline: float,
+) -> list[str]:
+    """Run the plans until time is up → names of those in which episodes ended in errors."""
     from vla_tutorial.provenance import weights_hash
     from vla_tutorial.sweep import LocalEngine, check_sweep_folder, prompts_of, warm_up
     from vla_tutorial.sweep.policy_server import check_statistics
@@ -88,22 +96,33 @@ def _run(
         check_sweep_folder(out_dir / name, plan.entry())
     policy = _load(next(iter(plans.values())), fast)
     weights = weights_hash(policy)
+    broken = []
+
+    def time_is_up() -> bool:
+        return time.monotonic() > deadline
+
     for name, plan in plans.items():
         if time_is_up():
             break
         check_statistics(plan, policy)
         engine = LocalEngine(policy, workers, partial(warm_up, policy, prompts_of(plan), workers))
         tell(out, f"[bold]{name}[/]")
-        run_with_bar(plan, out_dir / name, engine, weights, workers, stop, time_is_up)
+        folder = out_dir / name
+        how = (weights, workers, stop, retry_errors, time_is_up)
+        progress = run_with_bar(plan, folder, engine, *how)
+        if finish(progress, folder, stop):
+            broken.append(name)
+    return broken
 
 
 def _load(plan: SweepPlan, fast: bool) -> Policy:
     import torch
 
     from vla_tutorial.policies import load_policy
+    from vla_tutorial.policies.device import choose_device
 
     spec = plan.spec
-    if spec.device and ":" in spec.device and torch.cuda.is_available():
+    if spec.device and ":" in spec.device:
         # CUDA graphs are captured on the current GPU.
-        torch.cuda.set_device(spec.device)
+        torch.cuda.set_device(choose_device(spec.device))
     return load_policy(spec.policy, spec.checkpoint, device=spec.device, engine=fast)

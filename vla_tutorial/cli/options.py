@@ -34,3 +34,6 @@ MaxSteps = Annotated[
     int | None, typer.Option(help="Step limit. Default: the suite's published one.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+RetryErrors = Annotated[
+    bool, typer.Option("--retry-errors", help="Run all errors again, also those that broke twice.")
+]

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from vla_tutorial.cli.terminal import err, out, tell
+from vla_tutorial.cli.terminal import err, out, show, tell
 from vla_tutorial.errors import TutorialError
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a sweep.", show_default=False)]
@@ -130,13 +130,13 @@ def _give(text: str, path: Path | None) -> None:
     if path:
         _write(path, text)
     else:
-        typer.echo(text, nl=False)
+        show(text)
 
 
 def _show(text: Callable[[int], RenderableType], path: Path | None) -> None:
     """Print tables, made for a number of columns, or write them to the file without colours."""
     if path is None:
-        out.print(text(out.width), highlight=False)
+        show(text(out.width))
         return
     file = io.StringIO()
     console = Console(width=140, file=file, color_system=None)

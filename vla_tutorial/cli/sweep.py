@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,12 +13,16 @@ import typer
 from rich.markup import escape
 
 from vla_tutorial.cli import options
-from vla_tutorial.cli.terminal import INTERRUPTED, Interrupt, err, out, progress_bar, tell
+from vla_tutorial.cli.terminal import SOME_ERRORS, Interrupt, err, out, progress_bar, tell
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.ranges import parse_numbers
+from vla_tutorial.ranges import format_numbers, parse_numbers
 
 if TYPE_CHECKING:
     from vla_tutorial.sweep import Engine, SweepPlan, SweepProgress
+    from vla_tutorial.sweep.plan import Starts
+
+SHOWN_CAUSES = 3
+"""Causes of errors that the last line names."""
 
 
 def sweep(
@@ -27,9 +30,14 @@ def sweep(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder of the sweep; the same command resumes it.")
     ],
-    tasks: options.Tasks = "0-9",
+    tasks: Annotated[
+        str | None, typer.Option(help="Task numbers, for example 0-3,7. Default: 0-9.")
+    ] = None,
     inits: Annotated[
-        str | None, typer.Option(help="Numbers of the saved initial states. Default: 0-49.")
+        str | None,
+        typer.Option(
+            help="Numbers of the saved initial states. Default: 0-49, or those that there are."
+        ),
     ] = None,
     layouts: Annotated[
         str | None,
@@ -61,10 +69,12 @@ def sweep(
         typer.Option(help="Episodes that keep pictures and a video."),
     ] = "none",
     max_steps: options.MaxSteps = None,
+    retry_errors: options.RetryErrors = False,
 ) -> None:
     """Run each combination of condition, task and initial state once, in parallel.
 
-    If it is interrupted, run the same command again to resume.
+    If it is interrupted, run the same command again to resume. It also runs episodes once more that
+    ended in errors, of which the exit code 3 tells.
 
     Example: `vla-tutorial sweep --suite libero_object --inits 0-4 --condition published
     --condition no_flip --workers 2 --out out/sweep`
@@ -85,18 +95,51 @@ def sweep(
         embedded_statistics=embedded_statistics,
         max_steps=max_steps,
     )
-    numbers = parse_numbers(tasks)
-    states = parse_numbers("0-49" if inits is None else inits)
+    numbers = _tasks(suite, tasks, layouts is None)
+    states = _inits(suite, numbers, layouts if inits is None else inits)
     targets = find_targets(suite, numbers, target or ())
-    plan = SweepPlan(spec, numbers, states, tuple(condition or [PUBLISHED]), video, targets)
-    if layouts is not None:
-        plan = replace(plan, inits=parse_numbers(layouts), starts="layouts")
+    conditions = tuple(condition or [PUBLISHED])
+    starts: Starts = "saved" if layouts is None else "layouts"
+    plan = SweepPlan(spec, numbers, states, conditions, video, targets, starts)
     plan.check()
     # Before a checkpoint is loaded, which takes long.
     check_sweep_folder(out_dir, plan.entry())
     with stoppable() as stop:
         found, weights = _load_engine(plan, engine, workers)
-        run_with_bar(plan, out_dir, found, weights, workers, stop)
+        progress = run_with_bar(plan, out_dir, found, weights, workers, stop, retry_errors)
+    if finish(progress, out_dir, stop):
+        raise typer.Exit(SOME_ERRORS)
+
+
+def _tasks(suite: str, given: str | None, saved: bool) -> tuple[int, ...]:
+    """The tasks to run: by default all of the first ten with a saved state, where that is asked."""
+    from vla_tutorial.sim import count_tasks
+    from vla_tutorial.sweep import DEFAULT_TASKS, tasks_with_states
+
+    if given is not None:
+        return parse_numbers(given)
+    first = tuple(range(min(count_tasks(suite), DEFAULT_TASKS)))
+    found = tasks_with_states(suite, first)
+    if not saved or not found:
+        return first
+    if len(found) < len(first):
+        left_out = format_numbers(set(first).difference(found))
+        what = f"Tasks {left_out} of {suite} come with no saved initial states and are left out."
+        tell(err, f"[yellow]Note:[/] {escape(what)}")
+    return found
+
+
+def _inits(suite: str, tasks: Sequence[int], given: str | None) -> tuple[int, ...]:
+    """The initial states to start from: by default all that the tasks have."""
+    from vla_tutorial.sweep import DEFAULT_INITS, common_inits
+
+    if given is not None:
+        return parse_numbers(given)
+    found = common_inits(suite, tasks)
+    if len(found) < DEFAULT_INITS:
+        what = f"{suite} comes with {len(found)} saved initial states a task"
+        tell(err, f"[yellow]Note:[/] {escape(what)}: --inits {format_numbers(found)}.")
+    return found
 
 
 def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]:
@@ -117,13 +160,13 @@ def _load_engine(plan: SweepPlan, name: str, workers: int) -> tuple[Engine, str]
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Interrupt]:
-    """Ctrl-C once lets the episodes in flight end; twice stops at once, with exit code 130."""
+    """A signal lets the episodes in flight end; a second one stops at once (typer.Exit)."""
     with Interrupt(graceful=True) as stop:
         try:
             yield stop
         except KeyboardInterrupt:
             tell(err, "[yellow]Stopped now.[/] What has ended is kept; the same command resumes.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(stop.exit_code) from None
 
 
 def run_with_bar(
@@ -133,12 +176,13 @@ def run_with_bar(
     weights: str,
     workers: int,
     stop: Interrupt,
+    retry_errors: bool = False,
     time_is_up: Callable[[], bool] = lambda: False,
-) -> None:
-    """Run a sweep with a live line, and print how it ended; typer.Exit if Ctrl-C stopped it.
+) -> SweepProgress:
+    """Run a sweep with a live line, and print how it ended.
 
     Args:
-        time_is_up: once it is true, as once Ctrl-C was pressed, no new episode starts.
+        time_is_up: once it is true, as after a signal, no new episode starts.
     """
     from vla_tutorial.sweep import run_sweep
 
@@ -162,15 +206,29 @@ def run_with_bar(
             workers,
             weights=weights,
             command=shlex.join(["vla-tutorial", *sys.argv[1:]]),
+            retry_errors=retry_errors,
             stopping=lambda: stop.asked or time_is_up(),
             watch=watch,
             say=lambda sentence: tell(err, escape(sentence)),
         )
-    tell(out, describe_result(progress))
+    tell(out, escape(describe_result(progress)))
+    return progress
+
+
+def finish(progress: SweepProgress, out_dir: Path, stop: Interrupt) -> bool:
+    """Say what to do next; typer.Exit where a signal has stopped it.
+
+    Returns:
+        Whether episodes ended in errors, of which the last line tells.
+    """
     if progress.done < progress.total and stop.asked:
         tell(out, "Stopped as asked. To resume, run the same command again.")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(stop.exit_code)
     tell(out, f"Next: [bold]vla-tutorial report {escape(str(out_dir))}[/]")
+    if not progress.outcomes["error"]:
+        return False
+    tell(out, f"[red]Errors:[/] {escape(describe_errors(progress))}")
+    return True
 
 
 def describe_progress(progress: SweepProgress) -> str:
@@ -201,3 +259,19 @@ def describe_result(progress: SweepProgress) -> str:
     apart = f"errors, which count as neither: {errors}" if errors else "no errors"
     counts = f"{successes} successes, {failures} failures{share}; {apart}"
     return f"{progress.done} of {progress.total} episodes: {counts}."
+
+
+def describe_errors(progress: SweepProgress) -> str:
+    """How many episodes ended in errors, of which causes, and what runs them again."""
+    errors = progress.outcomes["error"]
+    causes = [f"{count} × {cause}" for cause, count in progress.causes.most_common(SHOWN_CAUSES)]
+    if len(progress.causes) > SHOWN_CAUSES:
+        causes.append("and others")
+    again = "The same command runs them once more."
+    if progress.given_up == errors:
+        again = "They broke twice; to run them again, add --retry-errors."
+    elif progress.given_up:
+        broken = f"{progress.given_up} of them, which broke twice, need --retry-errors"
+        again = f"The same command runs them once more; {broken}."
+    what = f"{errors} of {progress.total} episodes ended in errors"
+    return f"{what} ({'; '.join(causes)}). {again}"

@@ -58,7 +58,7 @@ class ClipRecorder:
     def record(self, clip: EpisodeSpec, on_step: Callable[[Step], None] = lambda _: None) -> None:
         """Record one clip. What was there before is replaced when the new one is complete."""
         wiring, scene = clip.settings()
-        staging = self.out / f".part-{clip_key(clip).replace('/', '-')}"
+        staging = _staging(self.out, clip)
         last: list[Step] = []
 
         def keep_last(step: Step) -> None:
@@ -89,6 +89,11 @@ class ClipRecorder:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
+
+
+def _staging(out: Path, clip: EpisodeSpec) -> Path:
+    """Where a clip lies until it is complete."""
+    return out / f".part-{clip_key(clip).replace('/', '-')}"
 
 
 def record_clips(
@@ -129,6 +134,9 @@ def record_clips(
         # A worker looks at it after every control step.
         stop.set()
         pool.shutdown(cancel_futures=True)
+        # Of a process that was killed in the middle of one.
+        for clip in clips:
+            shutil.rmtree(_staging(out, clip), ignore_errors=True)
         write_clip_index(out)
 
 
@@ -142,8 +150,9 @@ def _start_worker(policy: str, out: Path, stop: Any, steps: Any) -> None:
 
     # One thread, so that a clip does not depend on the number of workers.
     torch.set_num_threads(1)
-    # The main process handles Ctrl-C and then sets `stop`.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends these to all processes; the main process handles them and sets `stop`.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(WORKER_NICENESS)
 
     def on_step(_step: Step) -> None:

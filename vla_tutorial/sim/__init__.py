@@ -2,7 +2,16 @@
 
 from vla_tutorial.sim.kept import KeptSimulator
 from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
-from vla_tutorial.sim.protocol import base_suite, check_task, step_limit, suites, task_instructions
+from vla_tutorial.sim.protocol import (
+    base_suite,
+    check_task,
+    count_initial_states,
+    count_tasks,
+    initial_states,
+    step_limit,
+    suites,
+    task_instructions,
+)
 from vla_tutorial.sim.sensors import Observation
 from vla_tutorial.sim.simulator import Simulator, own_instruction
 
@@ -14,6 +23,9 @@ __all__ = [
     "Simulator",
     "base_suite",
     "check_task",
+    "count_initial_states",
+    "count_tasks",
+    "initial_states",
     "own_instruction",
     "step_limit",
     "suites",

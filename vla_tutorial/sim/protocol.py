@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,12 +29,12 @@ STEP_LIMITS = {
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a suite: its number, LIBERO's `task.language`, and the path of its definition."""
+    """One task of a suite."""
 
     suite: str
     index: int
-    instruction: str
-    bddl: Path
+    instruction: str  # LIBERO's `task.language`, or the definition's where that is not the task's
+    bddl: Path  # its definition
 
 
 @cache
@@ -55,43 +56,78 @@ def _benchmark(suite: str) -> Any:
 
 
 def check_task(suite: str, task: int, init: int | None = None) -> Task:
-    """The task, or a TutorialError that says what suites, tasks and initial states exist."""
-    benchmark = _benchmark(suite)
-    last = benchmark.n_tasks - 1
+    """The task of a suite.
+
+    Raises:
+        TutorialError: there is no such suite, task or, if it is given, initial state.
+    """
+    last = count_tasks(suite) - 1
     if not 0 <= task <= last:
         raise TutorialError(f"Unknown task {task} of {suite}: expected 0 … {last}.")
     if init is not None:
         last = len(initial_states(suite, task)) - 1
         if not 0 <= init <= last:
             raise TutorialError(f"Unknown init {init} of {suite} task {task}: expected 0 … {last}.")
-    entry = benchmark.get_task(task)
+    return _task(suite, task)
+
+
+@cache
+def _task(suite: str, task: int) -> Task:
+    entry = _benchmark(suite).get_task(task)
     module = libero.load()
     bddl = Path(module.get_libero_path("bddl_files"), entry.problem_folder, entry.bddl_file)
     instruction = entry.language
     # LIBERO takes the sentence from the file name, which these keep when they change the sentence.
-    if suite.endswith(("_lan", "_task")):
+    if suite.endswith(("_lan", "_task")) or _is_cut(entry.bddl_file):
         problem = module.envs.bddl_utils.get_problem_info(str(bddl))
         instruction = problem["language_instruction"]
     return Task(suite, task, instruction, bddl)
 
 
+def _is_cut(file_name: str) -> bool:
+    """Whether LIBERO cuts a file's name in the wrong place: it expects SCENE with 1 … 10 behind.
+
+    STUDY_TABLESCENE_prepare_a_meal.bddl would become "repare a meal".
+    """
+    return file_name[0].isupper() and not re.search(r"SCENE(\d|10)_", file_name)
+
+
 def task_instructions(suite: str) -> tuple[str, ...]:
-    """The instruction of each task of a suite, in order."""
-    return tuple(check_task(suite, i).instruction for i in range(_benchmark(suite).n_tasks))
+    """The instruction of each task of a suite, in order; raises as `count_tasks`."""
+    return tuple(check_task(suite, i).instruction for i in range(count_tasks(suite)))
 
 
 @cache
 def initial_states(suite: str, task: int) -> Floats:
-    """Saved initial states, (50, S) float64: MuJoCo's time, qpos and qvel flattened.
+    """Saved initial states, (N, S) float64: MuJoCo's time, qpos and qvel flattened.
+
+    N is 50 in the published suites and 10 in some that vary them.
 
     Raises:
-        TutorialError: the benchmark ships none for this task (`libero_object_env`, for example).
+        TutorialError: the task comes with none, as tasks 3 and 4 of libero_10_with_milk.
     """
     try:
-        return np.asarray(_benchmark(suite).get_task_init_states(task), np.float64)
-    except FileNotFoundError as e:
-        what = f"{suite} task {task}"
-        raise TutorialError(f"{what} has no saved initial states; choose another suite.") from e
+        states = np.asarray(_benchmark(suite).get_task_init_states(task), np.float64)
+    except FileNotFoundError:
+        states = np.empty((0, 0))
+    if len(states):
+        return states
+    what = f"Task {task} of {suite} comes with no saved initial states"
+    raise TutorialError(f"{what}, so no episode of it can begin. Choose another task or suite.")
+
+
+def count_initial_states(suite: str, task: int) -> int:
+    """How many saved initial states a task comes with; raises a TutorialError as `check_task`."""
+    check_task(suite, task)
+    try:
+        return len(initial_states(suite, task))
+    except TutorialError:
+        return 0
+
+
+def count_tasks(suite: str) -> int:
+    """How many tasks a suite has; raises a TutorialError if there is no such suite."""
+    return int(_benchmark(suite).n_tasks)
 
 
 def base_suite(suite: str) -> str:

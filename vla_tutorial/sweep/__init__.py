@@ -10,24 +10,37 @@ if TYPE_CHECKING:
     from vla_tutorial.sweep.journal import check_sweep_folder
     from vla_tutorial.sweep.local_engine import LocalEngine
     from vla_tutorial.sweep.messages import Engine
-    from vla_tutorial.sweep.plan import PLANS, SweepPlan, find_targets, named_plan
+    from vla_tutorial.sweep.plan import (
+        DEFAULT_INITS,
+        DEFAULT_TASKS,
+        PLANS,
+        SweepPlan,
+        common_inits,
+        find_targets,
+        named_plan,
+        tasks_with_states,
+    )
     from vla_tutorial.sweep.policy_server import load_policy_for, prompts_of, warm_up
     from vla_tutorial.sweep.run import run_sweep
     from vla_tutorial.sweep.scheduler import SweepProgress
 
 __all__ = [
+    "DEFAULT_INITS",
+    "DEFAULT_TASKS",
     "PLANS",
     "Engine",
     "LocalEngine",
     "SweepPlan",
     "SweepProgress",
     "check_sweep_folder",
+    "common_inits",
     "find_targets",
     "join_shards",
     "load_policy_for",
     "named_plan",
     "prompts_of",
     "run_sweep",
+    "tasks_with_states",
     "warm_up",
 ]
 

@@ -115,7 +115,7 @@ def _read_shard(folder: Path) -> Iterator[Shard]:
         raise TutorialError(f"{folder} holds no episodes.jsonl. {again}")
     with path.open("rb") as file:
         # A shared lock: on a network's disk an exclusive one needs the right to write.
-        lock_episodes(file, folder, fcntl.LOCK_SH)
+        lock_episodes(file.fileno(), folder, fcntl.LOCK_SH)
         found = read_episodes(path, config["suite"])
         lines = _planned_lines(found, _plan_of(config, [lists]))
         yield Shard(folder, config, lists, lines, found.notes(config))

@@ -6,18 +6,23 @@ One process at a time writes, and each line is on the disk when `Journal.append`
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from vla_tutorial.episodes import SWEEP_FORMAT, Episode, EpisodeKey, read_config, read_episodes
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.files import check_writable, write_atomically
+from vla_tutorial.files import (
+    append_whole,
+    check_writable,
+    explain_full_disk,
+    whole_file,
+    write_atomically,
+)
 from vla_tutorial.provenance import machine, versions
 from vla_tutorial.sweep.messages import Engine
 from vla_tutorial.sweep.plan import SweepPlan
@@ -25,8 +30,14 @@ from vla_tutorial.sweep.plan import SweepPlan
 FREE = ("format", "command", "started", "machine", "serving")
 """Keys of `sweep.json` that may differ when a sweep resumes."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full disk, of a used-up quota, and of a limit on the size of files."""
+PARTS = ("sweep.part.json", "episodes.part.jsonl")
+"""What a sweep leaves behind that was killed while it replaced a file."""
+
+ATTEMPTS = 2
+"""How often a run tries an episode whose worker dies, hangs or fails. Then it is an error."""
+
+PASSES = 2
+"""How many runs try an episode so. Then it stays an error, unless another try is asked for."""
 
 
 def sweep_config(plan: SweepPlan, engine: Engine, weights: str, command: str) -> dict[str, Any]:
@@ -108,47 +119,20 @@ def _is_empty_start(file: Path) -> bool:
     """Whether a file is what a sweep leaves behind that was killed before it wrote `sweep.json`."""
     if file.name == "episodes.jsonl":
         return not file.stat().st_size
-    return file.name == "sweep.json.part"
+    return file.name in PARTS
 
 
-class DiskFull(TutorialError):
-    """Nothing more can be written; what is there is whole."""
-
-    def __init__(self, folder: Path, why: object) -> None:
-        remedy = "Make room and give the same command again to resume."
-        super().__init__(f"Writing to {folder} failed: {why}. {remedy}")
-
-
-def is_disk_full(error: OSError, folder: Path) -> bool:
-    """Whether an error means that the disk of `folder` is full.
-
-    A video's encoder dies of a full disk and leaves only a broken pipe, so the disk itself is asked
-    as well.
-    """
-    if error.errno in FULL or "No space left" in str(error):
-        return True
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize < 1 << 20
-
-
-@contextlib.contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn the error of a full disk into a `DiskFull`; others pass."""
-    try:
-        yield
-    except OSError as e:
-        if is_disk_full(e, folder):
-            raise DiskFull(folder, e) from e
-        raise
-
-
-def lock_episodes(file: IO[bytes] | int, folder: Path, kind: int) -> None:
+def lock_episodes(file: int, folder: Path, kind: int) -> None:
     """Lock `episodes.jsonl` by `fcntl.LOCK_…`; a TutorialError if another process writes it."""
+    remedy = "Wait for its end, or choose another folder."
+    busy = TutorialError(f"A sweep is still writing to {folder}. {remedy}")
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError as e:
-        remedy = "Wait for its end, or choose another folder."
-        raise TutorialError(f"A sweep is still writing to {folder}. {remedy}") from e
+        raise busy from e
+    # Since it was opened, a sweep may have put a new file in its place.
+    if not os.path.samestat(os.stat(file), os.stat(folder / "episodes.jsonl")):
+        raise busy
 
 
 class Journal:
@@ -166,18 +150,23 @@ class Journal:
             config: what `sweep.json` says. All but the `FREE` keys must be the same on resuming.
 
         Raises:
+            DiskFull: there is no room for the two files.
             TutorialError: the folder holds something else or another configuration, another process
                 writes there, or a line is damaged.
         """
         self.folder = folder
         self.repaired: str | None = None
+        self._path = folder / "episodes.jsonl"
         check_sweep_folder(folder, config)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(folder / "episodes.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        with explain_full_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = _open(self._path)
         try:
             lock_episodes(self._file, folder, fcntl.LOCK_EX)
             # Again: until the lock was taken another process might have written.
             check_sweep_folder(folder, config)
+            for name in PARTS:
+                (folder / name).unlink(missing_ok=True)
             if not (folder / "sweep.json").exists():
                 with explain_full_disk(folder):
                     write_config(folder, config)
@@ -187,7 +176,7 @@ class Journal:
             raise
 
     def _read(self, suite: str | None) -> dict[EpisodeKey, Episode]:
-        found = read_episodes(self.folder / "episodes.jsonl", suite)
+        found = read_episodes(self._path, suite)
         if found.cut:
             size = os.fstat(self._file).st_size
             os.ftruncate(self._file, size - len(found.cut))
@@ -196,25 +185,57 @@ class Journal:
             self.repaired = f"{what} and has been removed; its episode runs again."
         return {episode.key: episode for episode in found.episodes}
 
+    def tried(self, key: EpisodeKey) -> int:
+        """Attempts at an episode that ended in an error so far; 0 if it has not run yet."""
+        found = self.episodes.get(key)
+        if found is None or found.outcome != "error":
+            return 0
+        return found.attempt or ATTEMPTS
+
+    def is_left(self, key: EpisodeKey, retry_errors: bool = False) -> bool:
+        """Whether a run has an episode to do: a new one, or an error with `PASSES` not used up.
+
+        Args:
+            retry_errors: every error is to be tried again.
+        """
+        if key not in self.episodes:
+            return True
+        tried = self.tried(key)
+        return tried > 0 and (retry_errors or tried < ATTEMPTS * PASSES)
+
     def append(self, episode: Episode) -> None:
         """Write one line; it is on the disk, whole, when this returns.
 
+        An error's line, for which another attempt has ended, is replaced.
+
         Raises:
             DiskFull: the line did not fit; nothing of it is left.
+            TutorialError: somebody has deleted the file.
         """
-        line = episode.to_line().encode()
-        size = os.fstat(self._file).st_size
+        if not os.fstat(self._file).st_nlink:
+            what = f"{self._path} was deleted while the sweep ran."
+            raise TutorialError(f"{what} Give the same command again to run all of it anew.")
         with explain_full_disk(self.folder):
-            try:
-                written = os.write(self._file, line)
-                if written < len(line):
-                    # The disk took only a part. The second write raises and says why.
-                    os.write(self._file, line[written:])
-                os.fsync(self._file)
-            except OSError:
-                os.ftruncate(self._file, size)
-                raise
+            if episode.key in self.episodes:
+                self._replace(episode)
+            else:
+                append_whole(self._file, episode.to_line().encode(), sync=True)
         self.episodes[episode.key] = episode
+
+    def _replace(self, episode: Episode) -> None:
+        """Write the file anew without the episode's old line. A crash leaves the old or the new."""
+        found = read_episodes(self._path)
+        pairs = zip(found.episodes, found.lines, strict=True)
+        kept = [line for other, line in pairs if other.key != episode.key]
+        with contextlib.ExitStack() as undo, whole_file(self._path) as part:
+            file = _open(part)
+            undo.callback(os.close, file)
+            # Locked before it has its name, so that no other process can come between.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            append_whole(file, b"".join([*kept, episode.to_line().encode()]), sync=True)
+            undo.pop_all()
+        self.close()
+        self._file = file
 
     def close(self) -> None:
         """Let another process write."""
@@ -225,3 +246,7 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)

@@ -15,6 +15,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.util import Finalize
 from typing import Any
 
 from vla_tutorial.policies.base import Policy
@@ -23,6 +24,9 @@ from vla_tutorial.sweep import worker_process
 from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
 from vla_tutorial.sweep.remote_policy import SharedPicture, read_question, reserve_picture
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""Of Ctrl-C, a time limit, a closed terminal: the main process alone decides what they end."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class LocalEngine:
         self._workers: dict[int, _Worker] = {}
         self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._count = 0
+        # At this process's end `multiprocessing` waits for workers, which do not obey SIGTERM.
+        Finalize(None, _kill, [self._workers], exitpriority=100)
 
     @property
     def waited(self) -> float:
@@ -73,12 +79,12 @@ class LocalEngine:
         picture = reserve_picture()
         given = (there, picture, os.getpid(), self._niceness)
         process = context.Process(target=worker_process.main, args=given, daemon=True)
+        worker = _Worker(process, here, picture)
+        self._workers[number] = worker
         with _inherited():
             process.start()
         # Only the worker holds this end now, so that its death is the end of the connection.
         there.close()
-        worker = _Worker(process, here, picture)
-        self._workers[number] = worker
         # If the worker died at once, the reading thread reports it.
         with contextlib.suppress(OSError):
             here.send(self.policy_info)
@@ -145,10 +151,15 @@ class LocalEngine:
 
     def close(self) -> None:
         """End what still runs; no process is left."""
-        for worker in self._workers.values():
-            worker.process.kill()
-        for worker in self._workers.values():
-            worker.process.join()
+        _kill(self._workers)
+
+
+def _kill(workers: Mapping[int, _Worker]) -> None:
+    started = [worker.process for worker in workers.values() if worker.process.pid]
+    for process in started:
+        process.kill()
+    for process in started:
+        process.join()
 
 
 def _send_answer(connection: Connection, answer: Future[Any]) -> None:
@@ -160,16 +171,16 @@ def _send_answer(connection: Connection, answer: Future[Any]) -> None:
 
 @contextlib.contextmanager
 def _inherited() -> Iterator[None]:
-    """What a process inherits that starts in the block: one thread for numerics, no Ctrl-C.
+    """What a process inherits that starts in the block: one thread for numerics, no `SIGNALS`.
 
-    Variables that the user has set stay. A terminal sends Ctrl-C to all processes; this one gets it
-    after the block.
+    Variables that the user has set stay. Terminals and batch systems send signals to all processes;
+    this one gets them after the block.
     """
     new = {key: value for key, value in ONE_THREAD.items() if key not in os.environ}
     os.environ.update(new)
-    # When `multiprocessing` itself starts the tracker, it unblocks the signal.
+    # When `multiprocessing` itself starts the tracker, it unblocks them.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -77,8 +77,9 @@ class Ended:
 class Failed:
     """From a worker: the episode raised an error."""
 
-    # An "episode" is retried; the error of a "policy" or of a full "disk" stops the sweep.
-    blame: Literal["episode", "policy", "disk"]
+    # What failed: an "episode" or "building" a simulator for it, which is retried, or the "policy"
+    # or a full "disk", which stops the sweep.
+    blame: Literal["episode", "building", "policy", "disk"]
     text: str
 
 

@@ -12,7 +12,7 @@ from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies import POLICIES
 from vla_tutorial.scene import BASKET
-from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.sim import check_task, count_initial_states, initial_states, step_limit
 from vla_tutorial.spec import EpisodeSpec, split_condition
 
 Video = Literal["none", "failures", "all"]
@@ -20,6 +20,10 @@ Video = Literal["none", "failures", "all"]
 
 Starts = Literal["saved", "layouts"]
 """Where episodes begin: the suite's saved initial states, or random layouts."""
+
+DEFAULT_TASKS = 10
+DEFAULT_INITS = 50
+"""How many a sweep has where nothing else is asked for: those of the published suites."""
 
 OTHERS = "others"
 """Stands for every object of a task's scene but its own."""
@@ -116,6 +120,23 @@ class SweepPlan:
 def key_of(spec: EpisodeSpec) -> EpisodeKey:
     """Which episode of its sweep a spec is."""
     return EpisodeKey(spec.condition, spec.task, spec.init, spec.target)
+
+
+def tasks_with_states(suite: str, tasks: Iterable[int]) -> tuple[int, ...]:
+    """Those of a suite's tasks that come with saved initial states; raises as `check_task`."""
+    return tuple(task for task in tasks if count_initial_states(suite, task))
+
+
+def common_inits(suite: str, tasks: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of the saved initial states that all of the tasks have, at most `DEFAULT_INITS`.
+
+    Raises:
+        TutorialError: a task does not exist or comes with no saved initial state.
+    """
+    for task in tasks:
+        check_task(suite, task)
+    most = min(len(initial_states(suite, task)) for task in tasks)
+    return tuple(range(min(most, DEFAULT_INITS)))
 
 
 def find_targets(suite: str, tasks: Sequence[int], names: Sequence[str]) -> Targets:

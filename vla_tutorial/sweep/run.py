@@ -20,6 +20,7 @@ def run_sweep(
     weights: str = "",
     command: str = "",
     timeouts: Timeouts | None = None,
+    retry_errors: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[SweepProgress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda sentence: None,
@@ -31,6 +32,7 @@ def run_sweep(
         weights: hash of the policy's checkpoint (`provenance.weights_hash`).
         command: the command that runs the sweep, for `sweep.json`.
         timeouts: after which silent workers are replaced.
+        retry_errors: run errors again that the same call would not (`Journal.is_left`).
         stopping: once it is true, what is in flight ends and nothing more begins.
         watch: called at least twice a second.
         say: called with what the user should know, for example that a line was removed.
@@ -43,11 +45,22 @@ def run_sweep(
         with Journal(out, sweep_config(plan, engine, weights, command)) as journal:
             if journal.repaired:
                 say(journal.repaired)
+            limits = timeouts or Timeouts()
+            scheduler = Scheduler(plan, journal, engine, workers, limits, retry_errors)
             if journal.episodes:
-                total = len(list(plan.specs()))
-                say(f"{out} holds {len(journal.episodes)} of {total} episodes; resuming.")
-            scheduler = Scheduler(plan, journal, engine, workers, timeouts or Timeouts())
+                say(_describe_resumed(journal, scheduler.progress))
             scheduler.run(stopping, watch)
             return scheduler.progress
     finally:
         engine.close()
+
+
+def _describe_resumed(journal: Journal, progress: SweepProgress) -> str:
+    """What a folder holds, and what becomes of its errors."""
+    held = f"{journal.folder} holds {len(journal.episodes)} of {progress.total} episodes; resuming."
+    again = len(journal.episodes) - progress.done
+    if again:
+        held += f" {again} of them ended in errors and run again."
+    if progress.given_up:
+        held += f" {progress.given_up} ended in errors too often; --retry-errors runs them again."
+    return held

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vla_tutorial.episodes import OUTCOMES, Episode
+from vla_tutorial.episodes import OUTCOMES, Episode, one_line
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import DiskFull, explain_full_disk
+from vla_tutorial.spec import EpisodeSpec
 from vla_tutorial.sweep import messages
-from vla_tutorial.sweep.journal import DiskFull, Journal, explain_full_disk
+from vla_tutorial.sweep.journal import ATTEMPTS, Journal
 from vla_tutorial.sweep.messages import Alive, Ended, Engine, EpisodeRequest, Failed, Lost, Ready
 from vla_tutorial.sweep.plan import SweepPlan, key_of
 from vla_tutorial.sweep.remote_policy import PolicyError
 
-ATTEMPTS = 2
-"""An episode whose worker dies, hangs or fails is retried once, then recorded as an error."""
-
 BAD_STARTS = 3
 """Workers in a row that end before they are ready; then the sweep stops, for the machine is bad."""
+
+BAD_FIRST = 3
+"""Attempts, or as many as there are workers, that fail before any has taken a control step; then no
+episode can run here, and the sweep stops before it records errors of all."""
 
 BAD_EPISODES = 10
 """Episodes in a row that end as errors; then the sweep stops as well."""
@@ -44,7 +48,10 @@ class SweepProgress:
     """How a sweep stands."""
 
     total: int  # episodes of the plan
-    outcomes: Counter[str]  # episodes that have ended, by "success", "failure" and "error"
+    # Episodes that have ended, by "success", "failure" and "error", without errors that run again.
+    outcomes: Counter[str]
+    causes: Counter[str] = field(default_factory=Counter)  # of those errors, in a line each
+    given_up: int = 0  # errors that only `retry_errors` would run again
     # Since this process began:
     here: int = 0  # episodes that have ended
     steps: int = 0  # control steps
@@ -54,6 +61,13 @@ class SweepProgress:
     def done(self) -> int:
         """Episodes that have ended."""
         return self.outcomes.total()
+
+    def count(self, episode: Episode, given_up: bool) -> None:
+        """Add an episode that has ended."""
+        self.outcomes[episode.outcome] += 1
+        if episode.cause:
+            self.causes[episode.cause] += 1
+            self.given_up += given_up
 
 
 @dataclass
@@ -72,9 +86,15 @@ class Scheduler:
     """One run of a sweep, from where its journal stands to the end; `progress` is how it stands."""
 
     def __init__(
-        self, plan: SweepPlan, journal: Journal, engine: Engine, workers: int, timeouts: Timeouts
+        self,
+        plan: SweepPlan,
+        journal: Journal,
+        engine: Engine,
+        workers: int,
+        timeouts: Timeouts,
+        retry_errors: bool = False,
     ) -> None:
-        """Find out what is left to do, for `workers` at a time."""
+        """Find out what is left to do (`Journal.is_left`), for `workers` at a time."""
         self._journal = journal
         self._engine = engine
         self._most_workers = workers
@@ -82,21 +102,25 @@ class Scheduler:
         self._staging = journal.folder / ".parts"
         # What is there now is of a run that was killed.
         shutil.rmtree(self._staging, ignore_errors=True)
-        self._waiting: list[EpisodeRequest] = []
         specs = list(plan.specs())
+        self.progress = SweepProgress(len(specs), Counter())
+        self._waiting: list[EpisodeRequest] = []
         for number, spec in enumerate(specs):
-            if key_of(spec) not in journal.episodes:
-                wiring, scene = spec.settings()
-                simulator_key = (scene.suite, scene.task, wiring.camera_size)
+            key = key_of(spec)
+            if journal.is_left(key, retry_errors):
                 staging_dir = self._staging / f"{os.getpid()}-{number}"
+                simulator_key = _simulator_key(spec)
                 request = EpisodeRequest(spec, plan.video, staging_dir, simulator_key)
                 self._waiting.append(request)
+            else:
+                self.progress.count(journal.episodes[key], not journal.is_left(key))
         self._attempts = Counter[EpisodeRequest]()
         self._workers: dict[int, _WorkerState] = {}
+        self._failed = Counter[messages.SimulatorKey]()
+        self._moved = False
+        self._bad_first = 0
         self._bad_starts = 0
         self._bad_episodes = 0
-        outcomes = Counter[str](episode.outcome for episode in journal.episodes.values())
-        self.progress = SweepProgress(len(specs), outcomes)
         self._started = time.monotonic()
 
     def run(self, stopping: Callable[[], bool], watch: Callable[[SweepProgress], None]) -> None:
@@ -155,7 +179,8 @@ class Scheduler:
     def _next(self, mine: messages.SimulatorKey | None) -> EpisodeRequest | None:
         """The next episode for a worker: of its own simulator while one is left.
 
-        Then it takes the simulator for which most episodes wait per worker.
+        Then it takes the simulator that has failed least, and of those the one for which most
+        episodes wait per worker.
         """
         waiting = Counter(request.simulator_key for request in self._waiting)
         if not waiting:
@@ -163,7 +188,8 @@ class Scheduler:
         chosen = mine
         if chosen not in waiting:
             busy = Counter(state.simulator_key for state in self._running())
-            chosen = max(waiting, key=lambda key: waiting[key] / (1 + busy[key]))
+            rank = {key: (-self._failed[key], waiting[key] / (1 + busy[key])) for key in waiting}
+            chosen = max(waiting, key=rank.__getitem__)
         request = next(each for each in self._waiting if each.simulator_key == chosen)
         self._waiting.remove(request)
         return request
@@ -174,6 +200,7 @@ class Scheduler:
             # It has been told to end.
             return
         state.silent = 0.0
+        was_building = state.building
         state.building = False
         match message:
             case Ready():
@@ -182,17 +209,19 @@ class Scheduler:
             case Alive(steps, building):
                 state.building = building
                 self.progress.steps += steps
+                self._moved = self._moved or steps > 0
             case Ended():
+                self._moved = True
                 self._finish(state, message)
             case Failed("policy", text):
                 raise PolicyError(text)
             case Failed("disk", text):
                 raise DiskFull(self._journal.folder, text)
-            case Failed(_, text):
-                self._retry(state, text)
+            case Failed(blame, text):
+                self._retry(state, text, blame == "building")
             case Lost(why):
                 del self._workers[worker]
-                self._lose(state, state.killed or why)
+                self._lose(state, state.killed or why, was_building)
 
     def _finish(self, state: _WorkerState, ended: Ended) -> None:
         request = state.request
@@ -212,21 +241,29 @@ class Scheduler:
         )
         self._bad_episodes = 0
 
-    def _lose(self, state: _WorkerState, why: str) -> None:
+    def _lose(self, state: _WorkerState, why: str, building: bool) -> None:
         if state.ready:
-            self._retry(state, why)
+            self._retry(state, why, building)
             return
         self._bad_starts += 1
         if self._bad_starts == BAD_STARTS:
             what = f"{BAD_STARTS} workers in a row ended before they were ready"
             raise TutorialError(f"{what}; see what they printed. The last: {why}")
 
-    def _retry(self, state: _WorkerState, why: str) -> None:
-        """Put a worker's episode first in the queue again, or record it as an error."""
+    def _retry(self, state: _WorkerState, why: str, building: bool) -> None:
+        """Put a worker's episode first in the queue again, or record it as an error.
+
+        Args:
+            building: whether building the simulator has failed.
+        """
         request = state.request
         state.request = None
         if request is None:
             return
+        # Another one, so that one broken task does not hold up or stop the whole sweep.
+        state.simulator_key = None
+        self._failed[request.simulator_key] += 1
+        self._check_first(why, building)
         if self._attempts[request] < ATTEMPTS:
             shutil.rmtree(request.staging_dir, ignore_errors=True)
             self._waiting.insert(0, request)
@@ -234,12 +271,20 @@ class Scheduler:
         self._keep(request, success=None, error=why)
         self._bad_episodes += 1
         if self._bad_episodes == BAD_EPISODES:
-            path = self._journal.folder / "episodes.jsonl"
-            raise TutorialError(
-                f"{BAD_EPISODES} episodes in a row could not be run, so the sweep stopped. To run "
-                f'them again, delete their lines (outcome "error") from {path} and run the same '
-                f"command again. The last said:\n{why}"
-            )
+            what = f"{BAD_EPISODES} episodes in a row ended in errors, so the sweep stopped."
+            remedy = "Fix the cause and give the same command again, which runs them once more."
+            raise TutorialError(f"{what} {remedy} The last: {_cause_and_place(why)}")
+
+    def _check_first(self, why: str, building: bool) -> None:
+        """Stop where nothing can run: nothing has taken a step yet, and one more attempt failed."""
+        self._bad_first += 1
+        if self._moved or self._bad_first < max(BAD_FIRST, self._most_workers):
+            return
+        what = f"None of the first {self._bad_first} attempts at an episode took a step"
+        if building:
+            what = f"No simulator could be built in {self._bad_first} attempts"
+        remedy = "Fix that and give the same command again; `vla-tutorial doctor` checks a machine."
+        raise TutorialError(f"{what}, so the sweep stopped: {_cause_and_place(why)} {remedy}")
 
     def _keep(self, request: EpisodeRequest, *, success: bool | None, **more: Any) -> None:
         """Move the record to its place, then write the line, with `more` fields of `Episode`.
@@ -259,12 +304,12 @@ class Scheduler:
             **key._asdict(),
             success=success,
             outcome=OUTCOMES[success],
-            attempt=self._attempts[request],
+            attempt=self._journal.tried(key) + self._attempts[request],
             folder=key.folder,
             **more,
         )
         self._journal.append(episode)
-        self.progress.outcomes[episode.outcome] += 1
+        self.progress.count(episode, not self._journal.is_left(key))
         self.progress.here += 1
 
     def _kill_silent_workers(self) -> None:
@@ -280,3 +325,18 @@ class Scheduler:
                 state.killed = f"The simulator hung: no sign of life for {limit:.0f} s{during}."
                 state.silent = 0.0
                 self._engine.kill(worker)
+
+
+def _simulator_key(spec: EpisodeSpec) -> messages.SimulatorKey:
+    wiring, scene = spec.settings()
+    return scene.suite, scene.task, wiring.camera_size
+
+
+def _cause_and_place(error: str) -> str:
+    """A worker's error in one line, with the place in the code where it has one."""
+    cause = one_line(error)
+    places = re.findall(r'^  File "(.+)", line (\d+)', error, re.MULTILINE)
+    if not places:
+        return cause
+    file, line = places[-1]
+    return f"{cause} ({file}, line {line})."

@@ -6,21 +6,22 @@ PyTorch is left out: it would cost every process seconds and half a gigabyte.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vla_tutorial.arrays import Floats
+from vla_tutorial.files import DiskFull
 from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import record_episode
 from vla_tutorial.sim import KeptSimulator, Simulator
 from vla_tutorial.sim.memory import page_out
-from vla_tutorial.sweep.journal import is_disk_full
 from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Message, PolicyInfo
 from vla_tutorial.sweep.remote_policy import Ask, ErrorTaggingPolicy, PolicyError, RemotePolicy
 
@@ -57,7 +58,8 @@ class _Watch:
         self.travel = 0.0
         self._tell = tell
         self._start: Floats | None = None
-        self._last_heartbeat = time.monotonic()
+        # The first step is told at once: from then on the machine can run episodes.
+        self._last_heartbeat = -math.inf
 
     def __call__(self, step: Step) -> None:
         self.steps += 1
@@ -87,10 +89,13 @@ class Worker:
         self._policy: Any = ErrorTaggingPolicy(policy)
         self._tell = tell
         self._simulator = KeptSimulator(self._build)
+        self._building = False
 
     def _build(self, suite: str, task: int, camera_size: int) -> Simulator:
         self._tell(Alive(building=True))
+        self._building = True
         simulator = build_simulator(suite, task, camera_size)
+        self._building = False
         self._tell(Alive())
         return simulator
 
@@ -103,12 +108,14 @@ class Worker:
             raise
         except PolicyError as e:
             return Failed("policy", str(e))
-        except Exception as e:
+        except DiskFull as e:
+            return Failed("disk", e.why)
+        except Exception:
+            blame: Literal["building", "episode"] = "building" if self._building else "episode"
+            self._building = False
             # The simulator may be in any state: the next episode gets a new one.
             self.close()
-            if isinstance(e, OSError) and is_disk_full(e, request.staging_dir.parent):
-                return Failed("disk", str(e))
-            return Failed("episode", traceback.format_exc(limit=-3))
+            return Failed(blame, traceback.format_exc(limit=-3))
 
     def _run(self, request: EpisodeRequest) -> Ended:
         simulator = self._simulator.get(*request.simulator_key)
