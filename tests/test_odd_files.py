@@ -38,7 +38,10 @@ def judge(folder):
 
 def show(folder):
     shown = show_episodes(folder, folder)
-    shown.html().encode()
+    page = shown.html()
+    page.encode()
+    # It would swallow the rest of the page.
+    assert "<!--" not in page
     shown.answer("0")
 
 
@@ -199,7 +202,8 @@ def test_no_mutated_file_ends_in_a_traceback(whole, name):
 
 
 def kept():
-    return sorted(path for path in KEPT.glob("*/*") if path.is_file())
+    """Files that earlier versions failed on; tests/book/test_claims.py has those of the claims."""
+    return sorted(path for path in KEPT.glob("*/*") if path.parent.name in READERS)
 
 
 @pytest.mark.parametrize("path", kept(), ids=lambda path: f"{path.parent.name}-{path.name}")

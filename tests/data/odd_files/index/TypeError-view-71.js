@@ -1,0 +1,1 @@
+globalThis.VLA_CLIPS={"format": 1, "suite": "libero_object", "policies": ["mini (0)"], "conditions": [{"name": "no_flip", "boundary": "pixels", "teaches": "The picture stays as MuJoCo renders it: upside down and mirrored.", "settings": "<!--<script>"}], "episodes": "<!--<script>"};
