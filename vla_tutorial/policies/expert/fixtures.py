@@ -13,6 +13,7 @@ from vla_tutorial.policies.expert.geometry import ramp, smooth_ramp
 from vla_tutorial.policies.expert.grasp import HOME_YAW
 from vla_tutorial.policies.expert.picking import in_the_way
 from vla_tutorial.policies.expert.steering import (
+    FIRM,
     GAIN,
     UNLIMITED,
     downward,
@@ -67,7 +68,7 @@ class OpenDrawer:
             return self._pull(world, error, rotation)
         outside = off + 0.05 * max(angle - 0.2, 0)
         back = 0.09 * smooth_ramp(outside, 0.006, 0.02)
-        move = GAIN * (bar - (0.004 + back) * ahead - hand.position)
+        move = FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
         return tilted_command(move, rotation, OPEN, 0.7, "aim")
 
     def _pull(self, world: World, error: Floats, rotation: Floats) -> Command:

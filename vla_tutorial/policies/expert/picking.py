@@ -11,6 +11,7 @@ from vla_tutorial.arrays import Floats
 from vla_tutorial.policies.expert.control import CLOSE, OPEN, Command, nearest_yaw
 from vla_tutorial.policies.expert.geometry import ramp, smooth_ramp
 from vla_tutorial.policies.expert.steering import (
+    FIRM,
     GAIN,
     SPEED,
     GraspFinder,
@@ -30,8 +31,6 @@ from vla_tutorial.sim.rotations import norm
 
 # Share of the speed with which a thing leaves what it stands on; see `control.hold`.
 _FIRST_LIFT = 0.25
-# Factor on `GAIN` where noise should not keep the hand off its goal.
-_FIRM = 1.4
 # Metres before the place from which on its own height over the place is enough.
 _AT_PLACE = 0.08
 # Metres before the grasp from which on the choice of the grasp keeps the hand off obstacles.
@@ -102,9 +101,9 @@ def approach(world: World, thing: str, pose: HandPose, fly: float) -> Command:
     if blocked is not None:
         return rise_to(hand, max(blocked, height), "up")
     # First up, then across: the hand may be beside a thing.
-    sideways = 1.4 * _FIRM * ramp(hand.position[2], height - 0.05, height - 0.02)
+    sideways = 1.4 * FIRM * ramp(hand.position[2], height - 0.05, height - 0.02)
     up = height - 0.002 - hand.position[2]
-    translation = GAIN * np.array([*(sideways * error[:2]), _FIRM * up])
+    translation = GAIN * np.array([*(sideways * error[:2]), FIRM * up])
     # Fingers that have begun to close do not stop (up to twice the tolerance).
     allowed = 1 + ramp(hand.opening, 0.0765, 0.0725)
     if _strain(world, pose, angle) < allowed and hand.opening > 0.003:
@@ -159,7 +158,9 @@ def carry(world: World, thing: str, place: Place) -> Command:
     error = place.position - origin
     distance = norm(error[:2])
     via = max(place.via, _over_obstacles(world, thing, place))
-    lifted = smooth_ramp(origin[2], via - 0.06, via - 0.02)
+    # What is entered from the side has a lip.
+    lip = 0.0 if place.entered is None else 1 - ramp(distance, 0.10, 0.18)
+    lifted = smooth_ramp(origin[2], via - 0.06 + 0.045 * lip, via - 0.02 + 0.014 * lip)
     rotation, angle = _turn(world, place, lifted, distance)
     if distance < place.tolerance and -error[2] < place.above:
         # It goes on to the middle, as a sudden stop would recoil.
@@ -177,7 +178,7 @@ def carry(world: World, thing: str, place: Place) -> Command:
         error = from_under
         lifted = 1.0
         rise = from_under[2]
-    sideways = _FIRM * max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
+    sideways = FIRM * max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
     translation = GAIN * np.array([*(sideways * error[:2]), rise])
     firm = ramp(hand.finger_speed, 0.05, 0.015)
     clear = world.solid(thing).bottom - world.support(thing)

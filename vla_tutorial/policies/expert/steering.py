@@ -19,6 +19,9 @@ from vla_tutorial.sim.rotations import norm, rotation_vector
 GAIN = 10.0
 """OSC command per metre of error, as `Parameters.gain`."""
 
+FIRM = 1.4
+"""Factor on `GAIN` where noise must not keep the hand off its goal."""
+
 SPEED = 0.8
 """Largest norm of a translation command, if nothing else is said."""
 
