@@ -70,6 +70,8 @@ class ActionStatistics:
     ) -> ActionStatistics:
         """Read one key of a `dataset_statistics.json` or of `norm_stats` in a config.json.
 
+        A missing mask means all true, as in the published code.
+
         Raises:
             TutorialError: a quantile is missing, no finite number or above 1e9; q01 > q99; the mask
                 is no list of true and false; lengths differ. The text begins with `where`.
@@ -120,7 +122,12 @@ def embedded_statistics() -> Mapping[str, ActionStatistics]:
 
 
 def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> ActionStatistics:
-    """Statistics under `key`, else under `{key}_no_noops` (the published rule), else an error."""
+    """Statistics under `key`, else under `{key}_no_noops` (the published rule).
+
+    Raises:
+        TutorialError: neither exists. It lists the keys that do; if there is one, it says to use
+            that with --unnorm-key.
+    """
     for name in (key, f"{key}_no_noops"):
         if name in statistics:
             return statistics[name]
@@ -154,9 +161,12 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
 
 
 def encode(action: ArrayLike, statistics: ActionStatistics) -> Ints:
-    """Actions (…, D) in the data's units → token ids (…, D): the inverse of `decode`.
+    """Actions (…, D) in the data's units → token ids (…, D) int64: the inverse of `decode`.
 
-    It is exact up to half a bin. Values outside q01 … q99 are clipped. Raises as `check_action`.
+    It is exact up to half a bin. Values outside q01 … q99 are clipped.
+
+    Raises:
+        TutorialError: NaN or infinity, or another number of values than the statistics have.
     """
     a = check_action(action, len(statistics.q01))
     span = statistics.q99 - statistics.q01
@@ -168,9 +178,12 @@ def encode(action: ArrayLike, statistics: ActionStatistics) -> Ints:
 
 
 def check_action(action: ArrayLike, length: int = ACTION_DIMENSIONS) -> Floats:
-    """The action as float64. A wrong number of values, NaN or infinity raise a TutorialError.
+    """The action (…, length) as float64.
 
     MuJoCo accepts NaN silently, and the arm sinks.
+
+    Raises:
+        TutorialError: another number of values, NaN or infinity. It names the value and its index.
     """
     a = np.asarray(action, np.float64)
     if a.ndim == 0 or a.shape[-1] != length:
@@ -192,9 +205,16 @@ def to_libero(
         gripper: how the decoded g, 0 close … 1 open, becomes the command:
             - `binarised`: −sign(2g−1), as published.
             - `inverted`: sign(2g−1), the minus sign forgotten.
-            - `continuous`: −(2g−1). robosuite's PandaGripper looks at its sign alone.
+            - `continuous`: −(2g−1). LIBERO takes it for the same as `binarised`, since
+                robosuite's PandaGripper looks at its sign alone.
             - `unscaled`: −g. A close (g = 0) has no sign, and the fingers stay as they are.
         translation_gain: factor on the three translations.
+
+    Returns:
+        (…, 7) float64, a copy. Its translations may leave [−1, 1]; the controller clips them.
+
+    Raises:
+        TutorialError: as `check_action`.
     """
     out = check_action(action).copy()
     opening = 2 * out[..., 6] - 1
@@ -210,7 +230,10 @@ def to_libero(
 
 
 def from_libero(action: ArrayLike) -> Floats:
-    """The inverse of `to_libero` for a binarised gripper: −1 open, +1 close → 1 open, 0 close."""
+    """The inverse of `to_libero` for a binarised gripper: −1 open, +1 close → 1 open, 0 close.
+
+    (…, 7) → (…, 7) float64, a copy. Raises as `check_action`.
+    """
     out = check_action(action).copy()
     out[..., 6] = (1 - np.sign(out[..., 6])) / 2
     return out

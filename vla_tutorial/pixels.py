@@ -45,10 +45,11 @@ def check_image(image: Picture) -> None:
 
 
 def orient(image: Picture, orientation: Orientation) -> Picture:
-    """Turn the simulator's picture, whose row 0 is the bottom.
+    """Turn the simulator's picture (H, W, 3), whose row 0 is the bottom.
 
     LIBERO's training pictures were turned by 180°: rows *and* columns are reversed. Reversing the
-    rows alone (`flip_vertical`) gives an upright but mirrored scene.
+    rows alone (`flip_vertical`) gives an upright but mirrored scene. An orientation that does not
+    exist is a TutorialError.
     """
     views = {"rotate_180": image[::-1, ::-1], "flip_vertical": image[::-1], "raw": image}
     if orientation not in views:
@@ -57,7 +58,10 @@ def orient(image: Picture, orientation: Orientation) -> Picture:
 
 
 def jpeg_round_trip(image: Picture) -> Picture:
-    """Compress and decompress as TensorFlow did: quality 95, 4:2:0 chroma, fast inverse DCT."""
+    """Compress and decompress as TensorFlow did: quality 95, 4:2:0 chroma, fast inverse DCT.
+
+    (H, W, 3) uint8 → (H, W, 3) uint8.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=2)
     decoded: Picture = simplejpeg.decode_jpeg(buffer.getvalue(), fastdct=True, fastupsample=False)
@@ -70,7 +74,10 @@ _libm.sinf.argtypes = [ctypes.c_float]
 
 
 def _sin(x: Float32) -> Float32:
-    """The C library's `sinf`, which TensorFlow calls; numpy's sine differs in the last bit."""
+    """The C library's `sinf`, which TensorFlow calls.
+
+    It is not always correctly rounded, and numpy's sine differs in the last bit.
+    """
     return np.array([_libm.sinf(float(v)) for v in x], f32)
 
 
@@ -109,7 +116,10 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
 
 
 def resize_lanczos3(image: Picture, size: int = SIZE) -> Picture:
-    """(H, W, 3) → (size, size, 3), antialiased lanczos3: rows, columns, rounding half to even."""
+    """(H, W, 3) uint8 → (size, size, 3) uint8 by antialiased lanczos3.
+
+    First the rows, then the columns, then rounding, half to even.
+    """
     height, width = image.shape[:2]
     rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(f32)
     turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
@@ -120,7 +130,7 @@ def resize_lanczos3(image: Picture, size: int = SIZE) -> Picture:
 def center_crop(image: Picture) -> Picture:
     """Cut out the middle 90 % of the area and enlarge it again, as TensorFlow's crop_and_resize.
 
-    It is bilinear with corners aligned.
+    It is bilinear with corners aligned. (H, W, 3) uint8 → (H, W, 3) uint8.
     """
     x = image.astype(f32) * f32(1 / 255)
     for axis in (1, 0):
@@ -146,7 +156,13 @@ def _crop_axis(x: Float32, axis: int) -> Float32:
 
 
 def prepare(image: Picture, wiring: Wiring) -> Picture:
-    """The simulator's picture (H, W, 3) → what the policy sees: (224, 224, 3) uint8, top first."""
+    """The simulator's picture → what the policy sees.
+
+    (H, W, 3) uint8, row 0 at the bottom → (224, 224, 3) uint8, row 0 at the top.
+
+    Raises:
+        TutorialError: the picture is not (H, W, 3) uint8, or the wiring's orientation is unknown.
+    """
     check_image(image)
     if wiring.colour_order == "bgr":
         image = image[..., ::-1]
@@ -167,7 +183,11 @@ def normalisation_table() -> Float32:
 
 
 def resize_naive(image: Picture) -> Picture:
-    """Make a picture 224×224 without keeping its aspect ("resize-naive", PIL bicubic)."""
+    """Make a picture 224×224 without keeping its aspect ("resize-naive", PIL bicubic).
+
+    (H, W, 3) uint8 → (224, 224, 3) uint8; one of that size is returned as it is. Raises as
+    `check_image`.
+    """
     check_image(image)
     if image.shape[:2] == (SIZE, SIZE):
         return image

@@ -40,7 +40,7 @@ def build(wiring: Wiring, instruction: str) -> Prompt:
 
 
 def token_ids(prompt: Prompt, tokenizer: Tokenizer) -> list[int]:
-    """Token ids of a prompt, BOS in front.
+    """Token ids of a prompt, BOS in front, of the tokenizer's vocabulary.
 
     29871 is appended only when the last id is another, as in openvla's `predict_action`.
     """

@@ -8,7 +8,11 @@ from vla_tutorial.errors import TutorialError
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """Read a list of numbers: "0-3,7" → (0, 1, 2, 3, 7); or raise a TutorialError."""
+    """Read a list of numbers: "0-3,7" → (0, 1, 2, 3, 7).
+
+    Raises:
+        TutorialError: a part is no number or range, or a range runs backwards.
+    """
     found: list[int] = []
     for part in text.split(","):
         low, dash, high = (piece.strip() for piece in part.partition("-"))

@@ -44,8 +44,13 @@ class Wiring:
             `binarised`: −sign(2g−1).
         translation_gain: factor on x, y and z, which the controller clips to [−1, 1] afterwards.
         settle_steps: no-op control steps in which objects, which start inside the floor, drop.
-        max_steps: control steps after which the episode has failed; None takes the published limit.
+        max_steps: control steps after which the episode has failed; None takes the suite's
+            published limit.
         mujoco: the simulator version that the protocol stands on.
+
+    Raises:
+        TutorialError: the template has no `{instruction}`, a number is below the lowest possible,
+            or the gain is not positive and finite.
     """
 
     unnorm_key: str

@@ -117,13 +117,16 @@ def _merge(partial, tops, totals, out, DIM: tl.constexpr, PARTS: tl.constexpr):
 
 
 def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one new token a row, over what the row has in its cache → (N, H · hd).
+    """Attention of one new token a row, over what the row has in its cache and no more.
 
     Args:
         qkv: (N, (H + 2 Hkv) · hd), not yet rotated.
         positions: (N,) int64; the new key and value are written there.
         rope: from `llama.rope_table`, float32.
         keys, values: one layer of the cache, (N, Hkv, S, hd).
+
+    Returns:
+        (N, H · hd) in qkv's dtype.
     """
     rows, groups, length, dim = keys.shape
     heads = qkv.shape[1] // dim - 2 * groups

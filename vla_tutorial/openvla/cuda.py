@@ -153,7 +153,10 @@ class CudaRunner:
                 self.plans[name, rows] = min(times, key=times.__getitem__)
 
     def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
-        """Milliseconds of one product by tile (None: cuBLAS), over all layers to miss the L2."""
+        """Milliseconds of one product by tile (None: cuBLAS), the mean over all layers.
+
+        Over all of them, so that the weights come from memory and not from the L2 cache.
+        """
         products = [self.head] * 4
         if name != "head":
             products = [getattr(layer, name) for layer in self.layers]

@@ -46,7 +46,13 @@ class Captured:
 class Engine:
     """Runs a model's greedy decoding for batches.
 
-    Triton kernels and CUDA graphs are used where they can run, unless `kernels` or `graphs` says.
+    Args:
+        model: filled, on its device.
+        kernels: whether to use the Triton kernels. None: where they can run.
+        graphs: whether to use CUDA graphs. None: on CUDA.
+
+    Attributes:
+        provenance: what runs and, for what does not, why not.
     """
 
     def __init__(
@@ -80,16 +86,21 @@ class Engine:
 
     @torch.inference_mode()
     def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
-        """The same tokens as `OpenVLA.generate`, faster: (N, count) int64 on the CPU.
-
-        They do not stop at an end-of-sequence token (see `model.tokens_after_eos`). A prompt beyond
-        the model's positions, and a batch beyond the device's memory, are errors.
+        """The same tokens as `OpenVLA.generate`, faster.
 
         Args:
             pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32, on any device; uint8 sends an
                 eighth of the bytes to a GPU.
             prompts: N lists of ids of any length, BOS first.
             count: tokens to generate a row.
+
+        Returns:
+            (N, count) int64 on the CPU. They do not stop at an end-of-sequence token;
+            `model.tokens_after_eos` applies the rule for that.
+
+        Raises:
+            TutorialError: a prompt is longer than the model's positions, or the device's memory
+                does not hold the batch.
         """
         longest = max(map(len, prompts))
         self._check_length(longest, count)
@@ -107,9 +118,16 @@ class Engine:
         return torch.cat(tokens)
 
     def act(self, pixels: Tensor, ids: Tensor, lengths: Tensor, count: int) -> Tensor:
-        """Pixels, right-padded ids (N, T) and lengths (N,) int64 → tokens (N, count) int64.
+        """From pixels to tokens, on the device, with no word from the host in between.
 
-        All of it runs on the device, with no word from the host in between.
+        Args:
+            pixels: (N, H, W, 3) uint8 or (N, 6, S, S) float32.
+            ids: (N, T) int64, right-padded.
+            lengths: (N,) int64.
+            count: tokens to generate a row.
+
+        Returns:
+            (N, count) int64.
         """
         x = self.model.embed(self.model.embed_image(pixels), ids)
         cache = Cache.empty(self.model.config.llama, len(x), x.shape[1] + count, x)
@@ -184,7 +202,10 @@ class Engine:
 
 
 def working_bytes(model: OpenVLA, rows: int, text: int) -> int:
-    """About how many bytes a batch needs beside the weights: the cache, and a prefill."""
+    """About how many bytes a batch of `rows` × `text` ids needs beside the weights.
+
+    These are the cache of keys and values, and the widest activations of a prefill.
+    """
     llama = model.config.llama
     positions = rows * (model.config.vision.patches + text)
     cache = 2 * llama.num_hidden_layers * llama.num_key_value_heads * llama.head_dim

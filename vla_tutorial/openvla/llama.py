@@ -39,7 +39,10 @@ def rope_table(config: LlamaConfig, length: int, device: torch.device | str) -> 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs (i, i + hd/2) of (N, H, T, hd); cos and sin (T, hd/2) or (N, 1, T, hd/2)."""
+    """Turn pairs (i, i + hd/2) of (N, H, T, hd) by their angles, in float32; x's dtype again.
+
+    cos and sin are (T, hd/2) for all rows, or (N, 1, T, hd/2).
+    """
     a, b = x.float().chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
@@ -70,7 +73,10 @@ class Cache:
         self.v[:, :, :, length:] = 0
 
     def decode(self, positions: Tensor) -> Attend:
-        """An `Attend` for one new token a row, at `positions` (N,) int64; rows may differ."""
+        """An `Attend` for one new token a row, at `positions` (N,) int64.
+
+        A row sees its own past alone, so rows may differ in length.
+        """
         rows = torch.arange(len(positions), device=positions.device)
         places = torch.arange(self.k.shape[3], device=positions.device)
         mask = (places <= positions[:, None])[:, None, None]
@@ -164,7 +170,7 @@ class Llama(nn.Module):
         self.lm_head = _linear(config.hidden_size, config.vocab_size)
 
     def forward(self, x: Tensor, rope: Rope, attend: Attend = causal) -> Tensor:
-        """Embeddings (N, T, d) → hidden states (N, T, d) before the final norm."""
+        """Embeddings (N, T, d), rotary angles → hidden states (N, T, d) before the final norm."""
         for i, layer in enumerate(self.model.layers):
             x = layer(x, rope, attend, i)
         return x
@@ -179,7 +185,10 @@ class Llama(nn.Module):
         return [cast(Layer, layer) for layer in self.model.layers]
 
     def stacks(self) -> list[list[nn.Linear]]:
-        """Linear layers with one input: (q, k, v) of every layer, then (gate, up) of every one."""
+        """Linear layers with one input, which a fast path runs as one.
+
+        (q, k, v) of every layer, then (gate, up) of every one.
+        """
         attention = [layer.self_attn for layer in self.layers]
         mlps = [layer.mlp for layer in self.layers]
         qkv = [[one.q_proj, one.k_proj, one.v_proj] for one in attention]
@@ -187,7 +196,10 @@ class Llama(nn.Module):
 
 
 def stacked(linears: Sequence[nn.Linear]) -> Tensor:
-    """One weight (sum of rows, in) over linear layers, whose memory is joined if it is apart."""
+    """One weight (sum of rows, in) over linear layers, sharing their memory.
+
+    They are moved next to one another first, if they are apart.
+    """
     weights = [linear.weight.data for linear in linears]
     heights = [len(weight) for weight in weights]
     starts = [weight.data_ptr() for weight in weights]

@@ -52,7 +52,10 @@ class OpenVLA(nn.Module):
         return self.size <= SMALL
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """Pictures (N, H, W, 3) uint8 or values (N, 6, S, S) → (N, patches, d), model's dtype."""
+        """Pictures → projected patches (N, patches, d) in the model's dtype.
+
+        `pixels`: (N, H, W, 3) uint8, or their values (N, 6, S, S) of any float dtype.
+        """
         if pixels.dtype == torch.uint8:
             pixels = normalise(pixels)
         features = self.vision_backbone(pixels.to(self.dtype))
@@ -85,7 +88,13 @@ class OpenVLA(nn.Module):
 
     @torch.inference_mode()
     def generate(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
-        """`Engine.generate` by running the whole sequence anew for each token: slow and short."""
+        """Greedy decoding by running the whole sequence anew for each token.
+
+        It is slow and short, and what `Engine.generate` must equal, which says what comes in.
+
+        Returns:
+            (N, count) int64 on the model's device, past an end-of-sequence token too.
+        """
         image = self.embed_image(pixels.to(self.device))
         ids, lengths = pad(prompts, max(map(len, prompts)) + count, self.device)
         rows = torch.arange(len(prompts), device=self.device)
@@ -154,9 +163,10 @@ def meta_model(config: OpenVLAConfig) -> OpenVLA:
 
 
 def materialise(model: OpenVLA, device: torch.device | str, dtype: torch.dtype) -> OpenVLA:
-    """Give a meta model memory in one allocation (a thousand small ones take seconds on a GPU).
+    """Give a meta model memory, not cleared, in one allocation.
 
-    Weights that a fast path runs as one lie side by side.
+    A thousand small ones take seconds on a GPU. Weights that a fast path runs as one lie side by
+    side. The same model is returned.
     """
     groups = _adjacent_weights(model)
     sizes = [round_up(_numbers(group), ALIGNMENT) for group in groups]

@@ -73,7 +73,12 @@ class Piece:
 
 
 def read_headers(paths: Sequence[Path]) -> dict[str, Entry]:
-    """Every tensor of the shards by name; a damaged shard, or a name twice, is an error."""
+    """Every tensor of the shards by name. Only headers are read.
+
+    Raises:
+        TutorialError: a shard is missing or breaks the format's rules, has a tensor of a dtype that
+            is not read, or two shards hold the same name.
+    """
     entries: dict[str, Entry] = {}
     for path in paths:
         for name, entry in _read_header(path).items():
@@ -153,10 +158,16 @@ def _entry(name: str, tensor: _Tensor, path: Path, base: int) -> Entry:
 
 
 def fill_parameters(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> None:
-    """Copy every tensor's bytes into the parameter of its name.
+    """Copy every tensor's bytes into the parameter of its name, cast to the parameter's dtype.
 
-    Several threads do it, so that reading and copying to the device overlap. A shard that ends
-    early, although its header was whole, is an error.
+    Several threads do it, so that reading and copying to the device overlap.
+
+    Args:
+        entries: from `read_headers`.
+        targets: by the same names, of the same shapes, all on one device.
+
+    Raises:
+        TutorialError: a shard ends early or cannot be read, although its header was whole.
     """
     pieces = sorted(_pieces(entries, targets), key=lambda piece: (piece.path, piece.start))
     largest = max(piece.nbytes for piece in pieces)
@@ -187,7 +198,10 @@ def _pieces(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> Iter
 
 
 class Staging:
-    """One thread's two page-locked buffers: while one is copied, the other is read into."""
+    """One thread's two buffers: while one is on its way to the device, the other is read into.
+
+    Page-locked memory makes the copy to a GPU asynchronous.
+    """
 
     def __init__(self, nbytes: int, device: torch.device) -> None:
         self.cuda = device.type == "cuda"

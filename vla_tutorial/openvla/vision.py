@@ -149,7 +149,8 @@ class VisionBackbone(nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(N, 6, S, S), three channels for DINO and three for SigLIP → (N, patches, both widths).
 
-        A picture larger than the tower's by a whole factor is averaged down.
+        A picture larger than the tower's by a whole factor is averaged down, so that smaller
+        models take the same 224-pixel input.
         """
         if pixel_values.shape[-1] != self.image_size:
             pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)
@@ -170,7 +171,7 @@ class VisionBackbone(nn.Module):
 
 
 class Projector(nn.Module):
-    """Patch features into the language model's space; exact GELU after two layers."""
+    """Patch features into the language model's space; exact GELU after the first two layers."""
 
     def __init__(self, width: int, hidden_size: int) -> None:
         super().__init__()

@@ -53,12 +53,17 @@ POLICIES: dict[str, Callable[..., Policy]] = {
 
 
 def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
-    """The policy called `name`, ready to predict; an unknown name or bad checkpoint is an error.
+    """The policy called `name`, ready to predict.
 
     Args:
         name: a key of `POLICIES`.
         checkpoint: hub id or folder, for policies that have one.
-        options: for example `revision` and `device` (see `load_model_policy`).
+        options: what the policy's loader takes, for example `revision` and `device` (see
+            `load_model_policy`).
+
+    Raises:
+        TutorialError: the name is unknown, the policy takes no such option, or the checkpoint
+            cannot be used.
     """
     if name not in POLICIES:
         raise unknown("policy", name, POLICIES)

@@ -28,8 +28,13 @@ log = logging.getLogger(__name__)
 class ModelPolicy:
     """A vision-language-action model behind the Policy protocol (`policies/base.py`).
 
-    All keys of `statistics` must have as many action dimensions. Device, dtype and engine are added
-    to `provenance`. Without `engine`, the eager reference runs.
+    Args:
+        name: short name for records.
+        model: filled, on its device.
+        tokenizer: the checkpoint's.
+        statistics: the checkpoint's; all keys must have the same number of action dimensions.
+        provenance: what is known of the checkpoint; device, dtype and engine are added.
+        engine: whether the fast path runs; otherwise the eager reference does.
     """
 
     privileged = False
@@ -63,9 +68,12 @@ class ModelPolicy:
     def predict(self, batch: Sequence[PolicyInput]) -> Ints:
         """N inputs, prompts of any lengths → (N, D) token ids, the same as one by one.
 
-        D is the number of q01 entries in the statistics. The ids are OpenVLA's, whatever the
-        model's own vocabulary. It is an error if a picture is not (H, W, 3) uint8, a prompt too
-        long, an id unknown to the model, or no memory left.
+        D is the number of q01 entries in the statistics. The ids are int64 and OpenVLA's, whatever
+        the model's own vocabulary.
+
+        Raises:
+            TutorialError: a picture is not (H, W, 3) uint8, a prompt too long, an id unknown to the
+                model, or no memory left.
         """
         if not batch:
             return np.zeros((0, self.dimensions), np.int64)
@@ -81,7 +89,11 @@ class ModelPolicy:
         return np.array(tokens, np.int64) + (VOCABULARY - config.vocabulary)
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """The ids that the model gets. A smaller vocabulary has an empty token of its own."""
+        """The ids that the model gets. A smaller vocabulary has an empty token of its own.
+
+        Raises:
+            TutorialError: the tokenizer cannot read the text, or gives an id that the model lacks.
+        """
         config = self.model.config
         ids = token_ids(prompt, self.tokenizer)
         if ids[-1] == EMPTY_TOKEN:
