@@ -245,6 +245,13 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, name, most):
         read_sweep(folder)
 
 
+def test_a_file_of_empty_lines_is_not_read(tmp_path):
+    folder = sweep_folder.write(tmp_path, [episode()])
+    (folder / "episodes.jsonl").write_bytes(b"\n" * 2_000_000)
+    with pytest.raises(TutorialError, match=r"has 2000000 lines, expected at most 1000000"):
+        read_sweep(folder)
+
+
 def test_what_every_committed_sweep_holds_is_accepted():
     for folder in (sweep_folder.ROOT / "results/sweeps").iterdir():
         assert read_sweep(folder).suite.startswith("libero")

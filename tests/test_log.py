@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -185,6 +186,25 @@ def test_bytes_that_are_no_text(folder):
     path.write_bytes(path.read_bytes().replace(b'"reward"', b'"rew\xffard"', 1))
     with pytest.raises(TutorialError, match=r"steps\.jsonl, line 1 "):
         read_log(folder)
+
+
+def test_a_log_that_is_too_large_is_not_read(folder):
+    path = folder / "steps.jsonl"
+    path.write_bytes(b"\n" * 200_000)
+    with pytest.raises(TutorialError, match=r"steps\.jsonl has 200000 lines, expected at most"):
+        read_log(folder)
+    os.truncate(path, 33 * 2**20)
+    with pytest.raises(TutorialError, match=r"steps\.jsonl has 33 MiB, expected at most 32"):
+        read_log(folder)
+
+
+def test_a_line_that_is_nested_deeply_is_named(folder):
+    path = folder / "steps.jsonl"
+    deep = "[" * 50_000 + "]" * 50_000
+    path.write_text(path.read_text().replace('"step": 3', f'"more": {deep}, "step": 3'))
+    with pytest.raises(TutorialError, match=r"steps\.jsonl, line 4 is nested too deeply") as e:
+        read_log(folder)
+    assert len(str(e.value)) < 500
 
 
 def test_no_log_and_no_step(tmp_path):

@@ -65,6 +65,21 @@ def read_bytes(path: Path, remedy: str, most: int = MOST_BYTES) -> bytes:
     raise TutorialError(f"{path} is not a file. {remedy}")
 
 
+def read_lines(path: Path, remedy: str, most_bytes: int, most_lines: int) -> list[bytes]:
+    """The lines of a file, each with its end.
+
+    Raises:
+        TutorialError: as `read_bytes`, or the file has more than `most_lines` lines.
+    """
+    text = read_bytes(path, remedy, most_bytes)
+    # Counted first, since millions of empty lines would fill the memory.
+    found = text.count(b"\n") + text.count(b"\r")
+    if found > most_lines:
+        allowed = f"expected at most {most_lines}"
+        raise TutorialError(f"{path} has {found} lines, {allowed}. {remedy}")
+    return text.splitlines(keepends=True)
+
+
 def read_object(path: Path, kind: Any, remedy: str, most: int = MOST_BYTES) -> dict[str, Any]:
     """The object in a JSON file, with all of its keys; those that `kind` has are of its types.
 

@@ -26,6 +26,7 @@ from vla_tutorial.decoding import (
     is_file,
     is_json,
     read_bytes,
+    read_lines,
 )
 from vla_tutorial.errors import TutorialError, unknown
 
@@ -97,7 +98,7 @@ class Episode:
         if OUTCOMES[self.success] != self.outcome:
             raise ValueError(f"success is {self.success!r} and outcome is {self.outcome!r}")
         folder = self.folder or ""
-        if folder.startswith("/") or ".." in folder.split("/"):
+        if folder.startswith("/") or (".." in folder and ".." in folder.split("/")):
             raise ValueError(f"folder {self.folder!r} is not below the sweep's folder")
 
     @property
@@ -177,12 +178,11 @@ def read_episodes(path: Path, suite: str | None = None) -> EpisodesFile:
     Raises:
         TutorialError: a line that is not the last is no episode, a line is of another suite, or an
             episode stands there twice. The error names the lines. The file cannot be read, or has
-            more than `MOST_BYTES`.
+            more than `MOST_BYTES` or `MOST_PLANNED` lines.
     """
-    text = b""
+    lines: list[bytes] = []
     if is_file(path):
-        text = read_bytes(path, MEND, MOST_BYTES)
-    lines = text.splitlines(keepends=True)
+        lines = read_lines(path, MEND, MOST_BYTES, MOST_PLANNED)
     cut = b""
     if lines and _is_cut(lines[-1]):
         cut = lines.pop()

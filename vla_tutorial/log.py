@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_tutorial.arrays import Bools, Floats, Ints, Picture
-from vla_tutorial.decoding import Count, decode, is_file, read_bytes
+from vla_tutorial.decoding import Count, decode, is_file, read_lines
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 
@@ -81,7 +81,8 @@ Number = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 MOST_BYTES = 32 * 2**20
-"""Bytes of a log, of which a step takes about 400: an hour of steps and more."""
+MOST_STEPS = 100_000
+"""Bytes and steps of a log: more than an hour. A step takes about 350 bytes."""
 
 AGAIN = "The file was cut or edited. Run the episode again."
 
@@ -163,14 +164,14 @@ def read_log(folder: Path | str) -> Log:
     """The log of the episode in `folder`. Only `steps.jsonl` is read.
 
     Raises:
-        TutorialError: there is no log, it is empty or larger than `MOST_BYTES`, or a line is cut,
-            edited or missing; names the line, and the key with its value.
+        TutorialError: there is no log, it is empty or has more than `MOST_BYTES` or `MOST_STEPS`,
+            or a line is cut, edited or missing; names the line, and the key with its value.
     """
     path = Path(folder) / "steps.jsonl"
     if not is_file(path):
         expected = "Expected an episode folder as `vla-tutorial rollout` writes it."
         raise TutorialError(f"{folder} holds no steps.jsonl. {expected}")
-    return _log(read_bytes(path, AGAIN, MOST_BYTES).splitlines(), str(path))
+    return _log(read_lines(path, AGAIN, MOST_BYTES, MOST_STEPS), str(path))
 
 
 def log_of(lines: Sequence[Mapping[str, Any]], where: str = "the log") -> Log:
