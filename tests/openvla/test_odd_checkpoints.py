@@ -18,10 +18,10 @@ from tiny_checkpoint import CONFIG, INDEX, SHARDS
 
 from vla_tutorial.actions import decode, parse_statistics
 from vla_tutorial.openvla.checkpoint import check_folder, find_shards
+from vla_tutorial.openvla.checks import check_preprocessor
 from vla_tutorial.openvla.config import MOST_BYTES, OpenVLAConfig, read_config, read_json
 from vla_tutorial.openvla.model import meta_model
 from vla_tutorial.openvla.names import match_names
-from vla_tutorial.openvla.preprocessor import check_preprocessor
 from vla_tutorial.openvla.shards import MAX_HEADER, read_headers
 from vla_tutorial.openvla.tokens import load_tokenizer
 
@@ -74,7 +74,7 @@ def tokenizer(path: Path) -> None:
 
 
 def preprocessor(path: Path) -> None:
-    check_preprocessor(path.parent)
+    check_preprocessor(read_json(path), path)
 
 
 def adapter(path: Path) -> None:

@@ -18,6 +18,7 @@ import torch
 from vla_tutorial.actions import ActionStatistics, parse_statistics
 from vla_tutorial.decoding import is_file
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.checks import check_preprocessor
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config, read_json
 from vla_tutorial.openvla.foreign import (
     NO_PICKLE,
@@ -28,7 +29,6 @@ from vla_tutorial.openvla.foreign import (
 from vla_tutorial.openvla.hub import download
 from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model
 from vla_tutorial.openvla.names import match_names
-from vla_tutorial.openvla.preprocessor import check_preprocessor
 from vla_tutorial.openvla.shards import fill_parameters, read_headers
 from vla_tutorial.openvla.tokens import load_tokenizer
 from vla_tutorial.prompt import Tokenizer
@@ -73,7 +73,9 @@ def open_checkpoint(name: str | Path, revision: str | None = None) -> Checkpoint
     folder, commit = locate_folder(name, revision)
     check_folder(folder)
     config = read_config(_require_config(folder))
-    check_preprocessor(folder)
+    path = folder / "preprocessor_config.json"
+    if os.path.lexists(path):
+        check_preprocessor(read_json(path), path)
     statistics = _read_statistics(folder)
     return Checkpoint(folder, str(name), commit, config, statistics, load_tokenizer(folder, config))
 

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+VISION_KEY = "vision_config"
+"""Our own key in config.json. Published checkpoints lack it: they name two timm models instead."""
+
 # Far above any model of this kind, and small enough that no number here makes a machine hang.
 Width = Annotated[int, Meta(ge=1, le=2**16)]
 Depth = Annotated[int, Meta(ge=1, le=128)]
