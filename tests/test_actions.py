@@ -197,3 +197,9 @@ def test_another_suites_key_is_no_slip_of_the_finger(key):
     with pytest.raises(TutorialError) as e:
         actions.find_statistics("libero_object", only)
     assert "Did you mean" not in str(e.value)
+
+
+@pytest.mark.parametrize("tokens", [[31872] * 6, [[31872] * 8], [], 31872])
+def test_tokens_of_another_number(tokens):
+    with pytest.raises(TutorialError, match=r"Tokens of shape .* 7 dimensions"):
+        actions.decode(tokens, embedded_statistics()["libero_object"])

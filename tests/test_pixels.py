@@ -23,7 +23,13 @@ def test_unknown_orientation_suggests_the_nearest(image):
 
 
 @pytest.mark.parametrize(
-    "bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)]
+    "bad",
+    [
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_wrong_pictures_are_named(bad):
     with pytest.raises(TutorialError, match="uint8"):

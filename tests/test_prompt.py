@@ -35,6 +35,29 @@ def test_template_without_a_place_for_the_instruction():
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "{instruction} {",
+        "} {instruction}",
+        "{instruction} {task}",
+        "{} {instruction}",
+        "{instruction.x}",
+        "{instruction!z}",
+        "{instruction:q}",
+        "{{instruction}}",
+    ],
+)
+def test_templates_that_cannot_be_filled(template):
+    with pytest.raises(TutorialError, match=r"prompt template.*{instruction}"):
+        Wiring(unnorm_key="libero_object", prompt_template=template)
+
+
+def test_doubled_braces_are_braces():
+    wiring = Wiring(unnorm_key="libero_object", prompt_template="{{{instruction}}}")
+    assert prompt.build(wiring, "Go {x}").text == "{go {x}}"
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("settle_steps", -1),

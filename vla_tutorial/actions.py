@@ -153,8 +153,16 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
     """Token ids (…, D) → actions (…, D) float64 in the data's units; gripper 0 close … 1 open.
 
     31999 and every id above is the lowest bin. 31745 and every id below is the highest bin.
+
+    Raises:
+        TutorialError: the statistics are for another number of dimensions.
     """
     bins = np.clip(token_bins(tokens), 0, len(BIN_CENTERS) - 1)
+    if bins.shape[-1:] != statistics.q01.shape:
+        raise TutorialError(
+            f"Tokens of shape {bins.shape} cannot become motion with statistics of "
+            f"{len(statistics.q01)} dimensions. Use the statistics that came with the policy."
+        )
     normalised = BIN_CENTERS[bins]
     span = 0.5 * (normalised + 1) * (statistics.q99 - statistics.q01) + statistics.q01
     return np.where(statistics.mask, span, normalised)

@@ -38,8 +38,8 @@ Float32 = NDArray[f32]
 
 
 def check_image(image: Picture) -> None:
-    """Raise a TutorialError unless `image` is (H, W, 3) uint8."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    """Raise a TutorialError unless `image` is (H, W, 3) uint8 and not empty."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         found = f"{image.shape} {image.dtype}"
         raise TutorialError(f"A picture is (height, width, 3) uint8 RGB; got {found}.")
 

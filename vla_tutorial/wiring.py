@@ -49,8 +49,8 @@ class Wiring:
         mujoco: the simulator version that the protocol stands on.
 
     Raises:
-        TutorialError: the template has no `{instruction}`, a number is below the lowest possible,
-            or the gain is not positive and finite.
+        TutorialError: the template has no `{instruction}` or cannot be filled, a number is below
+            the lowest possible, or the gain is not positive and finite.
     """
 
     unnorm_key: str
@@ -72,10 +72,7 @@ class Wiring:
 
     def __post_init__(self) -> None:
         """Refuse settings that no episode could run with."""
-        if "{instruction}" not in self.prompt_template:
-            raise TutorialError(
-                f"The prompt template {self.prompt_template!r} must have {{instruction}} in it."
-            )
+        _check_template(self.prompt_template)
         lowest = {"frame_delay": 0, "settle_steps": 0, "camera_size": 1, "max_steps": 1}
         for name, low in lowest.items():
             value = getattr(self, name)
@@ -84,3 +81,18 @@ class Wiring:
         gain = self.translation_gain
         if not 0 < gain < float("inf"):
             raise TutorialError(f"translation_gain is {gain}; expected a positive number.")
+
+
+def _check_template(template: str) -> None:
+    try:
+        filled = template.format(instruction="<instruction>")
+    # A brace without its partner; another name; a number; an attribute of the instruction.
+    except (ValueError, KeyError, IndexError, AttributeError) as e:
+        raise TutorialError(
+            f"The prompt template {template!r:.200} cannot be filled ({e!r:.80}). Expected "
+            "{instruction} in it, and other braces doubled."
+        ) from e
+    if "<instruction>" not in filled:
+        raise TutorialError(
+            f"The prompt template {template!r:.200} must have {{instruction}} in it."
+        )
