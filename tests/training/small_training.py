@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vla_tutorial.arrays import Floats
 from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
+from vla_tutorial.sim.builder import NO_FIXTURES
+from vla_tutorial.training.chunks import LabelledEpisode, TaskKey
 from vla_tutorial.training.labels import KEYPOINTS, POSITION_MEAN, Labels
 from vla_tutorial.training.mini import CONFIG
+from vla_tutorial.training.noise import Noise
 from vla_tutorial.training.sentences import families
 from vla_tutorial.training.trainer import TrainConfig
 
@@ -70,3 +75,29 @@ def strict(path: Path) -> list[dict[str, Any]]:
         raise ValueError(constant)
 
     return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+
+
+def made_up_episode(
+    key: TaskKey,
+    instruction: str,
+    poses: Sequence[Any] = ((0.0,) * 9,),
+    fixtures: Floats = NO_FIXTURES,
+) -> LabelledEpisode:
+    """Of these positions (nq,); all else is random."""
+    rng = np.random.default_rng(5)
+    count = len(poses)
+    points = rng.uniform(-0.3, 0.3, (3, count, 3)).astype(np.float32)
+    return LabelledEpisode(
+        suite=key[0],
+        task=key[1],
+        instruction=instruction,
+        noise=Noise(scale=0.25, persistence=0.8, burst_rate=0.02, flip_rate=0.0),
+        fixtures=fixtures,
+        qpos=np.array(poses, np.float32),
+        bins=rng.integers(0, 256, (count, 7)).astype(np.int16),
+        executed=np.zeros((count, 7), np.float32),
+        hand=points[0],
+        thing=points[1],
+        place=points[2],
+        holding=rng.random(count) < 0.5,
+    )
