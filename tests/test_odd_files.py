@@ -21,6 +21,7 @@ from vla_tutorial.player import Player, show_episodes
 from vla_tutorial.player.clip_script import write_clip_script
 from vla_tutorial.player.clips import CLIP_FILES, clip_index, write_clip_index
 from vla_tutorial.player.episode_data import episode_data
+from vla_tutorial.plots import read_curves, training_figure
 from vla_tutorial.report import build_report, report_csv, report_json, report_text
 from vla_tutorial.report.page import report_html
 from vla_tutorial.spec import PUBLISHED_WIRING
@@ -66,6 +67,10 @@ def play(folder):
     clip_index(folder)
 
 
+def plot(folder):
+    training_figure(read_curves(folder / "curves.jsonl"))
+
+
 READERS = {
     "steps": ("episode/steps.jsonl", judge),
     "shown_steps": ("episode/steps.jsonl", show),
@@ -78,6 +83,7 @@ READERS = {
     "drawn_sweep": ("sweep/sweep.json", draw),
     "index": ("clips/manifest.js", play),
     "clip": ("clips/0_0/no_flip/episode.js", play),
+    "curves": ("run/curves.jsonl", plot),
 }
 """Name → the file that is damaged, and what then reads the folder that it belongs to."""
 
@@ -92,6 +98,10 @@ def whole(tmp_path_factory):
     _write_episode(root / "episode")
     _write_sweep(root / "sweep")
     _write_clips(root / "clips", root / "episode")
+    (root / "run").mkdir()
+    lines = [{"step": k, "seconds": 1.5, "cross_entropy": 2.0, "success": None} for k in (1, 2)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (root / "run/curves.jsonl").write_text(text)
     return root
 
 

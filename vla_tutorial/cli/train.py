@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 from pathlib import Path
@@ -223,13 +222,7 @@ def curves(
     """
     from vla_tutorial import plots
 
-    try:
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-    except (OSError, ValueError) as e:
-        expected = "Expected the curves.jsonl of `train fit` or `train dagger`."
-        raise TutorialError(f"{log} cannot be read ({e}). {expected}") from e
-    if not lines:
-        raise TutorialError(f"{log} is empty: a run writes its first line after 100 steps.")
+    lines = plots.read_curves(log)
     plots.save(plots.training_figure(lines, title=str(log)), out)
 
 

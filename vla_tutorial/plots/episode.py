@@ -1,9 +1,8 @@
-"""Figures of one episode, and of a training run."""
+"""The figure of one episode, or of two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -72,33 +71,3 @@ def _label(axes: Sequence[Axes]) -> None:
         yticks=(0, 1),
         xlabel="control step (20 a second)",
     )
-
-
-CURVES = {
-    "cross_entropy": "cross-entropy of the action tokens (nat)",
-    "xyz_error_bins": "error of the translation (bins of 256)",
-    "keypoints": "cross-entropy of the keypoints (nat)",
-    # What older runs called it.
-    "places": "cross-entropy of the keypoints (nat)",
-    "success": "closed-loop success of the policy alone (last 200 episodes, random layouts)",
-}
-"""What `training_figure` shows: key in curves.jsonl → label."""
-
-
-def training_figure(lines: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """The curves that the `lines` of `curves.jsonl` (`training`) have, over optimiser steps."""
-    curves = {}
-    for key in CURVES:
-        known = [line for line in lines if line.get(key) is not None]
-        if known:
-            curves[key] = known
-    with style():
-        figure = Figure(figsize=(6.4, 1.7 * len(curves) + 0.6), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(len(curves), sharex=True))
-        for axis, (key, known) in zip(axes, curves.items(), strict=True):
-            axis.plot([line["step"] for line in known], [line[key] for line in known])
-            axis.set_title(CURVES[key], loc="left", fontsize=9)
-            axis.set_ylim(0, 1 if key == "success" else None)
-        axes[-1].set_xlabel("optimiser step")
-        figure.suptitle(plain_text(title))
-    return figure

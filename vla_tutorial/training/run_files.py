@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
+from vla_tutorial.decoding import decode, read_lines
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
 from vla_tutorial.openvla.checkpoint import load_weights
@@ -24,6 +26,17 @@ STATE = "state.pt"
 
 PROGRESS = "progress.json"
 """How far a run by the clock has come."""
+
+
+MOST_BYTES = 32 * 2**20
+MOST_LINES = 100_000
+"""Of the curves. A run of an hour writes some hundred lines of 200 bytes."""
+
+
+class _Line(msgspec.Struct):
+    """What is read of a line of the curves."""
+
+    step: int
 
 
 def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None:
@@ -51,9 +64,15 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
             f"{path} is no saved state of this model ({e}). Start without --resume."
         ) from e
     if curves.exists():
-        lines = curves.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if json.loads(line)["step"] <= trainer.step]
-        curves.write_text("".join(kept))
+        remedy = "Delete the file: only the curves of earlier steps are lost."
+        lines = read_lines(curves, remedy, MOST_BYTES, MOST_LINES)
+        # A process that was killed may have left half a line at the end.
+        whole = enumerate((line for line in lines if line.endswith(b"\n")), 1)
+        kept = []
+        for number, line in whole:
+            if decode(line, _Line, f"{curves}, line {number}", remedy).step <= trainer.step:
+                kept.append(line)
+        curves.write_bytes(b"".join(kept))
 
 
 def read_progress(out: Path) -> float:
