@@ -301,6 +301,14 @@ def test_a_fair_experiment_changes_one_thing(tmp_path, changes, hint):
     assert result.right is (hint == "") and hint in result.why
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", "{}", '{"suite": 5}', "[" * 9999])
+def test_a_damaged_record_is_named(tmp_path, text):
+    folders = [episode(tmp_path / name) for name in ("a", "b")]
+    (tmp_path / "b/episode.json").write_text(text)
+    with pytest.raises(TutorialError, match=r"b/episode\.json "):
+        checks.fair_comparison(*folders)
+
+
 def test_an_experiment_that_was_not_run(tmp_path):
     assert "no episode yet" in checks.fair_comparison(tmp_path / "a", tmp_path / "b").why
 

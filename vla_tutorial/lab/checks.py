@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os.path
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from vla_tutorial import actions, pixels, prompt
 from vla_tutorial.arrays import Floats, Picture
+from vla_tutorial.decoding import read_object
 from vla_tutorial.lab.answers import NO_ANSWER, CheckResult, call, not_yet, number, numbers, right
 from vla_tutorial.lab.counting import discordant_pairs, episodes_needed, interval
 from vla_tutorial.log import Log
@@ -187,10 +189,26 @@ def reach(answer: float | None, steps: int = 280) -> CheckResult:
     return not_yet("multiply the steps, the millimetres a step, and the factor of x from b.")
 
 
+class _Compared(msgspec.Struct):
+    """What is compared of an episode's record."""
+
+    suite: str
+    task: int
+    init: int
+    instruction: str
+    policy: dict[str, Any]
+    conditions: list[str]
+    success: bool | None
+    wiring: dict[str, Any]
+
+
 def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
     """Whether two recorded episodes differ in one condition and in nothing else that matters.
 
     `first` and `second` are episode folders. Both must have ended: a stopped one is no result.
+
+    Raises:
+        TutorialError: an `episode.json` is damaged.
     """
     entries = []
     for folder in (Path(first), Path(second)):
@@ -198,13 +216,13 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
         if not path.is_file():
             name = f"{folder.parent.name}/{folder.name}"
             return not_yet(f"{name} holds no episode yet; record one there.")
-        entries.append(json.loads(path.read_bytes()))
+        entries.append(read_object(path, _Compared, "Record the episode again."))
     a, b = entries
     same = ("suite", "task", "init", "instruction", "policy")
     differing = [key for key in same if a[key] != b[key]]
     if differing:
         return not_yet(f"the two also differ in {', '.join(differing)}; that may be the cause.")
-    if a["wiring"]["max_steps"] != b["wiring"]["max_steps"]:
+    if a["wiring"].get("max_steps") != b["wiring"].get("max_steps"):
         return not_yet("the two have different step limits, so one had longer to succeed.")
     if None in (a["success"], b["success"]):
         return not_yet("one of the two was stopped before its end.")

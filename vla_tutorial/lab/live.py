@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from vla_tutorial.decoding import decode, read_bytes
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy
@@ -185,8 +185,8 @@ class LiveEpisode:
     def _become(self, state: State) -> None:
         recorded = self.folder / "episode.json"
         if self.steps and recorded.is_file():
-            entry = json.loads(recorded.read_bytes())
-            self.result = Result(**{field.name: entry[field.name] for field in fields(Result)})
+            remedy = "Run the episode again."
+            self.result = decode(read_bytes(recorded, remedy), Result, str(recorded), remedy)
         self.state = state
         self.watch(self)
 
