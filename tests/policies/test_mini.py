@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoint import edit_json
 
 from vla_tutorial import pixels, prompt
 from vla_tutorial.conditions import apply
@@ -129,16 +131,81 @@ def test_the_engine_says_what_the_eager_model_says(mini, simulator: Simulator) -
     assert (plain - eager).abs().max() <= 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
-def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
-    for path in FOLDER.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    if damage == "cut":
-        shard = tmp_path / "model-00001.safetensors"
-        shard.write_bytes(shard.read_bytes()[:-1000])
-    else:
-        config = json.loads((tmp_path / "config.json").read_text())
-        config["text_config"]["hidden_size"] = 320
-        (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(TutorialError):
-        load_policy("mini", str(tmp_path), device="cpu")
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to break."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "mini"))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(TutorialError) as e:
+        load_policy("mini", str(folder), device="cpu")
+    return str(e.value)
+
+
+def test_a_shard_that_is_cut(copy: Path) -> None:
+    shard = copy / "model-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    assert "model-00001.safetensors" in refusal(copy)
+
+
+def test_another_models_config(copy: Path) -> None:
+    edit_json(copy / "config.json", lambda config: config["text_config"].update(hidden_size=320))
+    assert "config.json that came with these weights" in refusal(copy)
+
+
+@pytest.mark.parametrize("padding", [-64, 0, 1, 32, 63, 65, 66, 128, 500])
+def test_padding_that_would_move_every_action(copy: Path, padding: int) -> None:
+    """Nothing in config.json tells that it is wrong: from 1 on the weights or the tokenizer do."""
+    edit_json(copy / "config.json", lambda config: config.update(pad_to_multiple_of=padding))
+    text = refusal(copy)
+    assert "config.json" in text or "tokenizer.json" in text
+    assert "pad" in text
+
+
+def test_quantiles_that_are_exchanged(copy: Path) -> None:
+    def exchange(found):
+        action = found["libero_object"]["action"]
+        action["q01"], action["q99"] = action["q99"], action["q01"]
+
+    edit_json(copy / "dataset_statistics.json", exchange)
+    assert "libero_object: action holds q01[0]" in refusal(copy)
+
+
+def test_a_mask_of_strings(copy: Path) -> None:
+    def spell(found):
+        found["libero_object"]["action"]["mask"] = ["true"] * 6 + ["false"]
+
+    edit_json(copy / "dataset_statistics.json", spell)
+    assert "action holds mask[0] 'true'" in refusal(copy)
+
+
+def test_angles_as_transformers_5_saves_them(copy: Path, mini: Policy) -> None:
+    def rename(config):
+        theta = config["text_config"].pop("rope_theta")
+        given = {"rope_type": "default", "rope_theta": theta}
+        config["text_config"]["rope_parameters"] = given
+
+    edit_json(copy / "config.json", rename)
+    same = load_policy("mini", str(copy), device="cpu")
+    assert same.model.config == mini.model.config
+    change = {"rope_theta": 500000.0}
+    edit_json(
+        copy / "config.json", lambda config: config["text_config"]["rope_parameters"].update(change)
+    )
+    other = load_policy("mini", str(copy), device="cpu")
+    assert other.model.config.llama.rope_theta == 500000.0
+    prompts = [mini.ids(prompt.build(WIRING, "pick up the milk"))]
+    picture = torch.full((1, 224, 224, 3), 99, dtype=torch.uint8)
+    said = [policy.model.embed_image(picture) for policy in (mini, other)]
+    logits = [
+        policy.model.sequence_logits(image, torch.tensor(prompts))
+        for policy, image in zip((mini, other), said, strict=True)
+    ]
+    assert not torch.allclose(*logits)
+
+
+def test_openvla_oft_under_another_policys_name(copy: Path) -> None:
+    (copy / "action_head--150000_checkpoint.pt").write_bytes(b"")
+    with pytest.raises(TutorialError, match="OpenVLA-OFT"):
+        load_policy("openvla", str(copy), device="cpu")

@@ -20,9 +20,8 @@ NO_PICKLE = (
 
 _OFT = (
     "This is an OpenVLA-OFT checkpoint ({found} lies beside the weights): its actions come from "
-    "that part, not from tokens, and the weights alone would rarely succeed. Run it with "
-    "openvla-oft, or use a checkpoint that predicts tokens, such as "
-    "openvla/openvla-7b-finetuned-libero-object."
+    "that part, not from tokens. Run it with openvla-oft, or use a checkpoint that predicts "
+    "tokens, such as openvla/openvla-7b-finetuned-libero-object."
 )
 _LORA = (
     "{found} is a LoRA adapter, not a model. Merge it into {base} first, with PEFT's "
