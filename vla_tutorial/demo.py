@@ -44,7 +44,10 @@ def run_demo(
 ) -> DemoResult:
     """Run `spec` as published and with `DEMO_CONDITION`, and write `out/index.html`.
 
-    `policy` acts, whatever `spec` says. `on_step` gets the condition's name and each step.
+    Args:
+        policy: it acts, whatever `spec` says.
+        out: folder; each episode has one of its own below it.
+        on_step: gets the condition's name and each step.
 
     Raises:
         TutorialError: `out` is not writable, or holds a demonstration and `overwrite` is False.

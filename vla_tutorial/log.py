@@ -59,7 +59,12 @@ def picture_fields(image: Picture) -> dict[str, Any]:
 
 
 def sharpness(image: Picture) -> float:
-    """Mean difference of neighbouring pixels (H, W, 3), grey levels: down by blur, up by noise."""
+    """Mean difference of neighbouring pixels in grey levels (0–255): down by blur, up by noise.
+
+    Args:
+        image: (H, W, 3) uint8. Differences down and across, of each channel, are averaged apart,
+            and their two means are added.
+    """
     total = 0.0
     for a, b in ((image[1:], image[:-1]), (image[:, 1:], image[:, :-1])):
         # Not a - b: uint8 wraps around below 0.
@@ -68,9 +73,10 @@ def sharpness(image: Picture) -> float:
 
 
 def closing_steps(commands: ArrayLike) -> Ints:
-    """Steps at which the gripper command changes to close.
+    """Steps at which the gripper command changes to close: (n,) int64, ascending.
 
-    `commands`: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
+    Args:
+        commands: (T,) as LIBERO got them. Above 0 closes; 0 does not. Before step 0 it is open.
     """
     closing = np.asarray(commands, np.float64) > 0
     return np.flatnonzero(np.diff(closing.astype(np.int8), prepend=0) > 0)
@@ -175,7 +181,14 @@ def read_log(folder: Path | str) -> Log:
 
 
 def log_of(lines: Sequence[Mapping[str, Any]], where: str = "the log") -> Log:
-    """Lines as `step_line` makes them → columns. Errors are `read_log`'s, and name `where`."""
+    """Lines as `step_line` makes them → columns.
+
+    Args:
+        where: what errors name in place of a file.
+
+    Raises:
+        TutorialError: as `read_log`, for lines.
+    """
     return _log([json.dumps(line).encode() for line in lines], where)
 
 

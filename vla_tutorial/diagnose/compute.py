@@ -15,7 +15,11 @@ from vla_tutorial.wiring import GripperMapping
 
 
 def compute(log: Log, reference: Reference) -> s.Signatures:
-    """The signatures of one episode against published ranges."""
+    """The signatures of one episode against published ranges; `signatures` has their units.
+
+    Args:
+        reference: the package ships action statistics under its key.
+    """
     last_bin = len(actions.BIN_CENTERS) - 1
     bins = np.clip(actions.token_bins(log.tokens), 0, last_bin).astype(np.float64)
     motion_bins = bins[:, :6]
@@ -54,7 +58,11 @@ def _response(log: Log) -> float:
 
 
 def first_off(bins: Floats, reference: Reference) -> float | None:
-    """Mean distance of `bins` (6,) from the nearest task's known-good range; None without one."""
+    """Mean distance, in bins, from the nearest task's known-good range; None without one.
+
+    Args:
+        bins: (6,) of the first motion tokens, 0 to 254.
+    """
     if reference.first_bins is None:
         return None
     low, high = np.moveaxis(reference.first_bins, 1, 0)

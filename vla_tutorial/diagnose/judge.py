@@ -40,7 +40,11 @@ class Diagnosis:
 
 
 def diagnose(log: Log, reference: Reference | None = None) -> Diagnosis:
-    """Judge one episode. `reference`: None takes libero_object's and `mini`'s published ranges."""
+    """Judge one episode.
+
+    Args:
+        reference: None takes libero_object's and `mini`'s published ranges.
+    """
     reference = reference or load_reference()
     signatures = compute(log, reference)
     notes = _notes(log, reference)
@@ -53,7 +57,11 @@ def diagnose(log: Log, reference: Reference | None = None) -> Diagnosis:
 
 
 def diagnose_folder(folder: Path, reference: Reference | None = None) -> Diagnosis:
-    """Judge the episode in `folder`. Raises TutorialError as `read_log` does."""
+    """Judge the episode in `folder`; only its `steps.jsonl` is read.
+
+    Raises:
+        TutorialError: there is no log, or it is damaged (`log.read_log`).
+    """
     return diagnose(read_log(folder), reference)
 
 
@@ -116,7 +124,11 @@ class SweepDiagnosis:
 
 
 def diagnose_sweep(folder: Path, reference: Reference | None = None) -> SweepDiagnosis:
-    """Judge every finished episode of a sweep. Raises TutorialError as `read_sweep` does."""
+    """Judge every finished episode of a sweep; one whose log is damaged counts as unreadable.
+
+    Raises:
+        TutorialError: the sweep itself is damaged (`episodes.read_sweep`).
+    """
     sweep = read_sweep(folder)
     judged = []
     unreadable = []

@@ -70,7 +70,8 @@ class Mapping:
     """How the logged actions follow from the logged tokens."""
 
     key: str | None  # the embedded statistics under which the tokens give the logged motion
-    scale: float  # logged translation over what the tokens mean under the expected statistics
+    # Logged translation over what the tokens mean under the expected statistics (least squares).
+    scale: float
     beyond: float  # share of translation commands outside [−1, 1], which the controller clips
     gripper: GripperMapping | None  # what gives the logged gripper command at every step
 
@@ -89,7 +90,10 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the episode came: the step at which each was first true, or None."""
+    """How far the episode came, by positions and commands: when each was first true, or None.
+
+    Numbers are control steps, from 0.
+    """
 
     reached: int | None  # the hand is as low as an object's top (`REACH_M`)
     grasped: int | None  # commanded to close, and something holds the fingers apart
@@ -104,12 +108,16 @@ class Signatures:
     steps: int  # control steps logged (20 a second)
     success: bool  # the last reward is positive
     jaggedness: float  # mean |Δa| over mean |a| of the commanded translation
-    response: float  # millimetres a step of the hand for each unit of commanded translation
+    # Millimetres a step of the hand for each unit of commanded translation (least squares); full
+    # speed along an axis is 1.
+    response: float
     travel: float  # largest distance of the hand from where it began, metres
     still: float  # share of steps whose commanded translation is near zero (`STILL`)
     centred: float  # share of motion tokens at the middle bin
     saturated: float  # share of motion tokens in the lowest or highest bin
-    first_off: float | None  # bins from the known-good first answers (`compute.first_off`)
+    # Mean distance, in bins, of the first answer's six motion tokens from the nearest task's
+    # known-good range; None without one.
+    first_off: float | None
     picture: FirstPicture
     mapping: Mapping
     gripper: Gripper

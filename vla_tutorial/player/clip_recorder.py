@@ -31,7 +31,14 @@ from vla_tutorial.spec import EpisodeSpec
 
 
 class ClipRecorder:
-    """Records clips in the folder `out`, one after the other. Tests pass another `build`."""
+    """Records clips in the folder `out`, one after the other.
+
+    Args:
+        build: makes a simulator from suite, task and camera size in pixels; tests pass another.
+
+    Attributes:
+        weights: `provenance.weights_hash` of the policy. A clip of other weights is not current.
+    """
 
     def __init__(
         self, policy: Policy, out: Path, build: Callable[..., Simulator] = Simulator
@@ -56,7 +63,14 @@ class ClipRecorder:
         return data == data | expected
 
     def record(self, clip: EpisodeSpec, on_step: Callable[[Step], None] = lambda _: None) -> None:
-        """Record one clip. What was there before is replaced when the new one is complete."""
+        """Record one clip. What was there before is replaced when the new one is complete.
+
+        Args:
+            on_step: called after each control step; an error that it raises ends the recording.
+
+        Raises:
+            TutorialError: the clip's settings contradict each other, or its task does not exist.
+        """
         wiring, scene = clip.settings()
         staging = _staging(self.out, clip)
         last: list[Step] = []

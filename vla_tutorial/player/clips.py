@@ -83,6 +83,9 @@ def clip_index(out: Path) -> dict[str, Any]:
 
     Keys: format · suite · policies · conditions · episodes (`INDEXED` of every clip in `out`).
     Conditions are those that some clip shows: a switch without a clip would lead nowhere.
+
+    Raises:
+        TutorialError: a clip's `episode.js` is damaged.
     """
     found = _read_clips(out)
     shown = set().union(*(data["conditions"] for data in found))
@@ -97,7 +100,7 @@ def clip_index(out: Path) -> dict[str, Any]:
 
 
 def write_clip_index(out: Path) -> None:
-    """Write `out/manifest.js` from the clips that are there."""
+    """Write `out/manifest.js` from the clips that are there. Raises as `clip_index` does."""
     write_clip_script(out / "manifest.js", "globalThis.VLA_CLIPS", clip_index(out))
 
 

@@ -66,7 +66,13 @@ class Display(ABC):
         return self._live
 
     def answer(self, key: str) -> tuple[dict[str, Any], list[bytes]]:
-        """The message, which may be an error, and the buffers that answer the script's request."""
+        """What answers the script's request for an episode of the index.
+
+        Returns:
+            The message: type, key, media (a list of [name, MIME type]) and data (`episode_data`),
+            or error in place of data where the episode cannot be read. And the content of the
+            media, a buffer each, in the same order.
+        """
         message: dict[str, Any] = {"type": "episode", "key": key}
         try:
             data, media = self._episode(key)

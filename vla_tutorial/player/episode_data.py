@@ -120,7 +120,11 @@ def _rounded(values: Floats, digits: int) -> list[float]:
 def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
     """How an episode differs from the published protocol: setting → [published, here].
 
-    Of `entry`, as in `episode.json`, suite, task, init, conditions and wiring are read.
+    Args:
+        entry: as in `episode.json`. Its suite, task, init, conditions and wiring are read.
+
+    Returns:
+        Plain values of JSON; what JSON lacks, such as a path, is text.
     """
     published = replace(PUBLISHED_WIRING, unnorm_key=base_suite(entry["suite"]))
     scene = Scene(entry["suite"], entry["task"], entry["init"])
@@ -138,7 +142,11 @@ def changes(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def caption(log: Log, success: bool | None) -> str:
-    """What is seen, in three sentences: the hand, the gripper, the end (None: it was stopped)."""
+    """What is seen, in three sentences: the hand, the gripper, the end.
+
+    Args:
+        success: how it ended; None says that it was stopped.
+    """
     return f"{_hand(log)} {_gripper(log)} {_end(len(log), success)}"
 
 

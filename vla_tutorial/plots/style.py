@@ -62,7 +62,11 @@ def write_text(axes: Axes, text: str, point: tuple[float, float], **look: Any) -
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure without dates in it, so that equal figures are equal files."""
+    """Write a figure without dates in it, so that equal figures are equal files.
+
+    Args:
+        path: its ending chooses the format, such as .png or .svg.
+    """
     dates = {"Software": None} if path.suffix == ".png" else {"Date": None}
     figure.savefig(path, metadata=dates)
 
@@ -73,6 +77,10 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     Args:
         name: letters that no other figure of the page has.
         description: what a reader who cannot see it should know.
+
+    Returns:
+        The element `<svg class="plot">`, whose texts are escaped. Colours are the variables of
+        `PAGE_COLOURS`, which the page's style must define.
     """
     drawn = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

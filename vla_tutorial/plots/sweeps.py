@@ -46,7 +46,9 @@ class Values:
 def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
     """Success rates with Wilson's intervals, one below the other. A row without episodes says so.
 
-    Long labels stand above their row, or `beside` the axes too, which takes less height.
+    Args:
+        beside: long labels stand beside the axes, too, which takes less height. Otherwise all stand
+            above their row as soon as one has more than `LONG` letters.
     """
     labels = [row.label for row in rows]
     above = max(map(len, labels), default=0) > LONG and not beside
@@ -131,7 +133,12 @@ def _draw_cell(axes: Axes, x: int, y: int, count: int, total: int) -> None:
 
 
 def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
-    """Histograms over one axis, failures on top of successes; "never" is a bar apart."""
+    """Histograms over one axis, failures on top of successes; "never" is a bar apart.
+
+    Args:
+        conditions: one panel each, below each other. Values are 0 or greater; None is "never".
+        xlabel: what the values are, with their unit.
+    """
     numbers: list[float | None] = []
     for condition in conditions:
         numbers += [*condition.successes, *condition.failures]

@@ -20,12 +20,12 @@ from vla_tutorial.stats import Rate, SuiteMean, holm, rate, suite_mean
 
 @dataclass(frozen=True)
 class TaskReport:
-    """One task under one condition. `rate` is None where every episode ended in an error."""
+    """One task under one condition."""
 
-    task: int
-    instruction: str | None
-    errors: int
-    rate: Rate | None
+    task: int  # number within the suite
+    instruction: str | None  # None where no episode has kept its record
+    errors: int  # episodes that broke
+    rate: Rate | None  # of the others, with Wilson's interval; None where every episode broke
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,22 @@ class ConditionReport:
     rate: Rate | None  # of all episodes, with Wilson's interval (for more episodes of these tasks)
     mean: SuiteMean | None  # with a task-clustered bootstrap (for other tasks of the kind)
     tasks: tuple[TaskReport, ...]
-    first_close_successes: FirstClose
+    first_close_successes: FirstClose  # of the episodes that succeed
     first_close_failures: FirstClose
-    seconds: Spread | None  # wall time an episode
+    seconds: Spread | None  # wall time an episode; None where no episode has one
 
 
 @dataclass(frozen=True)
 class SweepReport:
     """One sweep: its folder, what was run, and each condition."""
 
-    folder: str
-    name: str
+    folder: str  # path as it was given
+    name: str  # the folder's name, or its path where two have the same name
     suite: str
-    policy: str
-    command: str
-    notes: tuple[str, ...]
-    conditions: tuple[ConditionReport, ...]
+    policy: str  # name, and checkpoint where it has one
+    command: str  # what made the sweep; "" where unknown
+    notes: tuple[str, ...]  # `episodes.Sweep.notes`
+    conditions: tuple[ConditionReport, ...]  # the published one first, then as configured
     causes: tuple[ErrorCause, ...]  # of the episodes that ended in an error
 
 
@@ -87,11 +87,19 @@ class Report:
     """Sweeps, and every run compared with the published one from the same starts."""
 
     sweeps: tuple[SweepReport, ...]
-    comparisons: tuple[Adjusted, ...]
+    comparisons: tuple[Adjusted, ...]  # `a` is the published run in each
 
 
 def build_report(sweeps: Sequence[Sweep]) -> Report:
-    """Everything that the sweeps' folders say."""
+    """Everything that the sweeps' folders say.
+
+    Returns:
+        The sweeps in the order given, and a comparison for each condition that has a published run
+        with common starts: its own sweep's, or else one of the same policy and suite.
+
+    Raises:
+        TutorialError: a record (`episode.json`) in a sweep's folder is damaged.
+    """
     runs = label_runs(sweeps)
     reports = []
     for sweep, name in zip(sweeps, _names(sweeps), strict=True):

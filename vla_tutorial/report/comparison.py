@@ -63,8 +63,12 @@ class Comparison:
     only_in_b: tuple[Start, ...]
     errors_a: tuple[Start, ...]  # starts left out because that run's episode ended in an error
     errors_b: tuple[Start, ...]
-    smallest: float | None  # `smallest_paired`, if as many pairs as here go the other way
-    needed: int | None  # `pairs_needed` for the difference measured
+    # The smallest difference (a share) that these pairs show with 80 % power, if as many pairs as
+    # here go the other way (`smallest_paired`); None if none would be shown.
+    smallest: float | None
+    # Pairs that show a difference as measured with 80 % power (`pairs_needed`); None if there is no
+    # difference, or it takes more than a million.
+    needed: int | None
     differs: tuple[str, ...]  # settings other than the condition that are not the same in both
     repeat: bool  # policy, condition and settings are the same: only noise is left
 
@@ -77,7 +81,11 @@ class Comparison:
 def choose_condition(sweep: Sweep, condition: str | None, option: str) -> str:
     """The condition to compare: the one asked for, else the only one, else the published one.
 
-    TutorialError where the sweep has no such condition, or several and none is the published one.
+    Args:
+        option: the command line's option for it, which the error names.
+
+    Raises:
+        TutorialError: the sweep has no such condition, or several and none is the published one.
     """
     if condition is not None:
         sweep.of(condition)
@@ -130,7 +138,11 @@ def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
 
 
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Settings that decide outcomes and differ between two `sweep.json`: "versions.mujoco"."""
+    """Settings that decide outcomes and differ between two `sweep.json`: "versions.mujoco".
+
+    Looked at are policy, wiring, max_steps, and the versions of MuJoCo and PyTorch. A key that
+    stands in one of the two alone differs.
+    """
     found: list[str] = []
     for key in ("policy", "wiring", "max_steps"):
         found += _unlike(key, a.get(key), b.get(key))

@@ -27,7 +27,10 @@ def report_json(report: Report, command: str = "") -> str:
 
 
 def comparison_json(comparison: Comparison) -> str:
-    """One comparison with its sentence; starts are [task, init]."""
+    """One comparison with its sentence, as JSON.
+
+    Starts are [task, init], or [task, init, target] where another object was asked for.
+    """
     sentence = comparison_sentence(comparison)
     return _layout({"sentence": sentence, "level": 0.95, **asdict(comparison)})
 

@@ -33,7 +33,12 @@ Drawing = dict[str, str]
 
 
 def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
-    """The whole page. `sweeps` are those that `report` was built from."""
+    """The whole page, in which every text is escaped; nothing in it asks another host.
+
+    Args:
+        sweeps: those that `report` was built from, in the same order. The page draws histograms of
+            their episodes, and its foot names their versions and machines.
+    """
     conditions = _conditions(report.sweeps)
     comparisons = report.comparisons
     rows = [Row(c.label, c.rate, c.mean.interval if c.mean else None) for c in conditions]

@@ -21,7 +21,7 @@ Cell = str | Rate
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column of a row is its name."""
+    """A table; the first column of a row is its name. Texts are as they are, not escaped."""
 
     title: str
     caption: str  # how to read it
@@ -106,7 +106,11 @@ def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
 
 
 def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequence[str]) -> Table:
-    """Successes by task, a column for each condition, headed by its name."""
+    """Successes by task, a column for each condition.
+
+    Args:
+        names: heads of the columns, one for each of `conditions`.
+    """
     instructions: dict[int, str] = {}
     cells: dict[int, list[Cell]] = {}
     for column, condition in enumerate(conditions):
