@@ -25,6 +25,7 @@ from vla_tutorial.decoding import (
     decode_object,
     is_file,
     is_json,
+    printable,
     read_bytes,
     read_lines,
 )
@@ -166,6 +167,7 @@ class EpisodesFile:
             return ()
         what = f"{self.path}, line {len(self.lines) + 1} is cut off and was left out."
         command = config.get("command") or "vla-tutorial sweep … (its command once more)"
+        command = printable(command)
         return (f"{what} To repair the file and run that episode again, run: {command}",)
 
 

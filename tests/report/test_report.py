@@ -392,6 +392,22 @@ def test_a_folder_whose_name_is_no_text(tmp_path):
         assert "\x1b" not in text.encode().decode()
 
 
+def test_no_text_of_a_sweep_moves_the_cursor(tmp_path):
+    odd = "a\x1b[2Jb\n"
+    folder = tmp_path / f"s{odd}"
+    policy = {"name": odd, "checkpoint": odd, odd: 1}
+    sweep_folder.write(folder, [episode()], policy=policy, command=odd)
+    with (folder / "episodes.jsonl").open("a") as file:
+        file.write('{"cut')
+    other = sweep_folder.write(tmp_path / "other", [episode()])
+    for arguments in (["report", folder], ["compare", folder, other], ["diagnose", folder]):
+        found = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert found.exit_code == 0
+        # A path that the reader typed may stand in an error line as it is.
+        assert "\x1b[2J" not in found.stdout
+    assert "policy.a�[2Jb�" in CliRunner().invoke(app, ["compare", str(folder), str(other)]).stdout
+
+
 def with_error(why, **more):
     return error(**more) | {"error": why}
 

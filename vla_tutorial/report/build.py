@@ -108,7 +108,7 @@ def build_report(sweeps: Sequence[Sweep]) -> Report:
             name=name,
             suite=sweep.suite,
             policy=_policy(sweep),
-            command=sweep.config.get("command", ""),
+            command=printable(sweep.config.get("command", "")),
             notes=tuple(map(printable, sweep.notes)),
             conditions=tuple(_report_condition(run) for run in runs if run.sweep is sweep),
             causes=error_causes(sweep.episodes),
@@ -174,8 +174,8 @@ def _policy(sweep: Sweep) -> str:
         return str(found or "unknown policy")
     name = str(found.get("name", "unknown"))
     if checkpoint := found.get("checkpoint"):
-        return f"{name} ({checkpoint})"
-    return name
+        name += f" ({checkpoint})"
+    return printable(name)
 
 
 def _report_condition(run: ConditionRun) -> ConditionReport:

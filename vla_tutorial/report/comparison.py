@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vla_tutorial.conditions import PUBLISHED
+from vla_tutorial.decoding import printable
 from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.report.numbers import (
@@ -123,8 +124,8 @@ def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
     differs = differing_settings(a.sweep.config, b.sweep.config)
     return Comparison(
         suite=a.sweep.suite,
-        a=a.label,
-        b=b.label,
+        a=printable(a.label),
+        b=printable(b.label),
         paired=found,
         only_in_a=tuple(sorted(started_a - started_b)),
         only_in_b=tuple(sorted(started_b - started_a)),
@@ -158,7 +159,7 @@ def _unlike(name: str, a: Any, b: Any) -> Iterator[str]:
         for key in {**a, **b}:
             yield from _unlike(f"{name}.{key}", a.get(key), b.get(key))
     elif a != b:
-        yield name
+        yield printable(name)
 
 
 def comparison_sentence(c: Comparison) -> str:
