@@ -20,7 +20,12 @@ _FACTORIES = {factory.__name__: factory for factory in _LEVELLED}
 
 
 def find_condition(name: str) -> Condition:
-    """The condition called `name`. A TutorialError says what a wrong name or level must be."""
+    """The condition called `name`.
+
+    Raises:
+        TutorialError: there is none: a level out of range, one that the catalogue does not hold, or
+            a name that it does not know.
+    """
     if name in CATALOGUE:
         return CATALOGUE[name]
     family, _, level = name.rpartition("_")
@@ -60,7 +65,10 @@ def changed_settings(
 def apply(
     conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene
 ) -> tuple[Wiring, Scene]:
-    """Apply conditions in turn, by name or made with another level, such as `camera(12)`.
+    """Apply conditions in turn.
+
+    Args:
+        conditions: names from the catalogue, or conditions of another level, such as `camera(12)`.
 
     Raises:
         TutorialError: a name is unknown or given twice, or two conditions change the same setting.

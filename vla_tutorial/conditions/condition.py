@@ -11,6 +11,7 @@ from vla_tutorial.scene import Scene
 from vla_tutorial.wiring import Wiring
 
 Boundary = Literal["pixels", "prompt", "motion", "simulator", "shift", "language", "chance"]
+"""What a condition touches; `BOUNDARIES` says each in words."""
 
 BOUNDARIES: dict[Boundary, str] = {
     "pixels": "From observation to pixels: what happens to the picture before a policy sees it.",

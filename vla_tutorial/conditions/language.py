@@ -25,7 +25,11 @@ def kinds() -> tuple[str, ...]:
 
 
 def paraphrases(suite: str, task: int) -> tuple[str, ...]:
-    """The paraphrases of a task's instruction, from number 1 on; or a TutorialError for none."""
+    """The paraphrases of a task's instruction, from number 1 on.
+
+    Raises:
+        TutorialError: none were written for this task.
+    """
     suites = read_data(_FILE)["suites"]
     tasks = read_data(_FILE)["tasks"]
     if suite not in suites or not 0 <= task < len(tasks):
@@ -35,7 +39,11 @@ def paraphrases(suite: str, task: int) -> tuple[str, ...]:
 
 
 def paraphrase(number: int) -> Condition:
-    """The instruction in other words, 1 … 8. A TutorialError refuses another number."""
+    """The instruction in other words, 1 … 8; what each changes is in `kinds`.
+
+    Raises:
+        TutorialError: there is no paraphrase of this number. Applying it raises as `paraphrases`.
+    """
     count = len(kinds())
     if number not in range(1, count + 1):
         raise TutorialError(f"There is no paraphrase {number}; expected 1 … {count}.")

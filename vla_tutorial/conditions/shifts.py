@@ -1,6 +1,6 @@
 """Trouble although the script is right: distribution shift with levels, and chance.
 
-Each function makes a condition of any level and checks the level.
+Each function makes a condition of any level. Its TutorialError names a level that is out of range.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def camera(degrees: float) -> Condition:
 
 
 def light(percent: float) -> Condition:
-    """Every lamp at a share of its brightness, 0 … 200 per cent."""
+    """Every lamp at a share of its brightness, 0 … 200 per cent; 100 is the published protocol."""
     name = f"light_{percent:g}"
     teaches = "Every lamp burns at this share of its brightness; shapes and colours stay."
     change = perturbation_change(light=percent / 100)
@@ -38,7 +38,7 @@ def light(percent: float) -> Condition:
 
 
 def noise(sigma: float) -> Condition:
-    """Noise in the camera, 0 … 128 grey levels."""
+    """Noise in the camera; `sigma` is its standard deviation, 0 … 128 grey levels of 255."""
     name = f"noise_{sigma:g}"
     teaches = (
         "The camera's every pixel carries Gaussian noise of this standard deviation, drawn anew "
@@ -64,7 +64,7 @@ def friction(name: str, percent: float) -> Condition:
 
 
 def nudge(number: int) -> Condition:
-    """The arm's start turned a little; each number is another draw."""
+    """The arm's start turned a little; each number, 1 … 2³¹, is another draw."""
     name = f"nudge_{number}"
     teaches = (
         "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states "

@@ -41,7 +41,10 @@ def _library() -> ctypes.CDLL | None:
 
 @contextlib.contextmanager
 def keep_little() -> Iterator[None]:
-    """Inside, robosuite's descriptions are forgotten once compiled; assets are cached no more."""
+    """Inside, robosuite's descriptions are forgotten once compiled; assets are cached no more.
+
+    MuJoCo's `mj_saveLastXML` has nothing to save then. The cache stays off afterwards.
+    """
     import mujoco
     from robosuite.utils.binding_utils import MjSim
 
@@ -74,10 +77,12 @@ def _trim() -> None:
 def page_out(model: Any) -> None:
     """Back the model's arrays by an unlinked temporary file, so that the system can page them out.
 
-    `model` is a mujoco.MjModel, whose textures and meshes the renderer already has. Addresses and
-    contents stay, and what is written later stays in memory, so no reader sees a difference. It
-    takes a second, and 260 MiB of the temporary folder until the model is freed. Where it is
-    impossible (no room, not Linux) the model stays in memory.
+    Addresses and contents stay, and what is written later stays in memory, so no reader sees a
+    difference. It takes a second, and 260 MiB of the temporary folder until the model is freed.
+    Where it is impossible (no room, not Linux) the model stays in memory.
+
+    Args:
+        model: a mujoco.MjModel, whose textures and meshes the renderer already has.
     """
     if sys.platform != "linux":
         return
@@ -104,7 +109,11 @@ def _pages(model: Any) -> tuple[int, int]:
 
 
 def _map_over(descriptor: int, start: int, size: int) -> None:
-    """Put a file's bytes in the place of memory that holds the same ones, or raise an OSError."""
+    """Put a file's bytes in the place of memory that holds the same ones.
+
+    Raises:
+        OSError: the system refused; the memory is as it was.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     integers = [ctypes.c_int] * 3
     libc.mmap.restype = ctypes.c_void_p

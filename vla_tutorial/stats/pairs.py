@@ -19,19 +19,29 @@ Start = tuple[int, int] | tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs, a and b, from the same starts."""
+    """Two runs, a and b, from the same starts.
 
-    both: int  # number of pairs in which both succeed; the next three likewise
+    Attributes:
+        both, only_a, only_b, neither: number of pairs by who succeeds.
+        difference: rate of b minus rate of a, in [−1, 1].
+        interval: of the difference, for more episodes of these tasks (`newcombe`).
+        over_tasks: of the difference, for other tasks of the kind (a bootstrap clustered by task);
+            None as in `SuiteMean`.
+        p_value: exact McNemar, two-sided.
+        flips: share of pairs that disagree. For the same run twice this is the flip rate.
+    """
+
+    both: int
     only_a: int
     only_b: int
     neither: int
     rate_a: Rate
     rate_b: Rate
-    difference: float  # rate of b minus rate of a
-    interval: Interval  # of the difference, for more episodes of these tasks (`newcombe`)
-    over_tasks: Interval | None  # of it, for other tasks of the kind; None as in `SuiteMean`
-    p_value: float  # exact McNemar, two-sided
-    flips: Rate  # share of pairs that disagree; for the same run twice this is the flip rate
+    difference: float
+    interval: Interval
+    over_tasks: Interval | None
+    p_value: float
+    flips: Rate
 
     @property
     def pairs(self) -> int:
@@ -40,7 +50,14 @@ class Paired:
 
 
 def paired(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> Paired:
-    """Compare two runs (start → success) on the starts that both have. Raises if there is none."""
+    """Compare two runs on the starts that both have; what only one of them has is left out.
+
+    Args:
+        a, b: start → success. An episode that ended in an error has no outcome and is not here.
+
+    Raises:
+        TutorialError: they share no start.
+    """
     common = sorted(a.keys() & b.keys())
     if not common:
         raise TutorialError(
@@ -78,7 +95,12 @@ def _changes_by_task(tasks: Ints, changes: Ints) -> Ints:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p value of McNemar's test: do pairs that disagree go either way alike?"""
+    """Exact two-sided p value of McNemar's test: do pairs that disagree go either way alike?
+
+    Args:
+        only_a, only_b: number of pairs in which only the one run succeeds. If there is none of
+            either, p is 1.
+    """
     disagree = only_a + only_b
     if disagree == 0:
         return 1.0
@@ -89,7 +111,8 @@ def newcombe(both: int, only_a: int, only_b: int, neither: int) -> Interval:
     """Newcombe's hybrid score interval of rate b − rate a for paired outcomes (method 10).
 
     It joins both Wilson intervals by the correlation φ of the pairs, corrected for continuity where
-    positive. Statistics in Medicine 17, 2635–2650, 1998.
+    positive. Statistics in Medicine 17, 2635–2650, 1998. The arguments are numbers of pairs by who
+    succeeds, at least one in all.
     """
     n = both + only_a + only_b + neither
     a = (both + only_a) / n
@@ -113,7 +136,10 @@ def _joined(first: float, second: float, phi: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p values adjusted for their number (Holm 1979): 5 % risk of any false finding among them."""
+    """p values adjusted for their number (Holm 1979), in the order given.
+
+    Those that are ≤ 0.05 afterwards stand together: the risk of any false one is at most 5 %.
+    """
     order = np.argsort(p_values)
     factors = np.arange(len(order), 0, -1)
     stepped = np.maximum.accumulate(np.asarray(p_values, float)[order] * factors)

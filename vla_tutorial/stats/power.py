@@ -23,7 +23,12 @@ MOST = 1_000_000
 def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) -> float:
     """Probability that exact McNemar finds a difference: exact and unconditional (Duffy 1984).
 
-    `gain`, `loss`: probability that only the second, or only the first, succeeds from a start.
+    It is a sum over how many pairs disagree; 0 where none can.
+
+    Args:
+        pairs: number of starts from which both run.
+        gain, loss: probability that only the second, or only the first, succeeds from a start.
+        alpha: significance level of the two-sided test.
     """
     disagree = gain + loss
     if disagree == 0:
@@ -44,8 +49,16 @@ def smallest_paired(pairs: int, loss: float, power: float = POWER) -> float | No
     It is None where even the largest would not do: five pairs never reach 5 %.
 
     Args:
+        pairs: number of starts from which both run.
         loss: probability in [0, 0.5) that a pair contradicts the difference, for example its
-            measured share. Noise of running the same twice puts half the flip rate here.
+            measured share. Zero is the best case. Noise of running the same twice puts half the
+            flip rate here.
+
+    Returns:
+        A share in (0, 1], to 1e-5.
+
+    Raises:
+        TutorialError: `loss` is out of range.
     """
     if not 0 <= loss < 0.5:
         raise TutorialError(f"loss must be in [0, 0.5), got {loss}.")
@@ -64,6 +77,9 @@ def pairs_needed(gain: float, loss: float, power: float = POWER) -> int | None:
 
     It is None where there is no difference or it takes more than `MOST` pairs. The exact power
     rises in small saw teeth, so the number found may be a tooth above the smallest one.
+
+    Args:
+        gain, loss: probability that only the second, or only the first, succeeds from a start.
     """
     if gain == loss or mcnemar_power(MOST, gain, loss) < power:
         return None
@@ -85,6 +101,12 @@ def episodes_needed(rate_a: float, rate_b: float, power: float = POWER) -> int:
     """Episodes of each of two runs, with different starts, that tell their two rates apart.
 
     Normal approximation without continuity correction (Fleiss 1981).
+
+    Args:
+        rate_a, rate_b: true success rates, shares in [0, 1].
+
+    Raises:
+        TutorialError: the rates are equal.
     """
     if rate_a == rate_b:
         raise TutorialError(f"No number of episodes tells two equal rates ({rate_a}) apart.")
@@ -96,7 +118,15 @@ def episodes_needed(rate_a: float, rate_b: float, power: float = POWER) -> int:
 
 
 def episodes_for_half_width(rate: float, half_width: float) -> int:
-    """Episodes after which Wilson's interval at this rate is within ± `half_width` (in 0 … 0.5)."""
+    """Episodes after which Wilson's 95 % interval at this success rate is within ± `half_width`.
+
+    Args:
+        rate: a share in [0, 1].
+        half_width: a share between 0 and 0.5.
+
+    Raises:
+        TutorialError: one of them is out of range.
+    """
     if not 0 <= rate <= 1:
         raise TutorialError(f"rate must be in [0, 1], got {rate}.")
     if not 0 < half_width < 0.5:
@@ -109,7 +139,7 @@ def episodes_for_half_width(rate: float, half_width: float) -> int:
 
 
 def episodes_for_standard_error(rate: float, error: float) -> int:
-    """Episodes after which the standard error at this success rate is `error`."""
+    """Episodes after which the standard error at this success rate is `error`; both are shares."""
     return _up(rate * (1 - rate) / error**2)
 
 

@@ -37,13 +37,20 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Rate:
-    """A success rate."""
+    """A success rate.
+
+    Attributes:
+        rate: successes / episodes, a share in [0, 1].
+        standard_error: √(p(1 − p)/n), as §2.4 reports it. It is zero where every episode ends
+            alike, so read the interval there.
+        interval: Wilson's.
+    """
 
     successes: int
     episodes: int
     rate: float
-    standard_error: float  # as §2.4 reports it; zero where every episode ends alike
-    interval: Interval  # Wilson's
+    standard_error: float
+    interval: Interval
 
 
 def wilson(successes: int, episodes: int) -> Interval:
@@ -62,12 +69,16 @@ def wilson(successes: int, episodes: int) -> Interval:
 
 
 def standard_error(rate: float, episodes: float) -> float:
-    """√(p(1 − p)/n), the standard error of §2.4."""
+    """√(p(1 − p)/n), the standard error of §2.4, of a rate p in [0, 1] of n episodes."""
     return math.sqrt(rate * (1 - rate) / episodes)
 
 
 def rate(successes: int, episodes: int) -> Rate:
-    """A success rate with its standard error and interval. Raises as `wilson` does."""
+    """A success rate with its standard error and interval.
+
+    Raises:
+        TutorialError: as `wilson`.
+    """
     interval = wilson(successes, episodes)
     share = successes / episodes
     return Rate(successes, episodes, share, standard_error(share, episodes), interval)
@@ -77,11 +88,15 @@ def rate(successes: int, episodes: int) -> Rate:
 class SuiteMean:
     """The mean over a suite's tasks, each task with the same weight.
 
-    Its interval is for other tasks of the kind, so it is wide where tasks differ. It is None where
-    resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+    Attributes:
+        mean: a share in [0, 1]; it equals the rate of all episodes where each task has as many.
+        tasks: how many there are.
+        interval: for other tasks of the kind, so it is wide where tasks differ. None where
+            resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+        resamples, seed: of the bootstrap, so that the interval can be computed again.
     """
 
-    mean: float  # equals the rate of all episodes where each task has as many
+    mean: float
     tasks: int
     interval: Interval | None
     resamples: int
@@ -91,10 +106,15 @@ class SuiteMean:
 def suite_mean(
     counts: Mapping[int, tuple[int, int]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> SuiteMean:
-    """Mean over tasks; `counts` is task → (successes, episodes).
+    """Mean over tasks, with an interval from a bootstrap that is clustered by task.
 
-    Its bootstrap resamples tasks, then each one's episodes (Davison and Hinkley 1997, §3.8).
-    TutorialError where there is no task, or a task without episodes.
+    It resamples tasks, then each one's episodes (Davison and Hinkley 1997, §3.8).
+
+    Args:
+        counts: task → (successes, episodes).
+
+    Raises:
+        TutorialError: there is no task, or a task without episodes.
     """
     empty = [task for task, (_, episodes) in counts.items() if episodes < 1]
     if not counts or empty:
@@ -118,10 +138,12 @@ def bootstrap_over_tasks(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of the mean over tasks of a score, or None as in `SuiteMean`.
+    """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap.
+
+    It is None as in `SuiteMean`.
 
     Args:
-        cells: (tasks, K) number of a task's episodes with each score.
+        cells: (tasks, K) int64, number of a task's episodes with each score.
         values: (K,) the scores.
     """
     tasks = len(cells)
