@@ -76,7 +76,7 @@ def collect_chunk(
         try:
             episode = collect_episode(simulator, expert, drawn, rng)
         except TutorialError as e:
-            # Of a hundred layouts one or two cannot be built.
+            # Some layouts cannot be built.
             reason = f" The last reason: {e}"
             continue
         if episode:

@@ -18,6 +18,7 @@ from vla_tutorial.files import write_atomically
 from vla_tutorial.openvla.checkpoint import load_weights
 from vla_tutorial.openvla.config import read_config
 from vla_tutorial.openvla.model import OpenVLA
+from vla_tutorial.openvla.tokens import load_tokenizer
 from vla_tutorial.training.mini import grow, write_checkpoint
 from vla_tutorial.training.trainer import Trainer
 
@@ -43,10 +44,13 @@ def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None
     """Take the weights of a checkpoint; heads and optimiser start anew.
 
     It may have fewer Llama layers, and other words (see `mini.grow`).
+
+    Raises:
+        TutorialError: no checkpoint, a damaged one, or one of another model.
     """
     config = read_config(checkpoint / "config.json")
     smaller = load_weights(checkpoint, config, "cpu", torch.float32)
-    words = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    words = load_tokenizer(checkpoint, config).inner
     with torch.no_grad():
         model = trainer.learner.model.cpu()
         grow(model, tokenizer, smaller, words)

@@ -254,5 +254,7 @@ class _Worker:
         spec = self.spec
         if spec.out and episodes:
             number = 9 * 10**8 + spec.number * 10**5 + self.practised
-            chunk = Chunk(*key, len(episodes), tuple(episodes))
-            save_chunk(spec.out / chunk_name(*key, number), chunk)
+            # An earlier slice of the run may have practised as many.
+            while (path := spec.out / chunk_name(*key, number)).exists():
+                number += 1
+            save_chunk(path, Chunk(*key, len(episodes), tuple(episodes)))
