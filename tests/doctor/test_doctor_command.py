@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.parametrize(
     ("variables", "code", "said"),
     [
-        ({"CUDA_VISIBLE_DEVICES": "-1"}, 0, ["Ready."]),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, 0, ["ok   Rendered frame", "Ready."]),
         (
             {"CUDA_VISIBLE_DEVICES": "3", "MUJOCO_EGL_DEVICE_ID": "99"},
             1,
@@ -23,10 +23,20 @@ import pytest
         ),
     ],
 )
-def test_doctor(variables, code, said):
+def test_doctor_finds(variables, code, said):
     words = [sys.executable, "-m", "vla_tutorial.cli", "doctor"]
     environment = os.environ | variables
     result = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == code, result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert [words for words in said if words not in result.stdout] == []
+
+
+def test_a_damaged_configuration_of_libero_is_named_once(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: [1\n")
+    words = [sys.executable, "-m", "vla_tutorial.cli", "doctor"]
+    environment = os.environ | {"LIBERO_CONFIG_PATH": str(tmp_path)}
+    result = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = (one for one in result.stdout.splitlines() if one.startswith("FAIL"))
+    assert str(tmp_path / "config.yaml") in line

@@ -434,7 +434,6 @@ except TutorialError as e:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({CUDA_DEVICES: "-1"}, "True"),
         ({CUDA_DEVICES: "3", RENDER_DEVICE: "0"}, "True"),
         ({CUDA_DEVICES: "NoDevFiles", RENDER_DEVICE: "99"}, f"{RENDER_DEVICE} is '99'"),
         ({"MUJOCO_GL": "osmesa"}, ""),

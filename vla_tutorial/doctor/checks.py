@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vla_tutorial.actions import embedded_statistics
-from vla_tutorial.doctor.finding import HealthFinding
+from vla_tutorial.doctor.finding import HealthFinding, sentence
 from vla_tutorial.doctor.frame import check_frame
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.wiring import PINNED_MUJOCO
@@ -96,7 +96,7 @@ def check_video() -> HealthFinding:
         encoders = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         version = imageio_ffmpeg.get_ffmpeg_version()
     except Exception as e:
-        return HealthFinding("Video", "note", f"no ffmpeg: {_sentence(e)}", remedy)
+        return HealthFinding("Video", "note", f"no ffmpeg: {sentence(e)}", remedy)
     if "libx264" not in encoders.stdout:
         return HealthFinding("Video", "note", f"ffmpeg {version} lacks H.264 (libx264)", remedy)
     return HealthFinding("Video", "ok", f"ffmpeg {version}")
@@ -166,15 +166,9 @@ def _run(name: str, check: Callable[[], HealthFinding]) -> HealthFinding:
     try:
         return check()
     except TutorialError as e:
-        return HealthFinding(name, "fail", str(e))
+        return HealthFinding(name, "fail", sentence(e))
     except ImportError as e:
-        return HealthFinding(name, "fail", f"cannot import: {_sentence(e)}", _INSTALL)
+        return HealthFinding(name, "fail", f"cannot import: {sentence(e)}", _INSTALL)
     # A library may even call sys.exit.
     except (Exception, SystemExit) as e:
-        return HealthFinding(name, "fail", _sentence(e), _INSTALL)
-
-
-def _sentence(error: BaseException) -> str:
-    """The name of an error and the first line of its text."""
-    text = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return HealthFinding(name, "fail", sentence(e), _INSTALL)

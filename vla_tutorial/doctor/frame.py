@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from vla_tutorial.arrays import Floats, Picture
-from vla_tutorial.doctor.finding import HealthFinding
+from vla_tutorial.doctor.finding import HealthFinding, sentence
 from vla_tutorial.files import read_data
 
 FLOOR = np.s_[16:32, 192:208]
@@ -114,8 +114,11 @@ def render_apart() -> Frame | str:
 
 
 def save_frame(file: str) -> None:
-    """Write `render_frame` to a file of NumPy's, for `render_apart`."""
-    frame = render_frame()
+    """Write `render_frame` to a file of NumPy's for `render_apart`, or exit with the reason."""
+    try:
+        frame = render_frame()
+    except Exception as e:
+        sys.exit(sentence(e))
     np.savez(file, image=frame.image, renderer=frame.renderer, driver=frame.driver)
 
 
@@ -126,8 +129,7 @@ def _why_it_ended(code: int, printed: str) -> str:
 
         return f"the renderer crashed ({signal.Signals(-code).name})"
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    last = lines[-1] if lines else f"exit code {code}"
-    return last.removeprefix("vla_tutorial.errors.TutorialError: ")
+    return lines[-1] if lines else f"exit code {code}"
 
 
 def judge_frame(frame: Frame) -> HealthFinding:

