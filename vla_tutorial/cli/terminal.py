@@ -21,10 +21,12 @@ from vla_tutorial.errors import TutorialError
 if TYPE_CHECKING:
     from vla_tutorial.loop import Step
 
+UNREAD = 1
 UNHEALTHY = 1
 BAD_INPUT = 2
 SOME_ERRORS = 3
-"""Exit codes: the doctor found a fault; the user can fix an input; episodes ended in errors."""
+"""Exit codes: the reader of a pipe has ended, where rich gives 1 as well; the doctor found a fault;
+the user can fix an input; episodes ended in errors."""
 
 SIGNALLED = 128
 """A signal's number is added to this exit code, as shells have it: 130 after Ctrl-C."""
@@ -90,7 +92,7 @@ def explain_lost_output() -> Iterator[None]:
     except OSError as e:
         discard_output()
         if e.errno == errno.EPIPE:
-            raise typer.Exit(SIGNALLED + signal.SIGPIPE) from e
+            raise typer.Exit(UNREAD) from e
         why = "it is closed" if e.errno == errno.EBADF else e.strerror
         what = f"Standard output cannot be written: {why}."
         raise TutorialError(f"{what} Send it to a terminal or to a file with room.") from e
