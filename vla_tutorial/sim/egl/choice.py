@@ -46,7 +46,8 @@ class EglDevice:
 
     def __str__(self) -> str:
         """Its number and name, and the UUID where it has one."""
-        return f"{self.index} {self.name}" + f" ({self.uuid})" * bool(self.uuid)
+        identity = f" ({self.uuid})" if self.uuid else ""
+        return f"{self.index} {self.name}{identity}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def choose(
     if device is None:
         raise _nothing_renders(devices)
     about = "" if visible is None else f"{CUDA_DEVICES}={visible}"
-    return EglChoice(device, _reason(device, own, about), _doubt(device, gpus, own, named, about))
+    reason = _reason(device, own, about)
+    doubt = _doubt(device, gpus, own, named, about)
+    return EglChoice(device, reason, doubt)
 
 
 def named_gpus(visible: str) -> tuple[str, ...]:
@@ -195,11 +198,12 @@ def _order(
 
 def _reason(device: EglDevice, own: Sequence[EglDevice] | None, about: str) -> str:
     if own and device in own:
-        number = own.index(device)
-        return f"CUDA's GPU {number}" + f" with {about}" * bool(about)
+        with_it = f" with {about}" if about else ""
+        return f"CUDA's GPU {own.index(device)}{with_it}"
     if device.software:
         return "no GPU can render"
-    return "the first GPU in EGL's order" + f", whatever {about} says" * bool(about)
+    whatever = f", whatever {about} says" if about else ""
+    return f"the first GPU in EGL's order{whatever}"
 
 
 def _doubt(
