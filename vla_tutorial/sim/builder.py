@@ -5,11 +5,11 @@ Metres, radians, world frame. The saved initial states are not read: they are ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import mujoco
@@ -19,6 +19,8 @@ from numpy.random import Generator
 from vla_tutorial.arrays import Floats
 from vla_tutorial.scene import About, Goal
 from vla_tutorial.sim.protocol import Task, task_instructions
+
+Drawing = TypeVar("Drawing")
 
 ARM = slice(0, 7)
 FINGERS = slice(7, 9)
@@ -214,6 +216,7 @@ class SceneBuilder:
         self.data = simulator.data
         self._extent = _measure(simulator)
         self.things = [name for name in simulator.bodies if self._is_free(name)]
+        self._kept: dict[str, Any] = {}
         self.begin()
 
     def _is_free(self, name: str) -> bool:
@@ -221,13 +224,20 @@ class SceneBuilder:
         return bool(joint >= 0 and self.model.jnt_type[joint] == _FREE_JOINT)
 
     def begin(self) -> None:
-        """Forget everything and begin again; the random numbers go on."""
+        """Begin again; random numbers go on, and what was drawn `once` stays."""
         mujoco.mj_resetData(self.model, self.data)
         set_pose(self.simulator, self.simulator.placement[1 : 1 + self.model.nq])
         self.fixtures = self.simulator.own_fixtures.copy()
         self.simulator.place_fixtures(self.fixtures)
         self._supports: set[frozenset[int]] = set()
         self._put: dict[str, tuple[Floats, float]] = {}
+
+    def once(self, name: str, draw: Callable[[], Drawing]) -> Drawing:
+        """What `draw` gave the first time: a scene that fails is built again, not another asked."""
+        if name not in self._kept:
+            self._kept[name] = draw()
+        found: Drawing = self._kept[name]
+        return found
 
     # Where things are
 

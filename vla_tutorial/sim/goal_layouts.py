@@ -54,14 +54,7 @@ _EXCHANGES = ((_BOWL, _CHEESE), (_BOWL, _PLATE), (_PLATE, _CHEESE), (_BOTTLE, _C
 def draw_goal(builder: SceneBuilder) -> Drawn:
     """Half of the scenes keep the task's own goal; one in four exchanges two things."""
     rng = builder.rng
-    own = rng.random() < 0.5
-    task = builder.simulator.task.index if own else int(rng.integers(len(GOALS)))
-    places = dict(_PLACES)
-    # A plate to be pushed keeps its place and a free way.
-    pairs = _EXCHANGES[:1] if task == _PUSH else _EXCHANGES
-    if rng.random() < 0.25:
-        a, b = pairs[rng.integers(len(pairs))]
-        places[a], places[b] = places[b], places[a]
+    task, places = builder.once("task", lambda: _draw_task(builder))
     builder.move_fixtures(0.015, np.radians(3))
     for name, middle in places.items():
         yaw = rng.uniform(-0.3, 0.3) if name == _CHEESE else rng.uniform(-np.pi, np.pi)
@@ -78,6 +71,20 @@ def draw_goal(builder: SceneBuilder) -> Drawn:
         begun=begun,
         done=done,
     )
+
+
+def _draw_task(builder: SceneBuilder) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Whose goal is asked for, and the places of the things."""
+    rng = builder.rng
+    own = rng.random() < 0.5
+    task = builder.simulator.task.index if own else int(rng.integers(len(GOALS)))
+    places = dict(_PLACES)
+    # A plate to be pushed keeps its place and a free way.
+    pairs = _EXCHANGES[:1] if task == _PUSH else _EXCHANGES
+    if rng.random() < 0.25:
+        a, b = pairs[rng.integers(len(pairs))]
+        places[a], places[b] = places[b], places[a]
+    return task, places
 
 
 def _begin(builder: SceneBuilder, task: int) -> tuple[str, Goal]:

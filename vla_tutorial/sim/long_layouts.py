@@ -144,10 +144,11 @@ def draw_long(builder: SceneBuilder) -> Drawn:
     builder.move_fixtures(*task.fixtures)
     for name, span in task.joints.items():
         builder.set_joint(name, rng.uniform(*span))
-    for name, place in _draw_places(builder, task).items():
+    places = builder.once("places", lambda: _draw_places(builder, task))
+    for name, place in places.items():
         reach = task.reaches.get(name, task.reach)
         builder.put(name, builder.around(place, reach), task.table, _draw_yaw(builder, task, name))
-    goal, instruction = _draw_goal(builder)
+    goal, instruction = builder.once("goal", lambda: _draw_goal(builder))
     begun, done = _begin(builder, task, goal) if builder.midway else ("", ())
     if "flat_stove_1_button" in task.joints:
         done = (*done, ("turnon", "flat_stove_1"))

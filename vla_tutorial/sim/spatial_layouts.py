@@ -43,7 +43,7 @@ _UNDER_THE_DRAWER = ("next_to_cookie_box", "on_cookie_box")
 def draw_spatial(builder: SceneBuilder) -> Drawn:
     """Half of the scenes keep the bowl that is asked for at the task's own place."""
     rng = builder.rng
-    asked, other = _draw_places(builder)
+    asked, other = builder.once("places", lambda: _draw_places(builder))
     bowls = rng.permutation(_BOWLS)
     builder.move_fixtures(0.015, np.radians(3))
     for name, middle in _PLACES.items():
@@ -86,8 +86,8 @@ def _put_bowl(builder: SceneBuilder, bowl: str, place: str) -> None:
 def _between(builder: SceneBuilder, bowl: str) -> None:
     plate = builder.xy(_PLATE)
     ramekin = builder.xy(_RAMEKIN)
-    share = builder.rng.uniform(0.52, 0.62)
-    builder.put(bowl, builder.around(ramekin + share * (plate - ramekin), 0.012), _TABLE)
+    share = builder.rng.uniform(0.50, 0.59)
+    builder.put(bowl, builder.around(ramekin + share * (plate - ramekin), 0.01), _TABLE)
 
 
 def _beside(name: str, offset: tuple[float, float]) -> Callable[[SceneBuilder, str], None]:
