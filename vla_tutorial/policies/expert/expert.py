@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from vla_tutorial.policies.expert import control, plans
 from vla_tutorial.policies.expert.grasp import Grasp, choose_grasp
 from vla_tutorial.policies.expert.scene import SceneReader
 from vla_tutorial.policies.expert.situation import Parameters, Situation
-from vla_tutorial.policies.expert.steering import Skill
+from vla_tutorial.policies.expert.steering import FIRM, Skill
 from vla_tutorial.policies.expert.world import World, WorldReader
 from vla_tutorial.scene import BASKET, Goal
 from vla_tutorial.sim import base_suite
@@ -97,18 +97,21 @@ class ExpertPolicy:
         """The command, and its translation (3,) within reach and speed."""
         memo = self._memo(state)
         p = self.parameters
+        if base_suite(state.suite) != "libero_object":
+            p = replace(p, gain=FIRM * p.gain)
         if all(_is_into_basket(predicate) for predicate in state.goal):
             situation = memo.scene(state).read(state)
-            command = self._command(situation, memo, state)
+            command = self._command(situation, memo, state, p)
             over = situation.basket.rim + 0.10
             return command, control.limit_translation(command, situation.hand, over, p)
         world = memo.world(state).read(state)
         command = plans.act(world, memo.plan(world, state.goal))
-        over = float(world.hand.position[2])
+        over = float(world.hand.position[2]) + 0.05
         return command, control.limit_translation(command, world.hand, over, p)
 
-    def _command(self, s: Situation, memo: _Memo, state: PrivilegedState) -> control.Command:
-        p = self.parameters
+    def _command(
+        self, s: Situation, memo: _Memo, state: PrivilegedState, p: Parameters
+    ) -> control.Command:
         if control.holding(s, p):
             return control.hold(s, p)
         if s.delivered or control.releasing(s, p):

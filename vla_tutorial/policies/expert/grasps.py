@@ -102,12 +102,12 @@ def grasp_of(thing: str, place: PlaceFinder | None, only: float | None = None) -
     """The grasp that a thing wants, by its kind; `only` narrows a rim's directions (radians)."""
     name = kind(thing)
     if name == "akita_black_bowl":
-        return RimGrasp(thing, 0.047, 0.022, (0.012, 0.012, 0.010), only=only, place=place)
+        return RimGrasp(thing, 0.047, 0.022, (0.016, 0.016, 0.012), only=only, place=place)
     if name == "plate":
-        return RimGrasp(thing, 0.064, 0.008, (0.012, 0.012, 0.008), only=only, place=place)
+        return RimGrasp(thing, 0.064, 0.008, (0.014, 0.016, 0.008), only=only, place=place)
     if name in _MUGS:
         radius, middle, handle = _MUGS[name]
-        tolerance = (0.010, 0.012, 0.010)
+        tolerance = (0.014, 0.014, 0.012)
         return RimGrasp(thing, radius, 0.020, tolerance, middle, only, handle, place)
     return _OTHERS.get(name, BoxGrasp)(thing)
 
