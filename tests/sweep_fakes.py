@@ -26,7 +26,7 @@ class Fake:
     """The hand moves as it is told; the task is done at a step that depends on all actions so far."""
 
     model = data = None
-    bodies, targets = {}, ()
+    bodies, targets, asked = {}, (), ()
 
     def __init__(self, suite, task, camera_size):
         assert multiprocessing.parent_process() is None or "torch" not in sys.modules

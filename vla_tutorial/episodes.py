@@ -45,6 +45,9 @@ Init = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 Metres = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
+Stages = tuple[tuple[Name, Count], ...]
+"""Predicates and control steps: see `Episode.stages`."""
+
 Outcome = Literal["success", "failure", "error"]
 
 OUTCOMES: dict[bool | None, Outcome] = {True: "success", False: "failure", None: "error"}
@@ -93,6 +96,9 @@ class Episode:
     target: Name | None = None  # another object of the scene to ask for; None is the task's own
     own_target: bool | None = None  # with a target, whether the task's own goal held at the end
     travel: Metres | None = None  # metres that the hand got at most from its start, to 1e-4
+    # Of a goal with several predicates: those that held at some time, as "on moka_pot_1
+    # flat_stove_1_cook_region", with the control step after which each first did, in that order.
+    stages: Stages | None = None
 
     def __post_init__(self) -> None:
         """Refuse an outcome that contradicts `success`, and a folder outside the sweep's."""
@@ -118,7 +124,7 @@ class Episode:
         """The line of `episodes.jsonl`, with its newline."""
         entry = dataclasses.asdict(self)
         # A line has these only where they are set.
-        for key in ("target", "own_target", "travel"):
+        for key in ("target", "own_target", "travel", "stages"):
             if entry[key] is None:
                 del entry[key]
         return json.dumps(entry, ensure_ascii=False) + "\n"

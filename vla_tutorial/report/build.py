@@ -15,6 +15,7 @@ from vla_tutorial.decoding import decode, is_file, printable, read_bytes
 from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.report.causes import ErrorCause, error_causes
 from vla_tutorial.report.comparison import Comparison, ConditionRun, compare_runs
+from vla_tutorial.report.stages import StageCount, stage_counts
 from vla_tutorial.stats import Rate, SuiteMean, holm, rate, suite_mean
 
 
@@ -58,6 +59,7 @@ class ConditionReport:
     first_close_successes: FirstClose  # of the episodes that succeed
     first_close_failures: FirstClose
     seconds: Spread | None  # wall time an episode; None where no episode has one
+    stages: tuple[StageCount, ...] = ()  # where goals have several predicates
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
         first_close_successes=_first_close([e for e in ended if e.success]),
         first_close_failures=_first_close([e for e in ended if not e.success]),
         seconds=spread([e.seconds for e in ended]),
+        stages=stage_counts(run.episodes),
     )
 
 

@@ -53,6 +53,7 @@ def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
         tasks=list(_task_tables(report.sweeps)),
         forests=list(_task_forests(conditions)),
         behaviour=tables.behaviour_table(conditions),
+        stages=[tables.stage_table(c) for c in conditions if c.stages],
         histograms=list(_histograms(label_runs(sweeps))),
         fewest=FEWEST_TASKS,
         packages=SHOWN_PACKAGES,

@@ -140,6 +140,25 @@ def behaviour_table(conditions: Sequence[ConditionReport]) -> Table:
     )
 
 
+def stage_table(condition: ConditionReport) -> Table:
+    """How far episodes came where the goal has several predicates, in what order."""
+    rows = []
+    for count in condition.stages:
+        way = " → ".join(_predicate(name) for name in count.held) or "none"
+        rows.append((str(count.task), way, str(count.episodes), str(count.successes)))
+    return Table(
+        f"Stages, {condition.label}",
+        "Predicates of the goal in the order in which they first held. One may cease to hold.",
+        ("task", "held, in order", "episodes", "successes"),
+        rows,
+    )
+
+
+def _predicate(name: str) -> str:
+    """LIBERO's predicate, short: "in milk_1 basket_1_contain_region" → "in milk_1"."""
+    return " ".join(name.split()[:2])
+
+
 def _first_close(found: FirstClose) -> str:
     parts = [_spread(found.steps)]
     if found.never:

@@ -66,6 +66,9 @@ def _sweep(sweep: SweepReport, width: int) -> Iterator[RenderableType]:
         tasks = tasks.turned("condition")
     yield from _table(tasks)
     yield from _table(tables.behaviour_table(sweep.conditions))
+    for condition in sweep.conditions:
+        if condition.stages:
+            yield from _table(tables.stage_table(condition))
 
 
 def _notes(notes: Iterable[str]) -> list[Text]:

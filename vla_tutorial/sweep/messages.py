@@ -68,6 +68,7 @@ class Ended:
     result: Result
     travel: float
     own_target: bool | None = None
+    stages: tuple[tuple[str, int], ...] | None = None
     steps: int = 0  # control steps since the last heartbeat
     # The record, name → content, where it is not in the request's `staging_dir`.
     files: Mapping[str, bytes] = field(default_factory=dict)

@@ -238,6 +238,7 @@ class Scheduler:
             **result,
             travel=ended.travel,
             own_target=ended.own_target,
+            stages=ended.stages,
         )
         self._bad_episodes = 0
 

@@ -51,10 +51,13 @@ class _Watch:
     Attributes:
         steps: control steps since the last heartbeat.
         travel: metres that the hand got at most from its start.
+        stages: as `Episode.stages`; empty at first.
     """
 
-    def __init__(self, tell: Callable[[Message], None]) -> None:
+    def __init__(self, tell: Callable[[Message], None], simulator: Simulator) -> None:
         self.steps = 0
+        self.stages: list[tuple[str, int]] = []
+        self._simulator = simulator
         self.travel = 0.0
         self._tell = tell
         self._start: Floats | None = None
@@ -67,10 +70,21 @@ class _Watch:
         if self._start is None:
             self._start = hand.copy()
         self.travel = max(self.travel, float(np.linalg.norm(hand - self._start)))
+        self._look_for_stages(step.step)
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
             self._tell(Alive(self.steps))
             self.steps = 0
             self._last_heartbeat = time.monotonic()
+
+    def _look_for_stages(self, step: int) -> None:
+        goal = self._simulator.asked
+        if len(goal) < 2:
+            return
+        seen = [name for name, _ in self.stages]
+        for predicate in goal:
+            name = " ".join(predicate)
+            if name not in seen and self._simulator.holds(predicate):
+                self.stages.append((name, step))
 
 
 class Worker:
@@ -120,7 +134,7 @@ class Worker:
     def _run(self, request: EpisodeRequest) -> Ended:
         simulator = self._simulator.get(*request.simulator_key)
         wiring, scene = request.spec.settings()
-        watch = _Watch(self._tell)
+        watch = _Watch(self._tell, simulator)
         pictures = request.video != "none"
         folder = request.staging_dir
         episode = (self._policy, simulator, wiring, scene, folder, request.spec.conditions)
@@ -134,7 +148,14 @@ class Worker:
         if request.video == "failures" and result.success:
             for name in PICTURES:
                 (folder / name).unlink(missing_ok=True)
-        return Ended(result, round(watch.travel, 4), own_target, watch.steps)
+        several = len(simulator.asked) > 1
+        return Ended(
+            result,
+            travel=round(watch.travel, 4),
+            own_target=own_target,
+            stages=tuple(watch.stages) if several else None,
+            steps=watch.steps,
+        )
 
     def close(self) -> None:
         """Release the simulator."""
