@@ -24,7 +24,16 @@ def camera(degrees: float) -> Condition:
     change = perturbation_change(camera_degrees=degrees)
     claims = f"The camera rotated by 15°: {_SHARPLY.lower()}" if degrees == 15 else ""
     _check(name, degrees, -90, 90, "°")
-    return Condition(name, "shift", teaches, change, degrees, "°", claims, clip=name in CLIPS)
+    return Condition(
+        name,
+        "shift",
+        teaches,
+        change,
+        degrees,
+        "°",
+        claims,
+        clip=name in CLIPS,
+    )
 
 
 def light(percent: float) -> Condition:

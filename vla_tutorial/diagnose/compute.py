@@ -52,7 +52,11 @@ def _jaggedness(log: Log) -> float:
 
 def _response(log: Log) -> float:
     """Least squares. The controller lags, but speeding up and slowing down cancel."""
-    commanded = np.clip(log.actions[:-1, :3], -1, 1)
+    commanded = np.clip(
+        log.actions[:-1, :3],
+        -1,
+        1,
+    )
     achieved = 1000 * np.diff(log.eef_pos, axis=0)
     return _ratio((commanded * achieved).sum(), (commanded**2).sum())
 

@@ -110,7 +110,11 @@ def render_apart() -> Frame | str:
         if done.returncode:
             return _why_it_ended(done.returncode, done.stderr.decode(errors="replace"))
         with np.load(file) as found:
-            return Frame(found["image"], str(found["renderer"]), str(found["driver"]))
+            return Frame(
+                found["image"],
+                str(found["renderer"]),
+                str(found["driver"]),
+            )
 
 
 def save_frame(file: str) -> None:

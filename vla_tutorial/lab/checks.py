@@ -63,7 +63,11 @@ def orientation(function: Callable[[Picture], Picture]) -> CheckResult:
 
     `function` takes and returns (H, W, 3) uint8, without changing what it was given.
     """
-    image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
+    image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(
+        6,
+        6,
+        3,
+    )
     found = call(function, image.copy())
     if isinstance(found, CheckResult):
         return found

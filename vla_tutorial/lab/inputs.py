@@ -30,7 +30,11 @@ class Inputs:
             value=SUITE,
             layout=_wide(),
         )
-        self.task = w.Dropdown(description="Task", options=_tasks(SUITE), layout=_wide())
+        self.task = w.Dropdown(
+            description="Task",
+            options=_tasks(SUITE),
+            layout=_wide(),
+        )
         tip = "Number of the saved initial state, 0 to 49"
         self.init = w.BoundedIntText(description="Start", max=49, tooltip=tip)
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")

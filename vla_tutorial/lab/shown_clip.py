@@ -72,7 +72,12 @@ class ShownClip:
         for name, limit in INVISIBLE.items():
             here = self.series[name]
             there = other.series[name]
-            same = len(here) == len(there) and np.allclose(here, there, rtol=0, atol=limit)
+            same = len(here) == len(there) and np.allclose(
+                here,
+                there,
+                rtol=0,
+                atol=limit,
+            )
             differing[f"the curve of {name}"] = not same
         return [part for part, differs in differing.items() if differs]
 

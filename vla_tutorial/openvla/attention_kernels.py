@@ -74,7 +74,11 @@ def _attend(
     # The first part begins with the new token itself, from registers. Then each part takes its
     # share of everything before it, from the cache.
     first = part == 0
-    top = tl.where(first, tl.sum(q1 * k1 + q2 * k2, 0), -1e30)
+    top = tl.where(
+        first,
+        tl.sum(q1 * k1 + q2 * k2, 0),
+        -1e30,
+    )
     total = tl.where(first, 1.0, 0.0)
     acc = tl.where(first, v.to(tl.float32), 0.0)
     share = tl.cdiv(p, PARTS)
@@ -135,7 +139,11 @@ def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Ten
     partial = out
     if parts > 1:
         partial = torch.empty(rows * heads * parts, dim, device=qkv.device)
-    tops, totals = torch.empty(2, rows * heads * parts, device=qkv.device)
+    tops, totals = torch.empty(
+        2,
+        rows * heads * parts,
+        device=qkv.device,
+    )
     _attend[(rows, heads, parts)](
         qkv,
         positions,
@@ -195,8 +203,16 @@ def _rotate(
 
     # Values pass unturned: an angle of 0.
     turn = (h < H + HKV)[:, None]
-    c = tl.where(turn, tl.load(cos + p * HALF + i)[None, :], 1.0)
-    s = tl.where(turn, tl.load(sin + p * HALF + i)[None, :], 0.0)
+    c = tl.where(
+        turn,
+        tl.load(cos + p * HALF + i)[None, :],
+        1.0,
+    )
+    s = tl.where(
+        turn,
+        tl.load(sin + p * HALF + i)[None, :],
+        0.0,
+    )
     wide_a = a.to(tl.float32)
     wide_b = b.to(tl.float32)
     a = (wide_a * c - wide_b * s).to(a.dtype)
@@ -248,7 +264,11 @@ def _silu_mul(x, out, N, BLOCK: tl.constexpr):
     gate = tl.load(x + row * 2 * N + n, mask=n < N, other=0.0).to(tl.float32)
     up = tl.load(x + row * 2 * N + N + n, mask=n < N, other=0.0).to(tl.float32)
     product = gate / (1 + tl.exp(-gate)) * up
-    tl.store(out + row * N + n, product.to(out.dtype.element_ty), mask=n < N)
+    tl.store(
+        out + row * N + n,
+        product.to(out.dtype.element_ty),
+        mask=n < N,
+    )
 
 
 def silu_mul(x: Tensor) -> Tensor:
@@ -256,5 +276,11 @@ def silu_mul(x: Tensor) -> Tensor:
     rows = len(x)
     columns = x.shape[1] // 2
     out = torch.empty(rows, columns, device=x.device, dtype=x.dtype)
-    _silu_mul[(rows, triton.cdiv(columns, 1024))](x, out, columns, BLOCK=1024, num_warps=4)
+    _silu_mul[(rows, triton.cdiv(columns, 1024))](
+        x,
+        out,
+        columns,
+        BLOCK=1024,
+        num_warps=4,
+    )
     return out

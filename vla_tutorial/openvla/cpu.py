@@ -46,7 +46,11 @@ class PlainRunner:
         rows, length, _ = x.shape
         cache.clear_from(length)
         cos, sin = self.rope
-        x = self.llama(x, (cos[:length], sin[:length]), cache.prefill)
+        x = self.llama(
+            x,
+            (cos[:length], sin[:length]),
+            cache.prefill,
+        )
         return self.llama.logits(x[torch.arange(rows, device=x.device), last])
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -107,7 +111,12 @@ class CompactRunner(PlainRunner):
         qkv = self.qkv[i](self.layers[i].input_layernorm(x))
         qkv = qkv.view(*x.shape[:2], -1, self.config.head_dim).transpose(1, 2)
         q, k, v = qkv.split([heads, kv_heads, kv_heads], 1)  # type: ignore[no-untyped-call]
-        out = attend(i, rotate(q, *rope), rotate(k, *rope), v)
+        out = attend(
+            i,
+            rotate(q, *rope),
+            rotate(k, *rope),
+            v,
+        )
         return out.transpose(1, 2).flatten(2)
 
     def _rest(self, i: int, x: Tensor, out: Tensor) -> Tensor:

@@ -81,7 +81,12 @@ class CudaRunner:
         ends = torch.arange(rows, device=x.device) * length + last
         for i, layer in enumerate(self.layers):
             qkv = F.linear(self._normed(x, layer.qkv), layer.qkv.weight)
-            out = self._attend_prompt(qkv, rows, cache.k[i], cache.v[i])
+            out = self._attend_prompt(
+                qkv,
+                rows,
+                cache.k[i],
+                cache.v[i],
+            )
             if i == len(self.layers) - 1:
                 out = out[ends]
                 x = x[ends]
@@ -108,7 +113,13 @@ class CudaRunner:
         x = F.embedding(tokens, self.embedding)
         for i, layer in enumerate(self.layers):
             qkv = self.product(x, layer.qkv)
-            out = attend(qkv, positions, self.rope, cache.k[i], cache.v[i])
+            out = attend(
+                qkv,
+                positions,
+                self.rope,
+                cache.k[i],
+                cache.v[i],
+            )
             x = self.product(out, layer.o, x)
             x = self.product(self.product(x, layer.gate_up), layer.down, x)
         return self.product(x, self.head)
@@ -116,7 +127,12 @@ class CudaRunner:
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
         """Run one product as `tune` chose; untuned, the first tile for few rows, else cuBLAS."""
         default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
-        return self.run(x, p, residual, self.plans.get((p.name, len(x)), default))
+        return self.run(
+            x,
+            p,
+            residual,
+            self.plans.get((p.name, len(x)), default),
+        )
 
     def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
         """One product with a tile of `run_product`, or with cuBLAS where `tile` is None."""
@@ -161,7 +177,12 @@ class CudaRunner:
         if name != "head":
             products = [getattr(layer, name) for layer in self.layers]
         outputs, inputs = products[0].weight.shape
-        x = torch.randn(rows, inputs, device=self.embedding.device, dtype=self.embedding.dtype)
+        x = torch.randn(
+            rows,
+            inputs,
+            device=self.embedding.device,
+            dtype=self.embedding.dtype,
+        )
         residual = x.new_zeros(rows, outputs) if name in ("o", "down") else None
 
         def run_all(tile: Tile | None) -> list[Tensor]:

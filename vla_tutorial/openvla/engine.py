@@ -130,7 +130,12 @@ class Engine:
             (N, count) int64.
         """
         x = self.model.embed(self.model.embed_image(pixels), ids)
-        cache = Cache.empty(self.model.config.llama, len(x), x.shape[1] + count, x)
+        cache = Cache.empty(
+            self.model.config.llama,
+            len(x),
+            x.shape[1] + count,
+            x,
+        )
         first = self.model.config.vision.patches + lengths
         tokens = [self.runner.prefill(x, first - 1, cache).argmax(-1)]
         for step in range(count - 1):
@@ -157,7 +162,12 @@ class Engine:
         """The graph for `rows` pictures of `like`'s form × `text` prompt ids, captured once."""
         key = (rows, text, count, *like.shape[1:])
         if key not in self.captured:
-            pixels = torch.zeros(rows, *like.shape[1:], device=self.device, dtype=like.dtype)
+            pixels = torch.zeros(
+                rows,
+                *like.shape[1:],
+                device=self.device,
+                dtype=like.dtype,
+            )
             ids = torch.zeros(rows, text, device=self.device, dtype=torch.int64)
             lengths = torch.full((rows,), text, device=self.device)
             self.runner.tune(rows)

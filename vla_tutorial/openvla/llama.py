@@ -113,7 +113,12 @@ class SelfAttention(nn.Module):
         q = self._split_heads(self.q_proj(x))
         k = self._split_heads(self.k_proj(x))
         v = self._split_heads(self.v_proj(x))
-        out = attend(layer, rotate(q, *rope), rotate(k, *rope), v)
+        out = attend(
+            layer,
+            rotate(q, *rope),
+            rotate(k, *rope),
+            v,
+        )
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split_heads(self, x: Tensor) -> Tensor:

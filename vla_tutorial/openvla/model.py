@@ -96,7 +96,11 @@ class OpenVLA(nn.Module):
             (N, count) int64 on the model's device, past an end-of-sequence token too.
         """
         image = self.embed_image(pixels.to(self.device))
-        ids, lengths = pad(prompts, max(map(len, prompts)) + count, self.device)
+        ids, lengths = pad(
+            prompts,
+            max(map(len, prompts)) + count,
+            self.device,
+        )
         rows = torch.arange(len(prompts), device=self.device)
         for step in range(count):
             last = self.config.vision.patches + lengths + step - 1

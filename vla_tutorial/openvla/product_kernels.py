@@ -71,7 +71,11 @@ def _single(
         k = k0 + tl.arange(0, BK)
         xk = tl.load(x + k, mask=k < K, other=0.0)
         inside = (n < N)[:, None] & (k < K)[None, :]
-        wk = tl.load(w + rows + k[None, :], mask=inside, other=0.0)
+        wk = tl.load(
+            w + rows + k[None, :],
+            mask=inside,
+            other=0.0,
+        )
         wide = xk.to(tl.float32)
         if NORM:
             squares += wide * wide
@@ -79,7 +83,11 @@ def _single(
             wide = (wide * factor).to(xk.dtype).to(tl.float32)
         acc += wk.to(tl.float32) * wide[None, :]
         if GATED:
-            uk = tl.load(w + N.to(tl.int64) * K + rows + k[None, :], mask=inside, other=0.0)
+            uk = tl.load(
+                w + N.to(tl.int64) * K + rows + k[None, :],
+                mask=inside,
+                other=0.0,
+            )
             up += uk.to(tl.float32) * wide[None, :]
     y = tl.sum(acc, 1)
     scale = tl.rsqrt(tl.sum(squares, 0) / K + eps) if NORM else 1.0
@@ -88,7 +96,11 @@ def _single(
         y = y / (1 + tl.exp(-y)) * (tl.sum(up, 1) * scale)
     if RESIDUAL:
         y += tl.load(residual + n, mask=n < N, other=0.0).to(tl.float32)
-    tl.store(out + n, y.to(out.dtype.element_ty), mask=n < N)
+    tl.store(
+        out + n,
+        y.to(out.dtype.element_ty),
+        mask=n < N,
+    )
 
 
 # M is not specialized, so that one compilation serves all batch sizes.
@@ -119,9 +131,17 @@ def _skinny(
     for k0 in range(0, K, BK):
         k = k0 + tl.arange(0, BK)
         given = (m < M)[:, None] & (k < K)[None, :]
-        xk = tl.load(x + m[:, None] * K + k[None, :], mask=given, other=0.0)
+        xk = tl.load(
+            x + m[:, None] * K + k[None, :],
+            mask=given,
+            other=0.0,
+        )
         inside = (n < N)[None, :] & (k < K)[:, None]
-        wk = tl.load(w + n[None, :] * K + k[:, None], mask=inside, other=0.0)
+        wk = tl.load(
+            w + n[None, :] * K + k[:, None],
+            mask=inside,
+            other=0.0,
+        )
         if NORM:
             # 1/rms is the same for a whole row, so it can be applied to the sum at the end.
             # That saves a pass over x.
@@ -131,7 +151,11 @@ def _skinny(
             xk = (wide * factor[None, :]).to(xk.dtype)
         acc = tl.dot(xk, wk, acc, input_precision="ieee")
         if GATED:
-            uk = tl.load(w + N * K + n[None, :] * K + k[:, None], mask=inside, other=0.0)
+            uk = tl.load(
+                w + N * K + n[None, :] * K + k[:, None],
+                mask=inside,
+                other=0.0,
+            )
             up = tl.dot(xk, uk, up, input_precision="ieee")
     if NORM:
         scale = tl.rsqrt(squares / K + eps)[:, None]
@@ -142,7 +166,11 @@ def _skinny(
     place = m[:, None] * N + n[None, :]
     if RESIDUAL:
         acc += tl.load(residual + place, mask=here, other=0.0).to(tl.float32)
-    tl.store(out + place, acc.to(out.dtype.element_ty), mask=here)
+    tl.store(
+        out + place,
+        acc.to(out.dtype.element_ty),
+        mask=here,
+    )
 
 
 def run_product(
@@ -184,5 +212,13 @@ def run_product(
         _single[grid](*tensors, columns, depth, eps, **options)
     else:
         least = max(16, triton.next_power_of_2(rows))
-        _skinny[grid](*tensors, rows, columns, depth, eps, BM=least, **options)
+        _skinny[grid](
+            *tensors,
+            rows,
+            columns,
+            depth,
+            eps,
+            BM=least,
+            **options,
+        )
     return out

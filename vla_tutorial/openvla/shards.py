@@ -154,7 +154,13 @@ def _entry(name: str, tensor: _Tensor, path: Path, base: int) -> Entry:
     if end - start != prod(tensor.shape) * dtype.itemsize:
         what = f"{end - start} bytes for shape {tensor.shape} {tensor.dtype}"
         raise ValueError(f"tensor {name!r:.80} has {what}")
-    return Entry(path, dtype, tuple(tensor.shape), base + start, end - start)
+    return Entry(
+        path,
+        dtype,
+        tuple(tensor.shape),
+        base + start,
+        end - start,
+    )
 
 
 def fill_parameters(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> None:
@@ -194,7 +200,13 @@ def _pieces(entries: Mapping[str, Entry], targets: Mapping[str, Tensor]) -> Iter
         step = CHUNK // size
         for i in range(0, len(flat), step):
             part = flat[i : i + step]
-            yield Piece(entry.path, entry.start + i * size, len(part) * size, entry.dtype, part)
+            yield Piece(
+                entry.path,
+                entry.start + i * size,
+                len(part) * size,
+                entry.dtype,
+                part,
+            )
 
 
 class Staging:
@@ -234,7 +246,11 @@ def _read(piece: Piece, into: Tensor) -> None:
     try:
         with piece.path.open("rb", buffering=0) as f:
             while done < piece.nbytes:
-                count = os.preadv(f.fileno(), [view[done:]], piece.start + done)
+                count = os.preadv(
+                    f.fileno(),
+                    [view[done:]],
+                    piece.start + done,
+                )
                 if count == 0:
                     ends = f"{piece.path} ends at byte {piece.start + done}, inside a tensor"
                     raise TutorialError(f"{ends}. Delete it and download it again.")

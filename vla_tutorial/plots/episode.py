@@ -28,7 +28,12 @@ def episode_figure(
     """
     with style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-        axes = figure.subplots(4, 1, sharex=True, height_ratios=(1, 1.4, 1.4, 0.8))
+        axes = figure.subplots(
+            4,
+            1,
+            sharex=True,
+            height_ratios=(1, 1.4, 1.4, 0.8),
+        )
         colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
         drawn = [_draw(axes, log, colours[0])]
         if other is not None:
@@ -37,8 +42,20 @@ def episode_figure(
         if any(labels):
             # As arguments: labels of lines that begin with "_" would be left out.
             names = [plain_text(label) for label in labels[: len(drawn)]]
-            axes[0].legend(drawn, names, loc="upper right", ncols=2, bbox_to_anchor=(1, 1.75))
-        figure.suptitle(plain_text(title), fontsize=11, fontweight="bold", x=0.01, ha="left")
+            axes[0].legend(
+                drawn,
+                names,
+                loc="upper right",
+                ncols=2,
+                bbox_to_anchor=(1, 1.75),
+            )
+        figure.suptitle(
+            plain_text(title),
+            fontsize=11,
+            fontweight="bold",
+            x=0.01,
+            ha="left",
+        )
     return figure
 
 
@@ -67,7 +84,11 @@ def _label(axes: Sequence[Axes]) -> None:
     names = ("gripper\ncommand", "end-effector\nheight (cm)", "commanded\nmotion |a|", "reward")
     for axis, name in zip(axes, names, strict=True):
         axis.set_ylabel(name)
-    axes[0].set(ylim=(-1.3, 1.3), yticks=(-1, 1), yticklabels=("open", "close"))
+    axes[0].set(
+        ylim=(-1.3, 1.3),
+        yticks=(-1, 1),
+        yticklabels=("open", "close"),
+    )
     # At least the whole workspace, so that an arm that hardly moves looks so.
     axes[1].set_ylim(0, max(32, axes[1].get_ylim()[1]))
     axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))

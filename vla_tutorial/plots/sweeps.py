@@ -88,10 +88,23 @@ def _draw_interval(axes: Axes, y: int, row: Row) -> None:
         return
     if row.over_tasks:
         ends = 100 * np.array(row.over_tasks)
-        axes.plot(ends, [y, y], color=SOFT, linewidth=1, marker="|", markersize=5)
+        axes.plot(
+            ends,
+            [y, y],
+            color=SOFT,
+            linewidth=1,
+            marker="|",
+            markersize=5,
+        )
     ends = 100 * np.array(row.rate.interval)
     axes.plot(ends, [y, y], color=SUCCESS, linewidth=3, solid_capstyle="butt")
-    axes.plot(100 * row.rate.rate, y, "o", color=SUCCESS, markersize=6)
+    axes.plot(
+        100 * row.rate.rate,
+        y,
+        "o",
+        color=SUCCESS,
+        markersize=6,
+    )
 
 
 def confusion_figure(matrix: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> Figure:
@@ -178,7 +191,13 @@ def _draw_histogram(axes: Axes, condition: Values, edges: Floats) -> None:
         heights = np.append(counts, len(values) - len(known))
         # A bar costs a millisecond, and most have nothing to show.
         some = heights > 0
-        axes.bar(centres[some], heights[some], 0.92 * width, bottom[some], color=colour)
+        axes.bar(
+            centres[some],
+            heights[some],
+            0.92 * width,
+            bottom[some],
+            color=colour,
+        )
         bottom += heights
     axes.set_title(plain_text(condition.label), fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

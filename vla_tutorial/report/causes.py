@@ -32,4 +32,9 @@ def error_causes(episodes: Sequence[Episode]) -> tuple[ErrorCause, ...]:
 
 def _cause(cause: str, episodes: Sequence[Episode]) -> ErrorCause:
     conditions = dict.fromkeys(episode.condition for episode in episodes)
-    return ErrorCause(cause, len(episodes), tuple(conditions), str(episodes[0].key))
+    return ErrorCause(
+        cause,
+        len(episodes),
+        tuple(conditions),
+        str(episodes[0].key),
+    )

@@ -125,7 +125,13 @@ def comparison_text(c: Comparison) -> RenderableType:
     for fact in _facts(c):
         facts.add_row(*map(Text, fact))
     sentence = Text(comparison_sentence(c), style="bold")
-    return Group(sentence, *_table(pairs), Text(), facts, *_notes(_left_out(c)))
+    return Group(
+        sentence,
+        *_table(pairs),
+        Text(),
+        facts,
+        *_notes(_left_out(c)),
+    )
 
 
 def _facts(c: Comparison) -> list[tuple[str, str]]:

@@ -39,7 +39,11 @@ def mcnemar_power(pairs: int, gain: float, loss: float, alpha: float = ALPHA) ->
     critical = binom.ppf(alpha / 2, d, 0.5)
     critical -= binom.cdf(critical, d, 0.5) > alpha / 2
     share = gain / disagree
-    rejects = binom.cdf(critical, d, share) + binom.cdf(critical, d, 1 - share)
+    rejects = binom.cdf(critical, d, share) + binom.cdf(
+        critical,
+        d,
+        1 - share,
+    )
     return float(binom.pmf(d, pairs, disagree) @ rejects)
 
 

@@ -83,7 +83,17 @@ def _cut(images: Tensor, side: Tensor | float, centre: Tensor | float) -> Tensor
 
 def _to_uint8(x: Tensor) -> Tensor:
     """(N, 3, S, S) float32 → (N, S, S, 3) uint8."""
-    return x.clamp(0, 255).round().byte().permute(0, 2, 3, 1)
+    return (
+        x.clamp(0, 255)
+        .round()
+        .byte()
+        .permute(
+            0,
+            2,
+            3,
+            1,
+        )
+    )
 
 
 def _uniform(images: Tensor, *shape: int) -> Tensor:

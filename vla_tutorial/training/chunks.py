@@ -237,7 +237,12 @@ def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
         start = end
     if any(len(array) != start for array in arrays.values()):
         raise ValueError("lengths differ")
-    return Chunk(header["suite"], header["task"], header["attempts"], tuple(episodes))
+    return Chunk(
+        header["suite"],
+        header["task"],
+        header["attempts"],
+        tuple(episodes),
+    )
 
 
 def chunk_name(suite: str, task: int, chunk: int) -> str:

@@ -176,7 +176,13 @@ class _Run:
         self.samples.settle()
         self.say(f"{self.samples.count} pictures")
         seed = self.config.seed
-        fit(self.trainer, self.samples, self.curves, seed=seed, save=lambda: self.save(pool))
+        fit(
+            self.trainer,
+            self.samples,
+            self.curves,
+            seed=seed,
+            save=lambda: self.save(pool),
+        )
 
     def fit_by_the_clock(self, pool: SimulatorPool, answers: InferenceCopy) -> None:
         """Fit while simulators add what they see."""

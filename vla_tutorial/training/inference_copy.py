@@ -65,7 +65,14 @@ class InferenceCopy:
 
     def _capture(self, size: int) -> Callable[[Tensor, Tensor], Tensor]:
         """A CUDA graph for `size` pictures."""
-        images = torch.zeros(size, SIZE, SIZE, 3, dtype=torch.uint8, device=self.device)
+        images = torch.zeros(
+            size,
+            SIZE,
+            SIZE,
+            3,
+            dtype=torch.uint8,
+            device=self.device,
+        )
         rows = torch.zeros(size, dtype=torch.int64, device=self.device)
         with torch.cuda.device(self.device), torch.inference_mode():
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

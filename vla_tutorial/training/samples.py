@@ -72,7 +72,14 @@ class Samples:
         self.device = torch.device(device)
         self.added = 0
         self.prompts = Prompts(tokenizer, device)
-        self.images = torch.empty(capacity, SIZE, SIZE, 3, dtype=torch.uint8, device=device)
+        self.images = torch.empty(
+            capacity,
+            SIZE,
+            SIZE,
+            3,
+            dtype=torch.uint8,
+            device=device,
+        )
         self.family = torch.zeros(capacity, dtype=torch.int64, device=device)
         self.bins = torch.zeros(capacity, ACTION_DIMENSIONS, dtype=torch.uint8, device=device)
         self.positions = torch.empty(capacity, len(POSITION_MEAN), device=device)

@@ -129,7 +129,14 @@ def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[
                 picture = simulator.view(pose, episode.fixtures)
                 pictures.append(pixels.prepare(picture, wiring))
                 points.append(keypoints(simulator))
-            yield np.stack(pictures), Labels.of(part, np.stack(points), family)
+            yield (
+                np.stack(pictures),
+                Labels.of(
+                    part,
+                    np.stack(points),
+                    family,
+                ),
+            )
 
 
 class _Stopped(Exception):

@@ -89,7 +89,12 @@ class Trainer:
             {"params": others, "weight_decay": 0.0},
         ]
         rate = config.learning_rate
-        self.optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), fused=self._gpu)
+        self.optimiser = torch.optim.AdamW(
+            groups,
+            rate,
+            betas=(0.9, 0.98),
+            fused=self._gpu,
+        )
         self._forward: Any = torch.compile(self.learner) if self._gpu else self.learner
 
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -204,7 +209,11 @@ def estimate_hours(config: TrainConfig) -> float:
     """How long `config.steps` of `mini` would take on this CPU, from three small steps now."""
     batch = 4
     samples = Samples(batch, train_tokenizer(all_sentences()), "cpu")
-    trainer = Trainer(initialise(OpenVLA(CONFIG)), replace(config, batch=batch), "cpu")
+    trainer = Trainer(
+        initialise(OpenVLA(CONFIG)),
+        replace(config, batch=batch),
+        "cpu",
+    )
     trainer.warm_up(samples)
     begin = time.perf_counter()
     for _ in range(2):
