@@ -89,7 +89,7 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
         raise TutorialError(
-            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}. This package has those "
-            "statistics; to see what they do, set embedded_statistics=True in the wiring "
+            f"{e} The checkpoint was not trained with {wiring.unnorm_key!r}. This package has "
+            "those statistics; to see what they do, set embedded_statistics=True in the wiring "
             "(--embedded-statistics)."
         ) from e

@@ -66,9 +66,7 @@ EXPECTED = {
         f"paraphrase_{k}": {"instruction": words}
         for k, words in enumerate(paraphrases("libero_object", 0), 1)
     },
-    "held_out_words": {
-        "instruction": held_out_sentences(goal_of("libero_object", 0))[0].sentence
-    },
+    "held_out_words": {"instruction": held_out_sentences(goal_of("libero_object", 0))[0].sentence},
     "unrelated_instruction": {"instruction": "turn on the stove"},
     "no_instruction": {"instruction": ""},
     "friction_low": {"friction": 0.9},
