@@ -337,7 +337,10 @@ def test_an_episode_ends_when_the_target_is_lost(
 def test_an_episode_ends_with_success(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The expert alone; the picture is the whole one, in the size that the policy gets."""
+    """The expert alone; the picture is the whole one, in the size that the policy gets.
+
+    Nobody looks at it, so the camera stays off.
+    """
     seen: list[tuple[int, ...]] = []
 
     def ask(picture: NDArray[np.uint8], *_: object) -> tuple[NDArray[np.int64], float]:
@@ -346,6 +349,7 @@ def test_an_episode_ends_with_success(
 
     policy = mixing(simulator, ask, 0, 0.0)
     monkeypatch.setattr(policy.turns, "policy_acts", lambda: False)
+    monkeypatch.setattr(simulator, "_show", lambda _: setattr(simulator._camera, "on", False))
     assert practise(policy)
     assert simulator.holds(("in", policy.layout.target, "basket_1_contain_region"))
     assert 40 < len(policy.steps) == len(seen) < 260
@@ -647,7 +651,7 @@ def test_what_was_practised_is_told(
     slot = np.zeros((1, 224, 224, 3), np.uint8)
     worker = simulator_worker._Worker(WorkerSpec(0, TASKS), slot, trained, scene=0)  # type: ignore[arg-type]
     wordings = []
-    for _ in range(6):
+    for _ in range(4):
         trained.heard.clear()
         episode = worker.practise_once(simulator, ExpertPolicy())
         *questions, told = trained.heard
@@ -659,8 +663,8 @@ def test_what_was_practised_is_told(
         assert np.array_equal(questions[0].labels.bins, episode.bins[:1])
         assert slot.std() > 10
         wordings.append(float(questions[0].labels.wording[0]))
-    assert 0 < wordings.count(0.0) < 6
-    assert worker.practised == 6
+    assert 0 < wordings.count(0.0) < 4
+    assert worker.practised == 4
 
 
 # InferenceCopy
@@ -923,7 +927,7 @@ def test_a_run_by_the_clock_goes_on_in_slices(
     # From an eighth to half of what comes after that.
     assert (beta[:24] == 0).all()
     assert beta[36] == pytest.approx(0.5)
-    assert (beta[48:] == 1).all()
+    assert beta[48:] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -190,9 +190,7 @@ def test_a_stored_demonstration_shows_moved_fixtures_and_the_red_burner(
     assert elsewhere.sum() > 500
     set_joint(spatial, pose, BURNER, 0.0)
     redder = here - shown(spatial, pose, stored.fixtures)
-    burner = np.abs(redder).max(2) > 12
-    assert burner.sum() > 50
-    assert (redder[burner, 0] - redder[burner, 1]).mean() > 20
+    assert (redder[..., 0] - redder[..., 1] > 20).sum() > 30
 
 
 def test_files_of_another_suite_are_refused(
@@ -366,14 +364,14 @@ def test_an_episode_of_the_policy_alone_ends_when_its_hand_stays(
 def test_practice_of_the_policy_alone_ends_when_it_does_nothing(
     spatial: Simulator, monkeypatch: pytest.MonkeyPatch, free: bool
 ) -> None:
-    monkeypatch.setitem(labelling.FREE_STEPS, "libero_spatial", 12)
-    monkeypatch.setattr(labelling, "STILL_STEPS", 8)
+    monkeypatch.setitem(labelling.FREE_STEPS, "libero_spatial", 6)
+    monkeypatch.setattr(labelling, "STILL_STEPS", 4)
     # The middle bins hardly move the hand.
     nothing = np.array([31872] * 6 + [31745])
     policy = mixing(spatial, lambda *_: (nothing, 1.0), free=free)
     monkeypatch.setattr(policy.turns, "policy_acts", lambda: True)
     assert not practise(policy)
-    assert len(policy.steps) == (8 if free else 12)
+    assert len(policy.steps) == (4 if free else 6)
 
 
 def test_saved_initial_states_are_never_read(
