@@ -184,17 +184,19 @@ class Obstacles:
         least: Floats = np.minimum.reduce(overlaps)
         return least
 
-    def depth_of_disc(self, center: Floats, radius: float) -> Floats:
-        """(n,) metres that a disc at `center` (2,) overlaps each rectangle; negative where apart.
+    def ways_out(self, center: Floats, radius: float) -> tuple[Floats, Floats]:
+        """How far a disc at `center` (2,) is inside each rectangle, from each of its four sides.
 
-        The disc is taken as a square along the rectangle's sides.
+        The disc is taken as a square along the rectangle's sides. Gives metres (n, 4), negative
+        where apart, and the unit vectors (n, 4, 2) that lead out.
         """
         offset = center - self.centers
-        along = np.abs((offset * self.sides).sum(1))
-        across = np.abs((offset * _left(self.sides)).sum(1))
-        sizes = self.half_sizes + radius
-        least: Floats = np.minimum(sizes[:, 0] - along, sizes[:, 1] - across)
-        return least
+        left = _left(self.sides)
+        along = (offset * self.sides).sum(1)
+        across = (offset * left).sum(1)
+        one, other = (self.half_sizes + radius).T
+        depths = np.stack([one - along, one + along, other - across, other + across], 1)
+        return depths, np.stack([self.sides, -self.sides, left, -left], 1)
 
 
 def _left(vectors: Floats) -> Floats:

@@ -35,8 +35,6 @@ _FIRST_LIFT = 0.25
 _AT_PLACE = 0.08
 # Metres before the grasp from which on the choice of the grasp keeps the hand off obstacles.
 _AT_POSE = 0.06
-# Metres around the hand's middle that the fingers need.
-_HAND_RADIUS = 0.035
 
 
 @dataclass(frozen=True)
@@ -202,19 +200,17 @@ def _over_obstacles(world: World, thing: str, place: Place) -> float:
 
 
 def _from_under(world: World, thing: str) -> Floats | None:
-    """Way out (3,) for what is held under an open drawer: toward the robot, hardly lifted."""
+    """Way out (3,) for what is held under an open drawer, hardly lifted."""
     corners = world.solid(thing).corners
     low = corners.min(0)
     high = corners.max(0)
-    hand = world.hand.position
-    height = float(hand[2]) - 0.01
     radius = float((high - low)[:2].max()) / 2
-    over_thing = world.overhang((low[:2] + high[:2]) / 2, radius, height)
-    under = max(over_thing, world.overhang(hand[:2], _HAND_RADIUS, height))
-    if under <= 0:
+    height = float(world.hand.position[2]) - 0.01
+    way = world.way_out((low[:2] + high[:2]) / 2, radius, height)
+    if way is None:
         return None
     rise = world.support(thing) + 0.025 - float(low[2])
-    return np.array([-(under + 0.04), 0, rise])
+    return np.array([*(way * (1 + 0.04 / norm(way))), rise])
 
 
 def _turn(world: World, place: Place, lifted: float, distance: float) -> tuple[Floats, float]:

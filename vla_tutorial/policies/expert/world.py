@@ -29,6 +29,8 @@ _NO_AIR = 0.0015
 # Metres from a thing's origin to fingers that hold it.
 _IN_REACH = 0.25
 _FREE_JOINT = 0
+# Metres by which a way out toward the robot may be longer.
+_TOWARD_ROBOT = 0.03
 
 
 @dataclass(frozen=True)
@@ -210,14 +212,22 @@ class World:
             best = max(best, float(boxes.tops[over].max(initial=-np.inf)))
         return float(best)
 
-    def overhang(self, center: Floats, radius: float, height: float) -> float:
-        """Metres that fixtures over `height` reach over a disc at `center` (2,); 0 if none."""
-        deepest = 0.0
+    def way_out(self, center: Floats, radius: float, height: float) -> Floats | None:
+        """The way (2,) from under a fixture over `height` for a disc at `center`; None if free.
+
+        The shortest, but toward the robot it may be a little longer.
+        """
+        best = None
         for name, boxes in self.obstacles.items():
-            if name not in self.movable:
-                depth = boxes.depth_of_disc(center, radius)
-                deepest = max(deepest, float(depth[boxes.bottoms > height].max(initial=0)))
-        return deepest
+            if name in self.movable:
+                continue
+            depths, directions = boxes.ways_out(center, radius)
+            cost = depths + _TOWARD_ROBOT * directions[:, :, 0]
+            for k in np.flatnonzero((depths.min(1) > 0) & (boxes.bottoms > height)):
+                side = int(cost[k].argmin())
+                if best is None or depths[k, side] > norm(best):
+                    best = depths[k, side] * directions[k, side]
+        return best
 
     def under(self, low: Floats, high: Floats, height: float, without: str) -> float:
         """Highest top, up to `height`, over the rectangle low … high (2,); −inf if none."""
