@@ -125,7 +125,9 @@ def end_main(process, folder, rng, number=signal.SIGKILL):
         os.killpg(process.pid, number)
     code = process.wait(60)
     # Before the sweep has begun, a signal does what it does to any program.
-    assert code in (0, -number, 128 + number)
+    said = process.stdout.read()
+    starting = "init_import_site" in said
+    assert starting or code in (0, -number, 128 + number), said
     assert_gone(family)
 
 
@@ -214,10 +216,9 @@ def test_a_machine_on_which_nothing_runs_stops_the_sweep(tmp_path):
     assert count(tmp_path / "s") == 0
 
 
-def test_a_simulator_that_is_never_built_is_given_up(tmp_path):
-    finished(tmp_path / "s", 1, 1, 1, 2, 60, SWEEP_FAKE="build")
-    (error,) = {e["error"] for e in lines(tmp_path / "s")}
-    assert "hung" in error and "2 s while it was being built" in error
+def test_a_simulator_that_is_never_built_stops_the_sweep(tmp_path):
+    said = finished(tmp_path / "s", 1, 1, 1, 2, 60, code=2, SWEEP_FAKE="build")
+    assert "hung" in said and "2 s while it was being built" in said
 
 
 def test_a_policy_that_raises_stops_the_sweep_which_then_resumes(tmp_path, undisturbed):
