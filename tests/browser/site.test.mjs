@@ -158,6 +158,21 @@ describe("for everybody", { concurrency: false }, () => {
     await context.close();
   });
 
+  test("no Markdown stays as it was typed", async () => {
+    const context = await chromium.newContext();
+    for (const path of pages()) {
+      const { page } = await open(context, host.base, path);
+      const raw = await page.evaluate(() => {
+        const article = document.querySelector("article.bd-article").cloneNode(true);
+        article.querySelectorAll("pre, code, script, style, .vla-player").forEach((one) => one.remove());
+        return article.textContent.match(/[^\n]*(`|\*\*)[^\n]*/g) || [];
+      });
+      assert.deepEqual(raw, [], path);
+      await page.close();
+    }
+    await context.close();
+  });
+
   test("the player says what was recorded, and what was not", async () => {
     const context = await chromium.newContext({ viewport: { width: 1280, height: 900 } });
     const { page } = await open(context, host.base, INDEX);

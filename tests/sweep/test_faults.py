@@ -233,7 +233,7 @@ def test_a_policy_that_raises_stops_the_sweep_which_then_resumes(tmp_path, undis
 
 def test_a_full_disk_stops_the_sweep_which_then_resumes(tmp_path, undisturbed):
     """A limit on the size of files, which the kernel holds against the journal and the workers' records alike."""
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); import sweep_fakes; sweep_fakes.main(*sys.argv[1:])"
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); import sweep_fakes; sweep_fakes.main(*sys.argv[1:])"
     said = finished(tmp_path / "s", 1, code=2, script=("-c", limited))
     assert str(tmp_path / "s") in said and "File too large" in said
     assert 0 < len(lines(tmp_path / "s")) < 24
