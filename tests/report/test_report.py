@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 
 import pytest
 import sweep_folder
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from sweep_folder import episode, error
 from typer.testing import CliRunner
 
+from vla_tutorial.cli import terminal
 from vla_tutorial.cli.app import app
 from vla_tutorial.episodes import read_sweep
 from vla_tutorial.errors import TutorialError
@@ -30,6 +31,12 @@ from vla_tutorial.report import (
 )
 from vla_tutorial.report.page import report_html
 from vla_tutorial.stats import rate, wilson
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """The console read COLUMNS when it was made, and pytest-xdist sets that."""
+    monkeypatch.setattr(terminal.out, "size", ConsoleDimensions(120, 40))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def sweeps(folders):
 
 def call(*arguments):
     """The command line → (exit code, output with runs of white space as one space, stderr likewise)."""
-    found = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "120"})
+    found = CliRunner().invoke(app, [str(a) for a in arguments])
     return found.exit_code, " ".join(found.stdout.split()), " ".join(found.stderr.split())
 
 
