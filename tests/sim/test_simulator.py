@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.scene import Perturbation
+from vla_tutorial.scene import Perturbation, Scene
 from vla_tutorial.sim import Simulator, check_task, step_limit, suites, task_instructions
 from vla_tutorial.sim import libero as libero_module
 from vla_tutorial.sim.memory import page_out
@@ -225,6 +225,30 @@ def test_two_in_one_process_do_not_disturb_each_other(simulator):
         assert np.array_equal(simulator.reset(2).image, before)
         assert np.array_equal(other.reset(2).image, small)
     assert np.array_equal(simulator.reset(2).image, before)
+
+
+def test_one_that_is_closed_takes_nothing_from_the_one_that_rendered_last(simulator):
+    """MuJoCo frees its textures in whichever context is current."""
+    other = Simulator("libero_object", 0, camera_size=64)
+    other.reset(2)
+    before = simulator.reset(2).image
+    other.close()
+    assert np.array_equal(simulator.reset(2).image, before)
+
+
+def test_a_layout_leaves_nothing_behind(simulator, wild_actions):
+    """What a random layout moved, drew and asked is undone by the next reset."""
+
+    def run():
+        seen = [simulator.reset(3)]
+        seen += [simulator.step(a)[0] for a in wild_actions]
+        return pickle.dumps((seen, simulator.state(), simulator.goal, simulator.asked))
+
+    before = run()
+    for seed in range(3):
+        simulator.start(Scene("libero_object", 0, 0, layout_seed=seed), 2)
+        simulator.step(wild_actions[0])
+    assert run() == before
 
 
 def test_a_lean_simulator_changes_no_bit(wild_actions):

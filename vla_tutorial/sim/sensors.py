@@ -45,7 +45,7 @@ class Camera:
         """Wrap robosuite's sensor; `black` is the picture (H, W, 3) of a camera that is off."""
         self.on = False
         self._sensor = sensor
-        self._make_current = make_current
+        self.make_current = make_current
         self._black = black
         self.__modality__ = sensor.__modality__
 
@@ -54,5 +54,5 @@ class Camera:
         if not self.on:
             return self._black
         # Another simulator may have left its context current: this one's picture would be black.
-        self._make_current()
+        self.make_current()
         return self._sensor(cache)

@@ -321,6 +321,10 @@ class Simulator:
         """Free the GL context and the memory; `model` and `data` go too. Safe to call twice."""
         if self._env is None:
             return
+        if self._camera:
+            # MuJoCo frees textures by their numbers in the context that is current. In another
+            # simulator's context these numbers are that one's textures.
+            self._camera.make_current()
         self._perturber.undo()
         self._env.close()
         self._env = None

@@ -1,0 +1,216 @@
+"""How often the scripted experts succeed, task by task, and how fast they make states.
+
+    python benchmarks/experts.py --calm 2 --bursts 4
+
+Nothing is rendered. One process runs each episode until success or the published step limit.
+Episodes come in three kinds:
+
+* `calm`: random layouts as training draws them, some in the middle of a task, without noise.
+* `bursts`: such layouts, executed with the disturbed half of the noise of demonstrations
+  (`training/noise.py`), but always with bursts.
+* `saved`: the benchmark's saved initial states without noise. They are for measuring alone.
+
+`--out` takes one line an episode; what failed can be run again with `--tasks` and `--first`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vla_tutorial.arrays import Ints
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.loop import rollout
+from vla_tutorial.policies import Policy, PolicyInput, load_policy
+from vla_tutorial.scene import Scene
+from vla_tutorial.sim import Simulator, step_limit
+from vla_tutorial.sim.layouts import FIRST_TRAINING_SEED
+from vla_tutorial.training.labelling import disturbed_tokens
+from vla_tutorial.training.noise import Disturbance, Noise
+from vla_tutorial.wiring import Wiring
+
+SUITES = ("libero_spatial", "libero_goal", "libero_10")
+KINDS = ("saved", "calm", "bursts")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One episode: which it was, and what came of it."""
+
+    suite: str
+    task: int
+    kind: str
+    number: int
+    success: bool
+    steps: int
+    closes: int
+    # Seconds for all steps, and of these the expert's; for drawing the layout and settling.
+    seconds: float
+    thinking: float
+    starting: float
+    goal: tuple[tuple[str, ...], ...]
+    # Of the layout: what was done before, and whether the hand starts elsewhere.
+    begun: str = ""
+    wide: bool = False
+    noise: Noise = field(default_factory=Noise)
+
+
+class Disturbed:
+    """The expert, whose tokens are disturbed on their way to the arm; it measures its time."""
+
+    name = "disturbed expert"
+    privileged = True
+    statistics = {}
+    provenance = {}
+
+    def __init__(self, expert: Policy, suite: str, disturb: Disturbance | None) -> None:
+        """Without `disturb` the expert's tokens are executed."""
+        self._expert = expert
+        self._suite = suite
+        self._disturb = disturb
+        self.thinking = 0.0
+
+    def predict(self, batch: Sequence[PolicyInput]) -> Ints:
+        """One input → (1, 7) tokens."""
+        begun = time.perf_counter()
+        tokens = self._expert.predict(batch)
+        self.thinking += time.perf_counter() - begun
+        if self._disturb is None:
+            return tokens
+        return disturbed_tokens(tokens[0], self._disturb, self._suite)[None]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def with_bursts(rng: np.random.Generator) -> Noise:
+    """The noise of a demonstration, drawn until it has bursts."""
+    while True:
+        noise = Noise.random(rng)
+        if noise.burst_rate:
+            return noise
+
+
+def run(simulator: Simulator, expert: Policy, kind: str, number: int) -> Outcome:
+    """One episode."""
+    suite = simulator.task.suite
+    task = simulator.task.index
+    rng = np.random.default_rng([number, task, SUITES.index(suite)])
+    noise = with_bursts(rng) if kind == "bursts" else Noise()
+    disturb = Disturbance(noise, rng) if kind == "bursts" else None
+    policy = Disturbed(expert, suite, disturb)
+    begun = time.perf_counter()
+    layout = None
+    scene = Scene(suite, task, number)
+    if kind != "saved":
+        seed = FIRST_TRAINING_SEED + number
+        layout = simulator.layout(seed)
+        scene = Scene(suite, task, 0, layout_seed=seed)
+    wiring = Wiring(
+        suite, camera_size=8, jpeg=False, center_crop=False, max_steps=step_limit(suite)
+    )
+    done = []
+    grippers = [-1.0]
+    started = begun
+    for step in rollout(policy, simulator, wiring, scene):
+        if not done:
+            started = time.perf_counter()
+        done.append(step.done)
+        grippers.append(float(step.action[6]))
+    return Outcome(
+        suite=suite,
+        task=task,
+        kind=kind,
+        number=number,
+        success=any(done),
+        steps=len(done),
+        closes=int((np.diff(grippers) > 0).sum()),
+        seconds=round(time.perf_counter() - started, 3),
+        thinking=round(policy.thinking, 3),
+        starting=round(started - begun, 3),
+        goal=simulator.asked,
+        begun=layout.begun if layout else "",
+        wide=bool(layout and layout.wide),
+        noise=noise,
+    )
+
+
+def outcomes(suite: str, task: int, counts: dict[str, int], first: int) -> Iterator[Outcome]:
+    """All episodes of one task."""
+    expert = load_policy("expert")
+    with Simulator(suite, task, camera_size=8, render=False) as simulator:
+        for kind, count in counts.items():
+            for number in range(first, first + count):
+                try:
+                    yield run(simulator, expert, kind, number)
+                except TutorialError as e:
+                    print(f"{suite} {task} {kind} {number}: {e}")
+
+
+def table(found: Sequence[Outcome]) -> list[str]:
+    """Lines of a Markdown table: a row a task, then a row a suite."""
+    lines = ["| suite, task | " + " | ".join(KINDS) + " | median steps | states/s | failed |"]
+    lines.append("|---|" + "---|" * (len(KINDS) + 3))
+    rows: dict[str, list[Outcome]] = defaultdict(list)
+    for one in found:
+        rows[f"{one.suite} {one.task}"].append(one)
+    for suite in dict.fromkeys(one.suite for one in found):
+        rows[f"**{suite}**"] = [one for one in found if one.suite == suite]
+    for name, mine in rows.items():
+        lines.append(row(name, mine))
+    return lines
+
+
+def row(name: str, mine: Sequence[Outcome]) -> str:
+    """A line of the table."""
+    cells = [name]
+    for kind in KINDS:
+        of_kind = [one.success for one in mine if one.kind == kind]
+        cells.append(f"{sum(of_kind)} of {len(of_kind)}" if of_kind else "")
+    won = [one.steps for one in mine if one.success]
+    cells.append(f"{np.median(won):.0f}" if won else "")
+    seconds = sum(one.seconds + one.starting for one in mine)
+    cells.append(f"{sum(one.steps for one in mine) / seconds:.0f}")
+    failed = [f"{one.kind} {one.number}" for one in mine if not one.success]
+    cells.append("" if name.startswith("**") else ", ".join(failed))
+    return "| " + " | ".join(cells) + " |"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suites", nargs="+", default=SUITES, choices=SUITES)
+    parser.add_argument("--tasks", nargs="+", type=int, default=range(10))
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}", type=int, default=0, help="episodes a task")
+    parser.add_argument("--first", type=int, default=0, help="number of the first episode")
+    parser.add_argument("--out", type=Path, help="one line an episode is added here")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print the table."""
+    chosen = parse()
+    counts = {kind: getattr(chosen, kind) for kind in KINDS}
+    found = []
+    for suite in chosen.suites:
+        for task in chosen.tasks:
+            for one in outcomes(suite, task, counts, chosen.first):
+                found.append(one)
+                if chosen.out:
+                    with chosen.out.open("a") as file:
+                        file.write(json.dumps(asdict(one)) + "\n")
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    main()
