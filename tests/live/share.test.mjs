@@ -1,0 +1,57 @@
+// Links: what goes in comes out, and a link of another version or with nonsense says what was left out.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LONGEST_SENTENCE, fromLink, noTweaks, published, toLink } from "../../vla_tutorial/live/page/share.js";
+
+const KNOWN = { version: "0.1.0", tasks: [0, 1, 2], inits: 50, conditions: ["no_flip", "wrong_prompt", "light_50"] };
+
+test("an experiment survives its link", () => {
+  const sentences = [null, "", "take the can & put it in #1", "把汤罐放进篮子里", "x".repeat(LONGEST_SENTENCE), "a\nb+c=d%20"];
+  for (const sentence of sentences) {
+    const experiment = {
+      task: 2,
+      init: 49,
+      sides: [{ conditions: ["no_flip", "wrong_prompt"], sentence }, { conditions: [], sentence: null }],
+      tweaks: { ...noTweaks(), camera: -12.5, light: 0.5, mass: 3 },
+      seed: 123456789,
+    };
+    const { experiment: found, notes } = fromLink(toLink(experiment, "0.1.0"), KNOWN);
+    assert.deepEqual(found, experiment);
+    assert.deepEqual(notes, []);
+  }
+});
+
+test("an empty link is the published protocol", () => {
+  for (const hash of ["", "#", "#nonsense"]) {
+    assert.deepEqual(fromLink(hash, KNOWN), { experiment: published(), notes: [] });
+  }
+});
+
+test("a link of another version says so, and keeps what still exists", () => {
+  const { experiment, notes } = fromLink("#v=9&from=7.0&a=no_flip.gone_since&task=1", KNOWN);
+  assert.deepEqual(experiment.sides, [{ conditions: ["no_flip"], sentence: null }]);
+  assert.equal(experiment.task, 1);
+  assert.match(notes.join(" "), /version 7\.0.*newer kind.*gone_since/);
+});
+
+for (const [hash, expected] of [
+  ["#task=99", /task 99/],
+  ["#task=1.5", /task 1\.5/],
+  ["#init=-1", /init -1/],
+  ["#init=", /init/],
+  ["#camera=abc", /camera is no number/],
+  ["#light=9", /light 9; between 0 and 2/],
+  [`#say_a=${"x".repeat(3000)}`, /3000 letters/],
+]) {
+  test(`one sentence for ${hash.slice(0, 20)}`, () => {
+    const { experiment, notes } = fromLink(hash, KNOWN);
+    assert.equal(notes.length, 1);
+    assert.match(notes[0], expected);
+    assert.ok(experiment.task === 0 && experiment.init === 0);
+  });
+}
+
+test("names that stand there twice count once", () => {
+  assert.deepEqual(fromLink("#a=no_flip.no_flip&b=", KNOWN).experiment.sides.length, 2);
+  assert.deepEqual(fromLink("#a=no_flip.no_flip", KNOWN).experiment.sides[0].conditions, ["no_flip"]);
+});

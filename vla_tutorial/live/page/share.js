@@ -1,0 +1,125 @@
+// A link that holds a whole experiment, and an experiment from a link.
+
+/** @typedef {import("./types").Experiment} Experiment */
+/** @typedef {import("./types").Known} Known */
+/** @typedef {import("./types").Tweaks} Tweaks */
+
+export const LINK_FORMAT = 1;
+export const LONGEST_SENTENCE = 2000;
+
+/** Lowest and highest value of a slider, as `Perturbation` allows them. */
+export const RANGES = /** @type {const} */ ({
+  camera: [-90, 90],
+  light: [0, 2],
+  noise: [0, 128],
+  friction: [0.1, 10],
+  mass: [0.1, 10],
+});
+export const TWEAKS = /** @type {(keyof Tweaks)[]} */ (Object.keys(RANGES));
+
+/** @returns {Tweaks} */
+export const noTweaks = () => ({ camera: null, light: null, noise: null, friction: null, mass: null });
+
+/** The published settings on the first task. @returns {Experiment} */
+export const published = () => ({
+  task: 0,
+  init: 0,
+  sides: [{ conditions: [], sentence: null }],
+  tweaks: noTweaks(),
+  seed: 0,
+});
+
+/**
+ * The part of an address behind "#".
+ * @param {Experiment} experiment
+ * @param {string} version of vla_tutorial, so that another one can say that it is another
+ */
+export function toLink(experiment, version) {
+  const found = new URLSearchParams({ v: String(LINK_FORMAT), from: version });
+  found.set("task", String(experiment.task));
+  found.set("init", String(experiment.init));
+  if (experiment.seed) found.set("seed", String(experiment.seed));
+  experiment.sides.forEach((side, i) => {
+    found.set("ab"[i], side.conditions.join("."));
+    if (side.sentence !== null) found.set(`say_${"ab"[i]}`, side.sentence);
+  });
+  for (const name of TWEAKS) {
+    const value = experiment.tweaks[name];
+    if (value !== null) found.set(name, String(value));
+  }
+  return `#${found}`;
+}
+
+/**
+ * What a link asks for. Whatever it asks for that does not exist is left out, with a sentence.
+ * @param {string} hash with or without "#"
+ * @param {Known} known
+ * @returns {{experiment: Experiment, notes: string[]}}
+ */
+export function fromLink(hash, known) {
+  const asked = new URLSearchParams(hash.replace(/^#/, ""));
+  const experiment = published();
+  /** @type {string[]} */
+  const notes = [];
+  const version = asked.get("from");
+  if (version && version !== known.version) {
+    notes.push(
+      `This link was made by version ${version.slice(0, 20)}, and this page is version ` +
+        `${known.version}: the run may differ.`,
+    );
+  }
+  if (Number(asked.get("v") ?? LINK_FORMAT) > LINK_FORMAT) {
+    notes.push("This link is of a newer kind: what this page does not know of it is left out.");
+  }
+  experiment.task = whole(asked, "task", known.tasks, notes);
+  experiment.init = whole(asked, "init", [...Array(known.inits).keys()], notes);
+  const seed = Number(asked.get("seed") ?? 0);
+  experiment.seed = Number.isSafeInteger(seed) && seed >= 0 ? seed : 0;
+  experiment.sides = [sideOf(asked, "a", known, notes)];
+  if (asked.has("b")) experiment.sides.push(sideOf(asked, "b", known, notes));
+  for (const name of TWEAKS) experiment.tweaks[name] = tweakOf(asked, name, notes);
+  return { experiment, notes };
+}
+
+/** @param {URLSearchParams} asked @param {string} key @param {number[]} allowed @param {string[]} notes */
+function whole(asked, key, allowed, notes) {
+  const text = asked.get(key);
+  if (text === null) return allowed[0] ?? 0;
+  const value = Number(text);
+  if (text.trim() !== "" && allowed.includes(value)) return value;
+  const range = `${allowed[0]} to ${allowed[allowed.length - 1]}`;
+  notes.push(`The link asks for ${key} ${text.slice(0, 20)}; there are ${range}, and it starts with ${allowed[0]}.`);
+  return allowed[0] ?? 0;
+}
+
+/** @param {URLSearchParams} asked @param {"a" | "b"} letter @param {Known} known @param {string[]} notes */
+function sideOf(asked, letter, known, notes) {
+  const names = (asked.get(letter) ?? "").split(/[.+ ]/).filter(Boolean);
+  const conditions = [...new Set(names.filter((name) => known.conditions.includes(name)))];
+  const unknown = names.filter((name) => !known.conditions.includes(name));
+  if (unknown.length) {
+    const listed = unknown.slice(0, 3).map((name) => name.slice(0, 40));
+    notes.push(`The link names conditions that this page does not have: ${listed.join(", ")}.`);
+  }
+  let sentence = asked.get(`say_${letter}`);
+  if (sentence !== null && sentence.length > LONGEST_SENTENCE) {
+    notes.push(`The link's sentence has ${sentence.length} letters; the first ${LONGEST_SENTENCE} are kept.`);
+    sentence = sentence.slice(0, LONGEST_SENTENCE);
+  }
+  return { conditions, sentence };
+}
+
+/** @param {URLSearchParams} asked @param {keyof Tweaks} name @param {string[]} notes */
+function tweakOf(asked, name, notes) {
+  const text = asked.get(name);
+  if (text === null) return null;
+  const value = Number(text);
+  const [low, high] = RANGES[name];
+  if (text.trim() === "" || Number.isNaN(value)) {
+    notes.push(`The link's ${name} is no number, and is left as it is.`);
+    return null;
+  }
+  if (value >= low && value <= high) return value;
+  notes.push(`The link asks for ${name} ${text.slice(0, 20)}; between ${low} and ${high} is possible.`);
+  return Math.min(Math.max(value, low), high);
+}

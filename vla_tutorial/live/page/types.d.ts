@@ -1,0 +1,134 @@
+// Types that several modules of the page share.
+
+/** One line of `steps.jsonl` (vla_tutorial/log.py). */
+export interface LogLine {
+  step: number;
+  img_mean: number;
+  img_quarters: number[];
+  img_channels?: number[];
+  img_sharpness?: number;
+  action: number[];
+  reward: number;
+  tokens: number[];
+  eef_pos: number[];
+  gripper_qpos: number[];
+}
+
+export interface Statistics {
+  q01: number[];
+  q99: number[];
+  mask: boolean[];
+}
+
+/** diagnosis.json, written by vla_tutorial/live/diagnosis_data.py. */
+export interface DiagnosisData {
+  rulesVersion: number;
+  constants: {
+    MISFIT: number;
+    BRIGHTER: number;
+    SHARPER: number;
+    CHROMA: number;
+    FINGERS_MM: number;
+    FIRST_OFF: number;
+    EARLIEST_CLOSE: number;
+    UNDECIDED: number;
+    TURNS: Record<string, number[]>;
+    EXACT: number;
+    NEAR_BINS: number;
+    GRIPPER_BINS: number[];
+    CENTRE_BIN: number;
+    MOVED_MM: number;
+    STILL: number;
+    EARLY: number;
+    REACH_M: number;
+    LIFT_M: number;
+    HELD_MM: number[];
+    REST_MM: number;
+  };
+  reference: {
+    key: string;
+    policy: string;
+    quarters: number[][];
+    brightness: number[];
+    redMinusBlue: number[];
+    chroma: number[];
+    sharpness: number[];
+    fingers: number[];
+    firstBins: number[][][] | null;
+  };
+  statistics: Record<string, Statistics>;
+  stepLimit: number;
+}
+
+/** What the rules look at (vla_tutorial/diagnose/signatures.py has the units). */
+export interface Signatures {
+  steps: number;
+  success: boolean;
+  jaggedness: number;
+  response: number;
+  travel: number;
+  still: number;
+  centred: number;
+  saturated: number;
+  firstOff: number | null;
+  picture: {
+    brightness: number;
+    turned: string;
+    misfit: number;
+    redMinusBlue: number | null;
+    chroma: number | null;
+    sharpness: number | null;
+    repeats: boolean;
+  };
+  mapping: { key: string | null; scale: number; beyond: number; gripper: string | null };
+  gripper: {
+    firstClose: number | null;
+    closes: number;
+    chatter: number;
+    undecided: number;
+    earlyUndecided: number;
+    fingers: number;
+  };
+  progress: {
+    reached: number | null;
+    grasped: number | null;
+    lifted: number | null;
+    released: number | null;
+  };
+}
+
+/** What one side of the page runs. */
+export interface SideChoice {
+  conditions: string[];
+  /** The reader's own sentence; null takes the task's. */
+  sentence: string | null;
+}
+
+/** Sliders; null leaves what task and conditions say. Units as in vla_tutorial/scene.py. */
+export interface Tweaks {
+  camera: number | null;
+  light: number | null;
+  noise: number | null;
+  friction: number | null;
+  /** Factor on the mass of the object that the task names. */
+  mass: number | null;
+}
+
+/** Everything that decides what the page shows; a link holds it whole. */
+export interface Experiment {
+  task: number;
+  init: number;
+  /** One side, or two beside each other from the same start. */
+  sides: SideChoice[];
+  tweaks: Tweaks;
+  /** Of camera noise, disturbances and random sentences. */
+  seed: number;
+}
+
+/** What a link may name. */
+export interface Known {
+  version: string;
+  tasks: number[];
+  inits: number;
+  conditions: string[];
+}
