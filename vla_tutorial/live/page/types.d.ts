@@ -132,3 +132,70 @@ export interface Known {
   inits: number;
   conditions: string[];
 }
+
+/** A sweep as the reader asked for it; kept in IndexedDB. */
+export interface SweepPlan {
+  id: string;
+  /** ISO time. */
+  started: string;
+  suite: string;
+  tasks: number[];
+  inits: number[];
+  /** "published", or names joined with "+". */
+  conditions: string[];
+  /** What a shard's sweep.json says beside this: policy, versions, serving. */
+  about: ShardAbout;
+}
+
+export interface ShardAbout {
+  policy: Record<string, unknown>;
+  versions: Record<string, string>;
+  serving: Record<string, unknown>;
+  machine: Record<string, unknown>;
+}
+
+/** One line of `episodes.jsonl` (vla_tutorial/episodes.py). */
+export interface EpisodeRow {
+  suite: string;
+  task: number;
+  init: number;
+  condition: string;
+  success: boolean | null;
+  outcome: "success" | "failure" | "error";
+  steps: number | null;
+  first_close: number | null;
+  closes: number | null;
+  seconds: number | null;
+  attempt: number | null;
+  folder: string | null;
+  error: string | null;
+  travel?: number;
+}
+
+export interface EpisodeKey {
+  condition: string;
+  task: number;
+  init: number;
+}
+
+/** A row of the table that grows. */
+export interface TableRow {
+  condition: string;
+  planned: number;
+  done: number;
+  errors: number;
+  successes: number;
+  interval: { low: number; high: number } | null;
+  /** Against the first condition, on the starts that both have. */
+  paired: { pairs: number; onlyFirst: number; onlyThis: number; pValue: number } | null;
+}
+
+export interface SweepStore {
+  sweeps(): Promise<SweepPlan[]>;
+  rows(id: string): Promise<EpisodeRow[]>;
+  logs(id: string): Promise<Map<string, string>>;
+  putSweep(plan: SweepPlan): Promise<void>;
+  /** The row and its log, both or neither. */
+  putRow(id: string, row: EpisodeRow, log: string): Promise<void>;
+  remove(id: string): Promise<void>;
+}
