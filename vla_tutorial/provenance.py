@@ -46,7 +46,10 @@ def weights_hash(policy: Policy) -> str:
     """Sixteen hexadecimal digits that change when the policy's checkpoint does.
 
     The checkpoint's files count where they are on this machine; otherwise its name and revision.
+    A policy that another machine serves brings the hash of that machine.
     """
+    if "served_at" in policy.provenance:
+        return str(policy.provenance["weights"])
     checkpoint = str(policy.provenance.get("checkpoint", ""))
     name = [policy.name, checkpoint, policy.provenance.get("revision")]
     digest = hashlib.sha256(json.dumps(name).encode())

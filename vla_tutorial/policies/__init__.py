@@ -1,4 +1,4 @@
-"""Policies by name: `mini` and `openvla` (models), `expert` (scripted, privileged)."""
+"""Policies by name: `mini` and `openvla` (models), `expert` (scripted, privileged), `remote`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from importlib import resources
 from typing import Any
 
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+from vla_tutorial.policies.base import (
+    Policy,
+    PolicyInput,
+    PolicyUnreachable,
+    PrivilegedState,
+)
 from vla_tutorial.sim import base_suite
 
-__all__ = ["POLICIES", "Policy", "PolicyInput", "PrivilegedState", "load_policy", "native_key"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "PolicyInput",
+    "PolicyUnreachable",
+    "PrivilegedState",
+    "load_policy",
+    "native_key",
+]
 
 
 def _load_expert(checkpoint: str | None = None, **options: Any) -> Policy:
@@ -44,11 +57,27 @@ def _load_mini(checkpoint: str | None = None, **options: Any) -> Policy:
     return policy
 
 
+def _load_remote(checkpoint: str | None = None, **options: Any) -> Policy:
+    from vla_tutorial.policies.remote import RemotePolicy
+
+    if options:
+        given = ", ".join(f"--{name}" for name in options)
+        raise TutorialError(f"A policy's server has its own checkpoint and device: no {given}.")
+    return RemotePolicy(_address(checkpoint))
+
+
+def _address(given: str | None) -> str:
+    if not given:
+        raise TutorialError("The policy 'remote' needs --url, for example http://192.168.1.5:8000.")
+    return given
+
+
 # The loader of every policy by name. It imports what it needs when it is called.
 POLICIES: dict[str, Callable[..., Policy]] = {
     "mini": _load_mini,
     "expert": _load_expert,
     "openvla": _load_openvla,
+    "remote": _load_remote,
 }
 
 
@@ -57,7 +86,8 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
 
     Args:
         name: a key of `POLICIES`.
-        checkpoint: hub id or folder, for policies that have one.
+        checkpoint: hub id or folder, for policies that have one; the address of a server, for the
+            policy "remote".
         options: what the policy's loader takes, for example `revision` and `device` (see
             `load_model_policy`).
 
@@ -70,11 +100,16 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
     return POLICIES[name](checkpoint=checkpoint, **options)
 
 
-def native_key(policy: str, suite: str) -> str:
+def native_key(policy: str, suite: str, checkpoint: str | None = None) -> str:
     """Whose action statistics a policy's tokens are meant for, unless the user says otherwise.
 
-    A published checkpoint carries those of the suite that it was trained on.
+    A published checkpoint carries those of the suite that it was trained on. For the policy
+    "remote" the server at `checkpoint` is asked once a process, so this raises as `load_policy`.
     """
+    if policy == "remote":
+        from vla_tutorial.policies.remote import describe
+
+        policy = describe(_address(checkpoint)).policy
     if policy == "expert":
         from vla_tutorial.policies.expert import native_key as of_expert
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.arrays import Ints, Picture
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.scene import Goal
 
@@ -42,6 +43,10 @@ class PolicyInput:
     prompt: Prompt
     # For privileged policies, otherwise None.
     state: PrivilegedState | None = None
+
+
+class PolicyUnreachable(TutorialError):
+    """The policy is on another machine, which does not answer: an error, never a failure."""
 
 
 class Policy(Protocol):
