@@ -1,4 +1,4 @@
-"""A policy that a server in the network answers for: `vla-tutorial serve` there, this class here."""
+"""A policy behind a server in the network: `vla-tutorial serve` there, this class here."""
 
 from __future__ import annotations
 

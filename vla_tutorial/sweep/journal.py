@@ -27,7 +27,15 @@ from vla_tutorial.provenance import machine, versions
 from vla_tutorial.sweep.messages import Engine
 from vla_tutorial.sweep.plan import SweepPlan
 
-FREE = ("format", "command", "started", "machine", "serving")
+FREE = (
+    "format",
+    "command",
+    "started",
+    "machine",
+    "serving",
+    "policy.served_at",
+    "policy.latency_ms",
+)
 """Keys of `sweep.json` that may differ when a sweep resumes."""
 
 PARTS = ("sweep.part.json", "episodes.part.jsonl")
@@ -49,7 +57,8 @@ def sweep_config(plan: SweepPlan, engine: Engine, weights: str, command: str) ->
     """
     policy = engine.policy_info
     device = policy.provenance.get("device", "cpu")
-    gpus = [] if device == "cpu" else [device]
+    # A server's GPU is none of this machine.
+    gpus = [] if device == "cpu" or "served_at" in policy.provenance else [device]
     return {
         **plan.entry(),
         "policy": {"name": policy.name, **policy.provenance, "weights": weights},

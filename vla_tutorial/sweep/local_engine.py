@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.util import Finalize
 from typing import Any
 
-from vla_tutorial.policies.base import Policy
+from vla_tutorial.policies.base import Policy, PolicyUnreachable
 from vla_tutorial.sim import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sweep import worker_process
 from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message
@@ -165,8 +165,12 @@ def _kill(workers: Mapping[int, _Worker]) -> None:
 def _send_answer(connection: Connection, answer: Future[Any]) -> None:
     # A worker that died while it waited is reported where its connection is read.
     with contextlib.suppress(OSError):
-        if answer.exception() is None:
+        error = answer.exception()
+        if error is None:
             connection.send(answer.result())
+        # Any other error stops the sweep.
+        elif isinstance(error, PolicyUnreachable):
+            connection.send(error)
 
 
 @contextlib.contextmanager

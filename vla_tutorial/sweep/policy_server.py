@@ -17,10 +17,10 @@ import numpy as np
 from vla_tutorial import prompt
 from vla_tutorial.arrays import Ints
 from vla_tutorial.loop import statistics_for
-from vla_tutorial.policies import Policy, PolicyInput
+from vla_tutorial.policies import Policy, PolicyInput, PolicyUnreachable
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.provenance import weights_hash
-from vla_tutorial.sim import check_task
+from vla_tutorial.sim import task_of
 from vla_tutorial.sweep.messages import PolicyInfo
 from vla_tutorial.sweep.plan import SweepPlan
 from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, PolicyError
@@ -125,6 +125,7 @@ class PolicyServer:
         questions: that wait for an answer.
         batch_seconds: batch size → time of an answer, from `warm_up`.
         waited: seconds that workers have waited, all together.
+        together: whether a batch is answered in one go; otherwise one picture after the other.
     """
 
     def __init__(self, policy: Policy, threads: int | None = None) -> None:
@@ -134,16 +135,19 @@ class PolicyServer:
         self.batch_seconds: dict[int, float] = {}
         self.waited = 0.0
         self._policy = ErrorTaggingPolicy(policy)
-        on_cpu = policy.provenance.get("device") == "cpu"
-        self._together = policy.privileged or not on_cpu
+        address = policy.provenance.get("served_at")
+        on_cpu = policy.provenance.get("device") == "cpu" and address is None
+        self.together = policy.privileged or not on_cpu
         how = f"what has arrived, at most {MAX_BATCH}"
+        if address is not None:
+            how = f"what has arrived, sent to {address}, which makes its own"
         if policy.privileged:
             how = "none: the policy runs beside each simulator"
         elif on_cpu:
             how = "one at a time: on a CPU results then do not depend on who else asks"
         self.serving = {"batches": how}
         # A policy without PyTorch has not imported it, and nothing here should.
-        if not self._together and "torch" in sys.modules:
+        if not self.together and "torch" in sys.modules:
             import torch
 
             if threads:
@@ -151,16 +155,25 @@ class PolicyServer:
             self.serving["torch_threads"] = str(torch.get_num_threads())
 
     def answer_next_batch(self) -> None:
-        """Answer as many questions as makes most answers a second.
-
-        Where the policy raises something, a `PolicyError` is raised, which the questions get, too.
-        """
-        count = best_batch_size(len(self.questions), self.batch_seconds, MAX_BATCH)
+        """Answer as many questions as makes most answers a second; raises as `answer`."""
+        count = self.batch_size(len(self.questions))
         batch = self.questions[:count]
         del self.questions[:count]
+        self.answer(batch)
+
+    def batch_size(self, arrived: int) -> int:
+        """How many questions to answer together of at least one that has `arrived`."""
+        return best_batch_size(arrived, self.batch_seconds, MAX_BATCH)
+
+    def answer(self, batch: Sequence[Question]) -> None:
+        """Answer these questions.
+
+        Where the policy raises something, a `PolicyError` is raised, which the questions get, too.
+        A policy that could not be reached raises nothing: the questions alone get the error.
+        """
         try:
             self._answer(batch)
-        except PolicyError as e:
+        except (PolicyError, PolicyUnreachable) as e:
             for question in batch:
                 if not question.answer.done():
                     question.answer.set_exception(e)
@@ -169,7 +182,7 @@ class PolicyServer:
         self.waited += sum(now - question.since for question in batch)
 
     def _answer(self, batch: Sequence[Question]) -> None:
-        if not self._together:
+        if not self.together:
             for question in batch:
                 answers = [self._policy.predict([item]) for item in question.inputs]
                 question.answer.set_result(np.concatenate(answers))

@@ -15,7 +15,7 @@ import numpy as np
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.files import shared_memory_folder
 from vla_tutorial.pixels import SIZE
-from vla_tutorial.policies.base import Policy, PolicyInput
+from vla_tutorial.policies.base import Policy, PolicyInput, PolicyUnreachable
 from vla_tutorial.sweep.messages import PolicyInfo
 
 Ask = Callable[[Sequence[PolicyInput]], Ints]
@@ -25,7 +25,7 @@ SHAPE = (SIZE, SIZE, 3)
 """Of a picture that a policy sees."""
 
 
-class RemotePolicy:
+class AskingPolicy:
     """A policy that lives in another process; to `loop.rollout` it looks like any other."""
 
     privileged = False
@@ -78,14 +78,20 @@ def reserve_picture() -> SharedPicture | None:
 def ask_through(
     connection: Connection, shared: SharedPicture | None, batch: Sequence[PolicyInput]
 ) -> Ints:
-    """Ask through a pipe. A single picture goes into `shared`, which both ends have, if it fits."""
+    """Ask through a pipe. A single picture goes into `shared`, which both ends have, if it fits.
+
+    Raises:
+        PolicyUnreachable: the policy is another machine's, which does not answer.
+    """
     if shared and len(batch) == 1 and batch[0].pixels.shape == SHAPE:
         shared.picture[:] = batch[0].pixels
         connection.send([(None, batch[0].prompt)])
     else:
         connection.send([(item.pixels, item.prompt) for item in batch])
-    tokens: Ints = connection.recv()
-    return tokens
+    answer: Ints | PolicyUnreachable = connection.recv()
+    if isinstance(answer, PolicyUnreachable):
+        raise answer
+    return answer
 
 
 def read_question(message: Sequence[Any], shared: SharedPicture | None) -> list[PolicyInput]:
@@ -105,7 +111,10 @@ class PolicyError(Exception):
 
 
 class ErrorTaggingPolicy:
-    """A policy whose exceptions but connection errors arrive as `PolicyError`: the sweep stops."""
+    """A policy whose exceptions arrive as `PolicyError`: the sweep stops.
+
+    Not so a connection's errors, nor a server's that does not answer, which end an episode alone.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -117,7 +126,7 @@ class ErrorTaggingPolicy:
         """The policy's answer, or a `PolicyError` whose text says what was raised, and where."""
         try:
             return self._policy.predict(batch)
-        except (EOFError, ConnectionError):
+        except (EOFError, ConnectionError, PolicyUnreachable):
             raise
         except Exception as e:
             raise PolicyError(traceback.format_exc(limit=-3)) from e

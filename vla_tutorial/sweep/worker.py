@@ -23,7 +23,7 @@ from vla_tutorial.record import record_episode
 from vla_tutorial.sim import KeptSimulator, Simulator
 from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Message, PolicyInfo
-from vla_tutorial.sweep.remote_policy import Ask, ErrorTaggingPolicy, PolicyError, RemotePolicy
+from vla_tutorial.sweep.remote_policy import Ask, AskingPolicy, ErrorTaggingPolicy, PolicyError
 
 SIMULATOR = "VLA_TUTORIAL_SIMULATOR"
 """Environment variable for tests: "module:callable" in place of `Simulator`."""
@@ -97,7 +97,7 @@ class Worker:
             ask: asks the served policy.
             tell: sends a message to the scheduler.
         """
-        policy: Policy = RemotePolicy(policy_info, ask)
+        policy: Policy = AskingPolicy(policy_info, ask)
         if policy_info.privileged:
             policy = load_policy(policy_info.name)
         self._policy: Any = ErrorTaggingPolicy(policy)
