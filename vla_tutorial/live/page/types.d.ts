@@ -199,3 +199,29 @@ export interface SweepStore {
   putRow(id: string, row: EpisodeRow, log: string): Promise<void>;
   remove(id: string): Promise<void>;
 }
+
+/** A picture to show: RGB bytes, row by row. `turned`: it must be rotated by 180° to be upright. */
+export interface Shown {
+  rgb: Uint8Array;
+  width: number;
+  height: number;
+  turned: boolean;
+}
+
+/** Milliseconds of a step. */
+export interface StepTimes {
+  physics: number;
+  picture: number;
+  policy: number;
+}
+
+/** A condition as the manifest lists it. */
+export interface ConditionEntry {
+  name: string;
+  boundary: string;
+  teaches: string;
+  changes: Record<string, unknown>;
+  appliesAt: "now" | "reset";
+  supported: boolean;
+  reason?: string;
+}

@@ -1,0 +1,16 @@
+// The worker: messages to the engine and back.
+
+import { Engine, sentenceOf } from "./engine.js";
+import { layers } from "./layers.js";
+
+const base = new URL(".", import.meta.url).href;
+const engine = new Engine(layers, base, (event) => postMessage(event));
+
+addEventListener("message", async ({ data: { id, method, given } }) => {
+  try {
+    const result = await /** @type {any} */ (engine)[method](...given);
+    postMessage({ id, result });
+  } catch (error) {
+    postMessage({ id, error: sentenceOf(error) });
+  }
+});

@@ -1,0 +1,63 @@
+// Keeps what was loaded, so that the page works without a network, and adds the headers that threads
+// need where a server cannot set them (GitHub Pages). Scope: the page's own folder.
+//
+// Files that the manifest lists are kept by address and hash. All else is asked for first and taken
+// from what was kept only where there is no network: a new version of the page is never held back.
+
+const CACHE = "vla-tutorial-live-1";
+const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
+const KEPT_FIRST = /\/(data\/(meshes|scene|textures|states|physics|policy)|vendor)\//;
+
+self.addEventListener("install", () => self.skipWaiting());
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim().then(dropOld)));
+
+async function dropOld() {
+  for (const name of await caches.keys()) {
+    if (name.startsWith("vla-tutorial-live-") && name !== CACHE) await caches.delete(name);
+  }
+}
+
+self.addEventListener("message", (event) => {
+  // The page found a file damaged: forget everything that was kept.
+  if (event.data === "forget") event.waitUntil(caches.delete(CACHE));
+});
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const ours = new URL(request.url).origin === self.location.origin;
+  if (request.method !== "GET" || !ours) return;
+  event.respondWith(answer(request).then(isolated));
+});
+
+/** @param {Request} request */
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  const large = KEPT_FIRST.test(new URL(request.url).pathname);
+  // "no-store" and "reload": the page wants the network's answer.
+  const fresh = request.cache === "no-store" || request.cache === "reload";
+  const kept = large && !fresh ? await cache.match(request) : undefined;
+  if (kept) return kept;
+  try {
+    const found = await fetch(request);
+    if (found.ok && found.status === 200) await cache.put(request, found.clone()).catch(() => {});
+    return found;
+  } catch (error) {
+    const old = await cache.match(request, { ignoreSearch: true });
+    if (old) return old;
+    throw error;
+  }
+}
+
+/** @param {Response} response */
+function isolated(response) {
+  if (response.type === "opaque" || response.status === 0) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);
+  const { status, statusText } = response;
+  const empty = [101, 204, 205, 304].includes(status);
+  return new Response(empty ? null : response.body, { status, statusText, headers });
+}
