@@ -17,6 +17,7 @@ from vla_tutorial.cli.demo import demo
 from vla_tutorial.cli.diagnose import diagnose
 from vla_tutorial.cli.doctor import doctor
 from vla_tutorial.cli.join import join
+from vla_tutorial.cli.live import app as live
 from vla_tutorial.cli.report import compare, report
 from vla_tutorial.cli.rollout import rollout
 from vla_tutorial.cli.sweep import sweep
@@ -75,6 +76,7 @@ app = typer.Typer(
 for command in (doctor, conditions, demo, rollout, diagnose, sweep, join, report, compare, clips):
     app.command()(command)
 app.add_typer(train, name="train")
+app.add_typer(live, name="live")
 
 
 def main() -> None:

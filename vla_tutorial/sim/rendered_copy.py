@@ -98,7 +98,7 @@ def free_place(inner: Any, name: str) -> Floats:
     movable = [body for body in inner.obj_body_id.values() if model.body_jntnum[body]]
     bodies = [body for body in movable if np.linalg.norm(data.xpos[body] - home) < _NEAR]
     at = data.xpos[bodies][:, :2]
-    radius = np.array([_radius(model, body) for body in bodies])
+    radius = np.array([reach(model, body) for body in bodies])
     low = at.min(0) - _MARGIN
     high = at.max(0) + _MARGIN
     x = np.arange(low[0], high[0], 0.01)
@@ -109,8 +109,8 @@ def free_place(inner: Any, name: str) -> Floats:
     return np.asarray(grid[clearance.argmax()])
 
 
-def _radius(model: Any, body: int) -> float:
-    """Metres around the body's origin that its shapes may reach."""
+def reach(model: Any, body: int) -> float:
+    """Metres around the body's origin that its shapes may reach; `body` is its number."""
     shapes = np.flatnonzero(model.geom_bodyid == body)
-    reach = np.linalg.norm(model.geom_pos[shapes], axis=1) + model.geom_rbound[shapes]
-    return float(reach.max(initial=0.0))
+    extent = np.linalg.norm(model.geom_pos[shapes], axis=1) + model.geom_rbound[shapes]
+    return float(extent.max(initial=0.0))

@@ -1,0 +1,41 @@
+// The page that the tests look at: `vla-tutorial live build --out _build/live --vectors`, or the folder in LIVE.
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { join, resolve } from "node:path";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const FOLDER = resolve(process.env.LIVE ?? join(ROOT, "_build", "live"));
+
+if (!existsSync(join(FOLDER, "vectors"))) {
+  throw new Error(`${FOLDER} has no vectors. Build it: vla-tutorial live build --out ${FOLDER} --vectors`);
+}
+
+/** The page's address for modules in Node, and how its files are read there. */
+export const BASE = pathToFileURL(FOLDER).href;
+export const read = async (url) => new Uint8Array(readFileSync(fileURLToPath(url)));
+
+/** The page's own modules, as they are in the repository. */
+export const page = (name) => import(new URL(`../../vla_tutorial/live/page/${name}`, import.meta.url).href);
+
+/** Golden vectors of a task: episodes with arrays {values, shape} and facts. */
+export function vectors(task) {
+  const about = JSON.parse(readFileSync(join(FOLDER, "vectors", `task${task}.json`), "utf8"));
+  const stored = readFileSync(join(FOLDER, "vectors", `task${task}.bin`));
+  const numbers = new Float64Array(stored.buffer.slice(stored.byteOffset, stored.byteOffset + stored.length));
+  return about.episodes.map((episode) => {
+    const found = {};
+    for (const [name, entry] of Object.entries(episode)) {
+      if (entry.shape === undefined) found[name] = entry;
+      else found[name] = rows(numbers, entry);
+    }
+    return found;
+  });
+}
+
+function rows(numbers, { start, shape }) {
+  const width = shape.slice(1).reduce((a, b) => a * b, 1);
+  return Array.from({ length: shape[0] }, (_, i) => numbers.slice(start + i * width, start + (i + 1) * width));
+}
+
+/** Numbers of the tasks that were built. */
+export const tasks = () => JSON.parse(readFileSync(join(FOLDER, "data", "manifest.json"), "utf8")).tasks.map((entry) => entry.task);

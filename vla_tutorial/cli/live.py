@@ -1,0 +1,48 @@
+"""`vla-tutorial live`: the page in which the policy acts in the reader's browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from vla_tutorial.cli import options
+from vla_tutorial.cli.terminal import interrupt, out, tell
+
+app = typer.Typer(no_args_is_help=True, help="The page in which the policy acts in a browser.")
+
+
+@app.callback()
+def live() -> None:
+    """The page in which the policy acts in MuJoCo, in the reader's own browser."""
+
+
+@app.command()
+def build(
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Folder of the page: new, or an older build.")
+    ] = Path("_build/live"),
+    suite: options.Suite = "libero_object",
+    tasks: options.Tasks = "0-9",
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Also write golden vectors for the page's tests.")
+    ] = False,
+) -> None:
+    """Build the page from the installed packages (a minute or two on two cores; needs npm).
+
+    Example: `vla-tutorial live build --out _build/html/live`
+    """
+    from vla_tutorial.live import LiveOptions
+    from vla_tutorial.live import build as build_page
+    from vla_tutorial.ranges import parse_numbers
+
+    def show(line: str) -> None:
+        tell(out, escape(line))
+        interrupt.check()
+
+    build_page(out_dir, LiveOptions(suite, tuple(parse_numbers(tasks)), vectors), show)
+    size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
+    folder = escape(str(out_dir))
+    tell(out, f"Wrote [bold]{folder}[/], {size / 1e6:.1f} MB. Show it with any web server.")

@@ -1,0 +1,99 @@
+"""Golden vectors for the page's tests: what Python sees, where the page must see the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_tutorial.arrays import Floats
+from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.loop import Step, rollout
+from vla_tutorial.policies import load_policy, native_key
+from vla_tutorial.scene import Scene
+from vla_tutorial.sim import Simulator
+from vla_tutorial.wiring import Wiring
+
+INITS = 4
+"""Initial states of each task whose episodes are recorded."""
+
+POSES = (0, 20, 40, 60, 80)
+"""Control steps of each episode whose picture is kept: 20 pictures a task."""
+
+
+def export(folder: Path, simulator: Simulator) -> None:
+    """Record replays of one task below `folder`/vectors, of the privileged policy's actions.
+
+    vectors/taskN.json says what is in vectors/taskN.bin (float64, little endian) and in
+    vectors/taskN.rgb (uint8 pictures of 256 × 256 × 3).
+    """
+    task = simulator.task.index
+    recorded = [_episode(simulator, init) for init in range(INITS)]
+    arrays: list[Floats] = []
+    about: list[dict[str, Any]] = []
+    for episode in recorded:
+        about.append({name: _append(arrays, value) for name, value in episode["arrays"].items()})
+        about[-1].update(episode["facts"])
+    pictures = np.concatenate([episode["pictures"] for episode in recorded])
+    write_bytes(folder / f"vectors/task{task}.bin", np.concatenate(arrays).astype("<f8").tobytes())
+    write_bytes(folder / f"vectors/task{task}.rgb", pictures.tobytes())
+    write_json(folder / f"vectors/task{task}.json", {"task": task, "episodes": about})
+
+
+def _append(arrays: list[Floats], value: Floats) -> dict[str, Any]:
+    """Add an array; where it begins, counted in numbers, and its shape."""
+    start = sum(map(len, arrays))
+    arrays.append(np.asarray(value, np.float64).ravel())
+    return {"start": start, "shape": list(value.shape)}
+
+
+def _episode(simulator: Simulator, init: int) -> dict[str, Any]:
+    """One recorded episode: its arrays by name, facts about it, and its pictures."""
+    suite = simulator.task.suite
+    scene = Scene(suite, simulator.task.index, init)
+    wiring = Wiring(native_key("expert", suite))
+    steps: list[Step] = []
+    states: list[Floats] = []
+    with _noted_poses(simulator) as poses:
+        for step in rollout(load_policy("expert"), simulator, wiring, scene):
+            steps.append(step)
+            states.append(simulator.state())
+            # A picture takes longer than all else, so only those that are kept are drawn. The
+            # policy does not look. The next step shows what the one after it begins with.
+            simulator._show(len(steps) + 1 in POSES)
+    # The first step drew its end as well, since `reset` had switched the camera on.
+    del poses[1]
+    return {
+        "arrays": {
+            "actions": np.array([step.action for step in steps]),
+            "eef": np.array([step.observation.eef_pos for step in steps]),
+            "gripper": np.array([step.observation.gripper_qpos for step in steps]),
+            "states": np.array(states),
+            "poses": np.array(poses),
+        },
+        "facts": {"init": init, "steps": len(steps), "done": steps[-1].done},
+        "pictures": np.array([step.observation.image for step in steps if step.step in POSES]),
+    }
+
+
+@contextlib.contextmanager
+def _noted_poses(simulator: Simulator) -> Iterator[list[Floats]]:
+    """A list that grows by one with each picture: (bodies, 12), positions and rotations in it."""
+    camera = simulator._camera
+    assert camera is not None
+    sensor = camera._sensor
+    poses: list[Floats] = []
+
+    def noted(cache: Any) -> Any:
+        data = simulator.data
+        poses.append(np.hstack([data.xpos, data.xmat]))
+        return sensor(cache)
+
+    camera._sensor = noted
+    try:
+        yield poses
+    finally:
+        camera._sensor = sensor
