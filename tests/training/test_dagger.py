@@ -87,6 +87,7 @@ from vla_tutorial.training.simulator_worker import (
     Ready,
     Rendered,
     RenderingDone,
+    Unbuildable,
     WorkerSpec,
     render_file,
 )
@@ -104,6 +105,7 @@ PRACTISED = Practised(
     free=True,
     own=True,
     wide=False,
+    midway=False,
     success=True,
     steps=90,
     seconds=1.5,
@@ -385,6 +387,19 @@ def test_every_file_is_given_out_once_and_evenly(
         assert len(shown) <= len(spec.files) // 5 + 2
 
 
+def test_only_a_resumed_run_knows_what_was_practised_before(tmp_path: Path) -> None:
+    demos = tmp_path / "demos"
+    driven = tmp_path / "out" / "driven"
+    for folder in (demos, driven):
+        folder.mkdir(parents=True)
+        episode = made_up_episode(TASK, "turn on the stove")
+        save_chunk(folder / chunk_name(*TASK, 0), Chunk(*TASK, 1, (episode,)))
+    config = settings(tmp_path / "out", demos)
+    for resume, folders in ((False, [demos]), (True, [demos, driven])):
+        (spec,) = worker_specs(config, resume)
+        assert [path.parent for path in spec.files] == folders
+
+
 class InThread:
     """Stands for a worker process: runs in a thread, with an end of the pipe of its own."""
 
@@ -552,12 +567,53 @@ def test_a_worker_that_dies_does_not_stop_the_others(
         until(lambda: pool.alive == 0)
         pool.join(10)
         assert not pool.error
-        assert (pool.rendering, samples.count) == (1, 20)
+        assert (pool.rendering, pool.lost, samples.count) == (0, 1, 20)
         # But its files are missing.
         with pytest.raises(TutorialError, match="fewer --workers"):
             pool.check()
     with working(monkeypatch, tmp_path, rendering, *arguments) as pool:
         until(lambda: pool.rendering == 0 and pool.alive == 0)
+        pool.check()
+
+
+def dying(
+    spec: WorkerSpec, slot_file: Path, shape: tuple[int, ...], connection: Connection
+) -> None:
+    """Asks for a task. Number 0 dies where it is sent, 1 finds no layout and asks again."""
+    with connection:
+        connection.send(RenderingDone())
+        connection.send(Ready(None))
+        scene, _ = connection.recv()
+        if spec.number == 0:
+            return
+        for _ in range(2):
+            connection.send(Unbuildable(scene, "No free layout."))
+        connection.send(Ready(scene))
+        connection.recv()
+        connection.send(Ready(scene))
+        connection.recv()
+
+
+def test_who_died_practises_no_more_and_tasks_without_layouts_are_named_once(
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    samples = Samples(10, tokenizer, "cpu")
+    schedule = Schedule(TASKS[:2])
+    arguments = (samples, Grey(samples.prompts), schedule)
+    with working(monkeypatch, tmp_path, dying, *arguments, workers=2) as pool:
+        until(lambda: pool.alive == 0)
+        pool.join(10)
+    assert not pool.error
+    assert schedule._at_work == [0, 0]
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert "not practised any more. No free layout." in warning
+    # Both are hopeless now.
+    schedule.give_up(0)
+    schedule.give_up(1)
+    with pytest.raises(TutorialError, match="layout that can be built"):
         pool.check()
 
 
@@ -628,16 +684,37 @@ def test_a_worker_practises_where_it_is_sent_and_saves_what_it_did(
     assert built == [GOAL, TASK]
     assert [message.scene for message in trained.heard] == [None, 1, 1, 0]
     assert worker.beta == 0.5
-    # One layout could not be built.
-    names = [chunk_name(*GOAL, 900_700_000 + 2 * STAY), chunk_name(*TASK, 900_700_000 + 3 * STAY)]
+    # One layout could not be built: another one took its place.
+    made = 2 * STAY + 1
+    names = [chunk_name(*GOAL, 900_700_000 + made), chunk_name(*TASK, 900_700_000 + made + STAY)]
     assert [path.name for path in sorted(tmp_path.iterdir())] == names
-    for name, key, count in zip(names, built, (2 * STAY - 1, STAY), strict=True):
+    for name, key, count in zip(names, built, (2 * STAY, STAY), strict=True):
         chunk = load_chunk(tmp_path / name)
         assert (chunk.suite, chunk.task, len(chunk.episodes)) == (*key, count)
     # Practice of an earlier slice is not overwritten.
     worker.save(TASK, [made_up_episode(TASK, "turn on the stove")])
     assert len(list(tmp_path.iterdir())) == 3
     assert len(load_chunk(tmp_path / names[1]).episodes) == STAY
+
+
+def test_a_task_whose_layouts_cannot_be_built_is_told_and_left(
+    built: list[TaskKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Trained(1, 0)
+    spec = WorkerSpec(7, TASKS)
+    worker = simulator_worker._Worker(spec, np.zeros(1, np.uint8), trained)  # type: ignore[arg-type]
+    tries = []
+
+    def practise_once(*_: object) -> LabelledEpisode:
+        tries.append(worker.scene)
+        raise TutorialError("No free layout of this task.")
+
+    monkeypatch.setattr(worker, "practise_once", practise_once)
+    worker.practise()
+    assert tries == [1] * simulator_worker.TRIES
+    first, told, again = trained.heard
+    assert (first.scene, again.scene, worker.scene) == (None, 1, 0)
+    assert told == Unbuildable(1, "No free layout of this task.")
 
 
 def test_what_was_practised_is_told(
@@ -823,7 +900,7 @@ def idle(*episodes: Practised) -> Any:
 
 @contextlib.contextmanager
 def backwards(
-    simulator: Simulator, config: RunConfig, samples: Samples, _: InferenceCopy | None
+    simulator: Simulator, config: RunConfig, _: object, samples: Samples, __: object
 ) -> Iterator[Any]:
     """Stands for a pool: renders here, last file first."""
     assert config.demos
@@ -880,8 +957,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, bool, float]]:
     pool = idle()
 
     @contextlib.contextmanager
-    def open_pool(_: RunConfig, samples: Samples, __: object) -> Iterator[Any]:
+    def open_pool(_: RunConfig, specs: object, samples: Samples, __: object) -> Iterator[Any]:
         samples.append(random_pictures(8), labels(8))
+        pool.practising = True
         yield pool
 
     def train_step(self: Trainer, _: Samples, chosen: torch.Tensor, progress: float) -> Any:
@@ -899,12 +977,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, bool, float]]:
 
 
 def test_a_run_by_the_clock_goes_on_in_slices(
-    clock: list[tuple[float, bool, float]], tmp_path: Path
+    clock: list[tuple[float, bool, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At first the fit has the machine to itself, then the expert leads less and less.
 
     The last slice has lost the optimiser's state and begins with the checkpoint.
     """
+    specs = [WorkerSpec(0, TASKS, (Path("a file of demonstrations"),))]
+    monkeypatch.setattr(dagger, "worker_specs", lambda *_: specs)
+    monkeypatch.setattr(dagger, "LOG_STEPS", 8)
     config = settings(
         tmp_path,
         None,
@@ -928,6 +1009,36 @@ def test_a_run_by_the_clock_goes_on_in_slices(
     assert (beta[:24] == 0).all()
     assert beta[36] == pytest.approx(0.5)
     assert beta[48:] == pytest.approx(1)
+    last = strict(tmp_path / "curves.jsonl")[-1]
+    assert (last["step"], last["ms_a_step"]) == (16, 125)
+
+
+@pytest.mark.parametrize(
+    ("alone", "demos", "practises"),
+    [
+        (1.0, True, [False] * 8),
+        (0.0, True, [True] * 8),
+        # There is nothing else to learn from.
+        (0.5, False, [True] * 8),
+    ],
+)
+def test_only_demonstrations_let_the_fit_be_alone(
+    alone: float,
+    demos: bool,
+    practises: list[bool],
+    clock: list[tuple[float, bool, float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = (Path("a file of demonstrations"),) if demos else ()
+    monkeypatch.setattr(dagger, "worker_specs", lambda *_: [WorkerSpec(0, TASKS, files)])
+    # More than there ever are: those who are held back bring no more.
+    enough = 1000 if alone else 8
+    config = settings(tmp_path, None, practise=True, seconds=1.0, alone=alone, enough=enough)
+    if not demos:
+        config = replace(config, enough=8)
+    dagger.train(config)
+    assert [practising for _, practising, _ in clock] == practises
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.config import OpenVLAConfig
@@ -64,7 +65,7 @@ class RunConfig:
         seconds: of fitting, with `practise`, all slices together.
         slice: seconds of fitting after which the run stops, to be resumed; None for all at once.
         alone: share of those seconds in which the fit has the machine to itself: simulators that
-            have rendered the demonstrations wait.
+            have rendered the demonstrations wait. Without demonstrations they do not.
         lead: share of the rest over which the expert leads less and less.
         practise: whether the policy practises (DAgger).
         tasks: whose scenes, as (suite, number).
@@ -109,6 +110,11 @@ def beta(progress: float, lead: float) -> float:
     return min(1.0, max(0.0, (progress - lead / 4) / (0.75 * lead)))
 
 
+def share_of_practice(progress: float, alone: float) -> float:
+    """How far practice is, 0 … 1, `progress` (0 … 1) of the way: it begins at `alone`."""
+    return max(0.0, progress - alone) / (1 - alone) if alone < 1 else 0.0
+
+
 def train(config: RunConfig, resume: bool = False) -> Trainer:
     """The whole run, or a slice of it. `resume` continues the one in `config.out`.
 
@@ -121,11 +127,13 @@ def train(config: RunConfig, resume: bool = False) -> Trainer:
     """
     run = _Run(config, resume)
     samples = run.samples
-    with _open_pool(config, samples, run.answers) as pool:
+    specs = worker_specs(config, resume)
+    with _open_pool(config, specs, samples, run.answers) as pool:
+        pool.practising = not run.holds_back(specs)
         run.trainer.warm_up(samples)
         run.say(f"ready to fit; {samples.count} pictures so far")
         if run.answers:
-            _wait(pool, lambda: samples.count >= min(config.enough, config.capacity))
+            _wait(pool, lambda: run.has_enough(pool))
             run.fit_by_the_clock(pool, run.answers)
         else:
             _wait(pool, lambda: pool.rendering == 0)
@@ -137,11 +145,21 @@ def train(config: RunConfig, resume: bool = False) -> Trainer:
     return run.trainer
 
 
+@dataclass(frozen=True)
+class _Mark:
+    """When the curves were written last: seconds, optimiser steps and pictures until then."""
+
+    seconds: float = 0.0
+    step: int = 0
+    pictures: int = 0
+
+
 class _Run:
     """What a run holds beside its simulators."""
 
     def __init__(self, config: RunConfig, resume: bool = False) -> None:
         self.started = time.perf_counter()
+        self.marked = _Mark()
         self.config = config
         self.curves = config.out / "curves.jsonl"
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -169,6 +187,17 @@ class _Run:
                 prompts = Prompts(self.tokenizer, device)
             self.answers = InferenceCopy(self.trainer.mean.model, prompts, device)
 
+    def holds_back(self, specs: Sequence[WorkerSpec]) -> bool:
+        """Whether simulators must not practise yet: the fit comes first, and has demonstrations."""
+        begun = self.spent / self.config.seconds
+        return begun < self.config.alone and any(spec.files for spec in specs)
+
+    def has_enough(self, pool: SimulatorPool) -> bool:
+        """Whether there are pictures to begin with: enough, or all that come before practice."""
+        if not pool.practising and pool.rendering == 0:
+            return True
+        return self.samples.count >= min(self.config.enough, self.config.capacity)
+
     def say(self, text: str) -> None:
         log.info("[%6.1f s] %s", time.perf_counter() - self.started, text)
 
@@ -190,32 +219,45 @@ class _Run:
         trainer = self.trainer
         self.say(f"fitting begins with {self.samples.count} pictures")
         saved = time.perf_counter()
+        self.marked = _Mark(saved - self.started, trainer.step, self.samples.added)
         begin = saved - self.spent
         end = min(config.seconds, self.spent + (config.slice or config.seconds))
-        generator = torch.Generator(device=trainer.device).manual_seed(config.seed)
+        generator = torch.Generator().manual_seed(config.seed)
         while (spent := time.perf_counter() - begin) < end:
             self.spent = spent
             progress = spent / config.seconds
-            pool.practising = progress >= config.alone
-            pool.beta = beta((progress - config.alone) / (1 - config.alone), config.lead)
+            pool.practising |= progress >= config.alone
+            pool.beta = beta(share_of_practice(progress, config.alone), config.lead)
             chosen = self.samples.draw(config.train.batch, config.train.fine, generator)
             logged = trainer.train_step(self.samples, chosen, progress)
             if trainer.step % REFRESH_STEPS == 0:
                 answers.refresh(trainer.mean.model)
             if trainer.step % LOG_STEPS == 0:
                 pool.check()
-                seconds = time.perf_counter() - self.started
-                about = {
-                    "pictures": self.samples.added,
-                    "episodes": pool.episodes,
-                    "workers": pool.alive,
-                    **pool.schedule.success(),
-                }
-                write_curves(self.curves, trainer.step, seconds, {**logged, **about})
+                self.write_curves(pool, logged)
             if time.perf_counter() - saved > SAVE_SECONDS:
                 saved = time.perf_counter()
                 self.save(pool)
         self.spent = end
+
+    def write_curves(self, pool: SimulatorPool, logged: Mapping[str, Tensor]) -> None:
+        """Append a line to the curves: losses, speed, and how the policy does."""
+        seconds = time.perf_counter() - self.started
+        pictures = self.samples.added
+        before = self.marked
+        self.marked = _Mark(seconds, self.trainer.step, pictures)
+        took = max(seconds - before.seconds, 1e-3)
+        about = {
+            "pictures": pictures,
+            "episodes": pool.episodes,
+            "workers": pool.alive,
+            "ms_a_step": 1000 * took / max(self.trainer.step - before.step, 1),
+            "pictures_a_second": (pictures - before.pictures) / took,
+            **pool.schedule.success(),
+        }
+        for suite, share in pool.schedule.success(midway=True).items():
+            about[f"{suite} midway"] = share
+        write_curves(self.curves, self.trainer.step, seconds, {**logged, **about})
 
     def save(self, pool: SimulatorPool) -> None:
         """Write the checkpoint, what resuming needs, and how the last free episodes went."""
@@ -235,9 +277,11 @@ class _Run:
 
 @contextlib.contextmanager
 def _open_pool(
-    config: RunConfig, samples: Samples, answers: InferenceCopy | None
+    config: RunConfig,
+    specs: Sequence[WorkerSpec],
+    samples: Samples,
+    answers: InferenceCopy | None,
 ) -> Iterator[SimulatorPool]:
-    specs = worker_specs(config)
     (config.out / "driven").mkdir(parents=True, exist_ok=True)
     if config.render_gpu is not None:
         os.environ["MUJOCO_EGL_DEVICE_ID"] = str(config.render_gpu)
@@ -249,10 +293,13 @@ def _open_pool(
         pool.stop()
 
 
-def worker_specs(config: RunConfig) -> list[WorkerSpec]:
-    """Divide the demonstrations evenly among workers, a task's files to few of them."""
+def worker_specs(config: RunConfig, resume: bool = False) -> list[WorkerSpec]:
+    """Divide the demonstrations evenly among workers, a task's files to few of them.
+
+    A run that is resumed also has what it practised before.
+    """
     out = config.out / "driven"
-    files = _demonstrations(config)
+    files = _demonstrations(config, resume)
     specs = []
     for number, part in enumerate(np.array_split(np.array(files, object), config.workers)):
         mine = tuple(part)
@@ -260,12 +307,13 @@ def worker_specs(config: RunConfig) -> list[WorkerSpec]:
     return specs
 
 
-def _demonstrations(config: RunConfig) -> list[Path]:
+def _demonstrations(config: RunConfig, resume: bool) -> list[Path]:
     """Files to render, by task: demonstrations, and what an earlier slice practised.
 
     Where they hold more pictures than there is room for, a random choice of them.
     """
-    folders = [folder for folder in (config.demos, config.out / "driven") if folder]
+    driven = config.out / "driven" if resume else None
+    folders = [folder for folder in (config.demos, driven) if folder]
     files: list[Path] = []
     for key in config.tasks:
         for folder in folders:

@@ -38,8 +38,7 @@ class InferenceCopy:
     def refresh(self, model: OpenVLA) -> None:
         """Take over the present weights."""
         with self._lock, torch.no_grad():
-            for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-                mine.copy_(theirs)
+            torch._foreach_copy_(list(self.model.parameters()), list(model.parameters()))
             if self._graphs:
                 torch.cuda.synchronize(self.device)
 

@@ -15,7 +15,6 @@ from vla_tutorial.pixels import Float32
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
-from vla_tutorial.sim.layouts import random_layout
 from vla_tutorial.training.chunks import ACTION_GRID, LabelledEpisode, join_arrays
 from vla_tutorial.training.labels import keypoints
 from vla_tutorial.training.noise import Disturbance, Noise
@@ -61,7 +60,7 @@ class LabellingPolicy:
         self.simulator = simulator
         self.expert = expert
         self.disturb = disturb
-        self.layout = random_layout(simulator, seed)
+        self.layout = simulator.layout(seed)
         self.suite = simulator.task.suite
         self.scene = Scene(
             self.suite,

@@ -62,9 +62,12 @@ class Samples:
     Attributes:
         images: (capacity, 224, 224, 3) uint8, turned and resized, not cropped.
         family, bins, positions, keypoints: for each picture, as in `Labels`.
+        fine: the same, but on the CPU.
         prompts: the sentences of the families.
         count: how many pictures there are; those behind it may be read at any time.
         added: how many were ever added.
+
+    What is drawn is chosen on the host: a question to the GPU would hold up the fit at every step.
     """
 
     def __init__(self, capacity: int, tokenizer: Tokenizer, device: str) -> None:
@@ -82,9 +85,10 @@ class Samples:
         )
         self.family = torch.zeros(capacity, dtype=torch.int64, device=device)
         self.bins = torch.zeros(capacity, ACTION_DIMENSIONS, dtype=torch.uint8, device=device)
-        self.positions = torch.empty(capacity, len(POSITION_MEAN), device=device)
-        self.keypoints = torch.empty(capacity, len(KEYPOINTS), 2, device=device)
-        self.fine = torch.zeros(capacity, dtype=torch.bool, device=device)
+        # Warming up reads them: what is not finite there would spoil the weights.
+        self.positions = torch.zeros(capacity, len(POSITION_MEAN), device=device)
+        self.keypoints = torch.zeros(capacity, len(KEYPOINTS), 2, device=device)
+        self.fine = torch.zeros(capacity, dtype=torch.bool)
         self._origin = torch.zeros(capacity, dtype=torch.int64)
         self._order: Tensor | None = None
 
@@ -102,9 +106,10 @@ class Samples:
         count = len(images)
         at = (self.added + torch.arange(count)) % capacity
         self._origin[at] = torch.arange(origin, origin + count)
+        self.fine[at] = torch.from_numpy(labels.fine)
         at = at.to(self.device)
         self.images[at] = images.to(self.device)
-        for name in ("family", "bins", "positions", "keypoints", "fine"):
+        for name in ("family", "bins", "positions", "keypoints"):
             values = torch.from_numpy(getattr(labels, name))
             getattr(self, name)[at] = values.to(self.device)
         if self.device.type == "cuda":
@@ -114,24 +119,32 @@ class Samples:
 
     def settle(self) -> None:
         """Draw as if pictures had come by `origin`: the order of arrival differs between runs."""
-        self._order = self._origin[: self.count].argsort().to(self.device)
+        self._order = self._origin[: self.count].argsort()
 
     def draw(self, batch: int, fine: float, generator: torch.Generator) -> Tensor:
-        """(batch,) int64 indices, a share `fine` of them of fine work, the rest of everything."""
-        chosen = self._random(self.count, batch, generator)
-        is_fine = self.fine[: self.count]
+        """Choose samples at random, a share `fine` of them of fine work, the rest of everything.
+
+        Args:
+            batch: how many.
+            fine: 0 … 1.
+            generator: on the CPU.
+
+        Returns:
+            (batch,) int64, indices on the samples' device.
+        """
+        # Another thread may add some meanwhile.
+        count = self.count
+        chosen = torch.randint(count, (batch,), generator=generator)
+        is_fine = self.fine[:count]
         if self._order is not None:
             chosen = self._order[chosen]
             is_fine = is_fine[self._order]
         numbers = is_fine.nonzero()[:, 0]
         if len(numbers):
             several = int(batch * fine)
-            drawn = numbers[self._random(len(numbers), several, generator)]
+            drawn = numbers[torch.randint(len(numbers), (several,), generator=generator)]
             chosen[:several] = drawn if self._order is None else self._order[drawn]
-        return chosen
-
-    def _random(self, end: int, count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(end, (count,), generator=generator, device=self.device)
+        return chosen.to(self.device, non_blocking=True)
 
 
 def _prompt_ids(instruction: str, tokenizer: Tokenizer) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing as mp
 import os
 import tempfile
@@ -32,12 +33,15 @@ from vla_tutorial.training.simulator_worker import (
     Ready,
     Rendered,
     RenderingDone,
+    Unbuildable,
     WorkerSpec,
     run_worker,
 )
 
 BLOCK = 48
 """Pictures that a renderer hands over at once."""
+
+log = logging.getLogger(__name__)
 
 
 class SimulatorPool(threading.Thread):
@@ -47,6 +51,7 @@ class SimulatorPool(threading.Thread):
         beta: 0 … 1, set by the trainer: how much the policy acts.
         practising: set by the trainer: whether workers that are ready may practise.
         rendering: workers that still render demonstrations.
+        lost: workers that died while they did.
         episodes: how many were practised so far.
         schedule: which task needs practice, and how the policy does in each.
         error: the thread's own, if it died.
@@ -73,6 +78,7 @@ class SimulatorPool(threading.Thread):
         self.practising = True
         self._waiting: list[tuple[Connection, Ready]] = []
         self.rendering = len(specs)
+        self.lost = 0
         self.episodes = 0
         self.error = ""
         self.schedule = schedule
@@ -84,6 +90,9 @@ class SimulatorPool(threading.Thread):
         self._slot_file = Path(name)
         self._slots: Picture = np.memmap(self._slot_file, np.uint8, "w+", shape=shape)
         self._number: dict[Connection, int] = {}
+        # Where each worker practises now.
+        self._scene: dict[Connection, int] = {}
+        self._has_rendered: set[Connection] = set()
         self._processes = [self._start_process(spec) for spec in specs]
 
     def _start_process(self, spec: WorkerSpec) -> BaseProcess:
@@ -103,7 +112,12 @@ class SimulatorPool(threading.Thread):
 
     def check(self) -> None:
         """Raise a TutorialError if nothing more can come."""
-        finished = self.answers is None and self.rendering == 0
+        if self.schedule.hopeless:
+            raise TutorialError(
+                "No task has a layout that can be built; the warnings above give the reasons. "
+                "Choose other --tasks, or mend the layouts."
+            )
+        finished = self.answers is None and not (self.rendering or self.lost)
         if self.error or not (self.alive or finished):
             raise TutorialError(
                 "No simulator answers any more; each needs about 1 GB of memory. "
@@ -137,8 +151,10 @@ class SimulatorPool(threading.Thread):
                 self._send_to_practise()
 
     def _send_to_practise(self) -> None:
-        for connection, message in self._waiting:
-            scene = self.schedule.next_scene(message.scene)
+        for connection, _ in self._waiting:
+            # Not what the message says: a worker counted twice would divide the work by zero.
+            scene = self.schedule.next_scene(self._scene.get(connection))
+            self._scene[connection] = scene
             _reply(connection, (scene, self.beta))
         self._waiting = []
 
@@ -150,19 +166,37 @@ class SimulatorPool(threading.Thread):
             try:
                 received.append((connection, connection.recv()))
             except (EOFError, ConnectionResetError):
-                del self._number[connection]
+                self._strike_off(connection)
         return received
 
-    def _note(self, connection: Connection, message: Rendered | RenderingDone | Practised) -> None:
+    def _strike_off(self, connection: Connection) -> None:
+        """Forget a worker whose end of the pipe is closed."""
+        del self._number[connection]
+        self.schedule.leave(self._scene.pop(connection, None))
+        if connection not in self._has_rendered:
+            self.rendering -= 1
+            self.lost += 1
+
+    def _note(
+        self, connection: Connection, message: Rendered | RenderingDone | Unbuildable | Practised
+    ) -> None:
         if isinstance(message, Rendered):
             images = self._slots[self._number[connection], : len(message.labels)]
             self.samples.append(torch.from_numpy(images), message.labels, message.origin)
             _reply(connection, True)
         elif isinstance(message, RenderingDone):
+            self._has_rendered.add(connection)
             self.rendering -= 1
+        elif isinstance(message, Unbuildable):
+            self._give_up(message)
         else:
             self.episodes += 1
             self.schedule.note(message)
+
+    def _give_up(self, message: Unbuildable) -> None:
+        if self.schedule.give_up(message.scene):
+            suite, task = self.schedule.tasks[message.scene]
+            log.warning("%s task %d is not practised any more. %s", suite, task, message.reason)
 
     def _answer(self, asked: Mapping[Connection, Labels], answers: InferenceCopy) -> None:
         """Answer everybody in one batch; keep what they asked about."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import time
 import zlib
@@ -41,6 +42,12 @@ _PRACTICE_CHUNKS = 10**6
 STAY = 5
 """Episodes that a worker practises in a task's scene before it asks for another: building a
 simulator costs some seconds."""
+
+TRIES = 25
+"""Layouts in a row that cannot be built, after which a task is given up: usually 1 in 50 fails."""
+
+_POLITE = 5
+"""Nice value of workers: on a busy machine the process that fits comes first."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,19 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Unbuildable:
+    """No layout of a task can be built: its number among the run's, and the last reason."""
+
+    scene: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Practised:
     """How an episode of practice went.
 
     `scene`: number of the task among the run's. `free`: the policy acted alone. `own`: it was the
-    task's own goal. `wide`: as in `Layout`.
+    task's own goal. `wide`: as in `Layout`. `midway`: it began in the middle of the task.
     """
 
     scene: int
@@ -100,6 +115,7 @@ class Practised:
     free: bool
     own: bool
     wide: bool
+    midway: bool
     success: bool
     steps: int
     seconds: float
@@ -154,6 +170,7 @@ def run_worker(
     # A terminal sends these to all processes; the trainer decides what they end.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.nice(_POLITE)
     slots: Picture = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
@@ -211,10 +228,9 @@ class _Worker:
         with Simulator(*key) as simulator:
             try:
                 for number in itertools.count(1):
-                    # Of a hundred layouts one or two cannot be built.
-                    with contextlib.suppress(TutorialError):
-                        kept.append(self.practise_once(simulator, expert))
-                    if number % STAY == 0:
+                    practised = self.try_once(simulator, expert)
+                    kept += practised
+                    if number % STAY == 0 or not practised:
                         scene, self.beta = self.hear(Ready(self.scene))
                         if scene != self.scene:
                             self.scene = scene
@@ -225,6 +241,18 @@ class _Worker:
             finally:
                 self.save(key, kept)
 
+    def try_once(self, simulator: Simulator, expert: ExpertPolicy) -> list[LabelledEpisode]:
+        """Practise in the next layout that can be built; none where `TRIES` in a row cannot."""
+        assert self.scene is not None
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                return [self.practise_once(simulator, expert)]
+            except TutorialError as e:
+                reason = str(e)
+        self.connection.send(Unbuildable(self.scene, reason))
+        return []
+
     def practise_once(self, simulator: Simulator, expert: ExpertPolicy) -> LabelledEpisode:
         spec = self.spec
         assert self.scene is not None
@@ -233,6 +261,7 @@ class _Worker:
         seed = layout_seed(spec.seed, suite, task, _PRACTICE_CHUNKS + spec.number, self.practised)
         self.practised += 1
         rng = np.random.default_rng(seed)
+        # A layout that cannot be built is noticed here.
         policy = MixingPolicy(simulator, seed, expert, self.ask, rng, self.beta)
         # Half of the episodes are asked for in the published words.
         self.wording = float(rng.random()) if rng.random() < 0.5 else 0.0
@@ -243,6 +272,7 @@ class _Worker:
             free=policy.turns.free,
             own=policy.layout.goal == simulator.goal,
             wide=policy.layout.wide,
+            midway=bool(policy.layout.begun),
             success=succeeded,
             steps=len(policy.steps),
             seconds=round(time.perf_counter() - begun, 1),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from vla_tutorial.actions import N_BINS
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.training.augment import Augmentation, augmented
+from vla_tutorial.training.captured_step import CapturedStep, capture_step
 from vla_tutorial.training.losses import ModelWithAuxHeads, keypoint_loss, soft_targets, teacher_ids
 from vla_tutorial.training.mini import CONFIG, initialise, train_tokenizer
 from vla_tutorial.training.samples import Samples
@@ -47,6 +50,7 @@ class TrainConfig:
         fine: share of a batch that is drawn from fine work around the target.
         average: decay of the running mean of weights that is kept.
         augmentation: what is done to pictures.
+        graph: whether a GPU runs a step as one CUDA graph, where that is possible.
     """
 
     steps: int
@@ -61,6 +65,7 @@ class TrainConfig:
     fine: float = 0.3
     average: float = 0.998
     augmentation: Augmentation = field(default_factory=Augmentation)
+    graph: bool = True
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
@@ -76,6 +81,7 @@ class Trainer:
     _PARTS = ("learner", "mean", "optimiser")
 
     def __init__(self, model: OpenVLA, config: TrainConfig, device: str) -> None:
+        """Fit `model`, which is moved to `device`, as `config` says."""
         self.config = config
         self.device = torch.device(device)
         self.step = 0
@@ -88,14 +94,17 @@ class Trainer:
             {"params": decayed, "weight_decay": config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        rate = config.learning_rate
+        # A tensor, so that a captured step sees it change.
+        self._rate = torch.zeros((), device=self.device)
         self.optimiser = torch.optim.AdamW(
             groups,
-            rate,
+            self._rate,
             betas=(0.9, 0.98),
             fused=self._gpu,
+            capturable=self._gpu,
         )
         self._forward: Any = torch.compile(self.learner) if self._gpu else self.learner
+        self._captured: CapturedStep | None = None
 
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
@@ -131,25 +140,63 @@ class Trainer:
         return loss, {name: value.detach() for name, value in logged.items()}
 
     def warm_up(self, samples: Samples) -> None:
-        """Compile everything that a step needs, on whatever is in memory; nothing is learnt."""
+        """Compile everything that a step needs, on whatever is in memory; nothing is learnt.
+
+        On a GPU the whole step becomes one CUDA graph where that is possible: the host then
+        launches once in place of some thousand times, and other threads cannot hold it up.
+        """
         chosen = torch.zeros(self.config.batch, dtype=torch.int64, device=self.device)
-        self.loss(samples, chosen)[0].backward()  # type: ignore[no-untyped-call]
-        self.optimiser.zero_grad(set_to_none=True)
+        with self._unchanged():
+            self._fit_batch(samples, chosen)
+            if self._gpu and self.config.graph:
+                self._captured = capture_step(partial(self._fit_batch, samples), chosen)
+
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Inside, steps may be taken: at its end weights and optimiser are what they were."""
+        parameters = list(self.learner.parameters())
+        weights = [p.detach().clone() for p in parameters]
+        known: dict[Tensor, Mapping[str, Tensor]] = {}
+        for p, state in self.optimiser.state.items():
+            known[p] = {name: value.clone() for name, value in state.items()}
+        yield
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, weights)
+            for p, state in self.optimiser.state.items():
+                for name, value in state.items():
+                    # AdamW begins with zeros. They stay where they are: a graph has their address.
+                    value.copy_(known[p][name]) if p in known else value.zero_()
+        if self._captured is None:
+            self.optimiser.zero_grad(set_to_none=True)
 
     def train_step(self, samples: Samples, chosen: Tensor, progress: float) -> dict[str, Tensor]:
-        """One optimiser step, `progress` (0 … 1) of the way; returns what to log."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, self.step, progress)
-        loss, logged = self.loss(samples, chosen)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
-        self.optimiser.step()
+        """One optimiser step, `progress` (0 … 1) of the way; returns what to log.
+
+        Args:
+            samples: those of `warm_up`.
+            chosen: (N,) int64, which of them, on the trainer's device.
+
+        Returns:
+            Name → scalar on the device. The next step may overwrite it.
+        """
+        self._rate.fill_(learning_rate(self.config, self.step, progress))
+        if self._captured and len(chosen) == self.config.batch:
+            logged = self._captured(chosen)
+        else:
+            logged = self._fit_batch(samples, chosen)
         self.step += 1
         # At first the mean forgets faster, so that it does not remember the fresh weights.
         decay = min(self.config.average, self.step / (self.step + 10))
         mean = tuple(self.mean.parameters())
         torch._foreach_lerp_(mean, tuple(self.learner.parameters()), 1 - decay)
+        return logged
+
+    def _fit_batch(self, samples: Samples, chosen: Tensor) -> dict[str, Tensor]:
+        loss, logged = self.loss(samples, chosen)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
+        self.optimiser.step()
         return logged
 
     def state(self) -> Mapping[str, Any]:
@@ -161,6 +208,9 @@ class Trainer:
         """Resume where `state` was taken."""
         for name in self._PARTS:
             getattr(self, name).load_state_dict(state[name])
+        for group in self.optimiser.param_groups:
+            # The saved groups have a rate of their own.
+            group.update(lr=self._rate, capturable=self._gpu)
         self.step = state["step"]
 
 
@@ -182,7 +232,7 @@ def fit(
         moment = seed * 1_000_003 + trainer.step
         # The global generator is for augmentation.
         torch.manual_seed(moment + 2**31)
-        generator = torch.Generator(device=trainer.device).manual_seed(moment)
+        generator = torch.Generator().manual_seed(moment)
         chosen = samples.draw(config.batch, config.fine, generator)
         logged = trainer.train_step(samples, chosen, trainer.step / config.steps)
         if trainer.step % LOG_STEPS == 0 or trainer.step == config.steps:

@@ -1,0 +1,57 @@
+"""An optimiser step as one CUDA graph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[Tensor], Mapping[str, Tensor]]
+"""A step: chosen samples (N,) int64 → what to log, scalars. It must not ask the GPU anything."""
+
+
+class CapturedStep:
+    """A graph with its fixed input and outputs; call it as the step that was captured."""
+
+    def __init__(self, replay: Callable[[], None], chosen: Tensor, logged: Mapping[str, Tensor]):
+        """`replay` runs the graph, which reads `chosen` (N,) int64 and writes `logged`."""
+        self._replay = replay
+        self._chosen = chosen
+        self._logged = logged
+
+    def __call__(self, chosen: Tensor) -> dict[str, Tensor]:
+        """Run the step on `chosen` (N,) int64; the next call overwrites what it returns."""
+        self._chosen.copy_(chosen, non_blocking=True)
+        self._replay()
+        return dict(self._logged)
+
+
+def capture_step(work: Work, chosen: Tensor) -> CapturedStep | None:
+    """Capture `work`, which has run before, and run it once more to see that it can.
+
+    Returns:
+        None with a warning where PyTorch cannot capture it; the step then runs as it is, slower.
+    """
+    fixed = chosen.clone()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.device(chosen.device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                # Once more: the libraries' workspaces belong to a stream.
+                work(fixed)
+            torch.cuda.current_stream().wait_stream(side)
+            # Another thread serves the simulators meanwhile.
+            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+                logged = work(fixed)
+            graph.replay()
+            torch.cuda.synchronize()
+    except RuntimeError as e:
+        log.warning("Steps run without a CUDA graph, slower: %s", e)
+        return None
+    return CapturedStep(graph.replay, fixed, logged)
