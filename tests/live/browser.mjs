@@ -1,0 +1,57 @@
+// The page in a headless Chromium that draws on the CPU (SwiftShader), and a server for it.
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "../browser/node_modules/playwright-core/index.mjs";
+import { FOLDER } from "./built.mjs";
+
+const PAGE = fileURLToPath(new URL("../../vla_tutorial/live/page", import.meta.url));
+const HERE = fileURLToPath(new URL("pages", import.meta.url));
+const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".webp": "image/webp" };
+const SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+
+/** Where a path of the test's server lies: the tests' pages, the page's modules as they are in the repository, or what was built. */
+function fileOf(path) {
+  const candidates = [join(HERE, path), join(PAGE, path), join(FOLDER, path)];
+  return candidates.find((file) => existsSync(file) && statSync(file).isFile());
+}
+
+/** @param {{isolated?: boolean}} [options] isolated: with the headers that threads need */
+export async function serve({ isolated = true } = {}) {
+  const headers = isolated ? { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" } : {};
+  const server = createServer((request, answer) => {
+    const file = fileOf(decodeURIComponent(new URL(request.url, "http://x").pathname));
+    if (!file) return answer.writeHead(404).end();
+    answer.writeHead(200, { ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+    createReadStream(file).pipe(answer);
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const close = () => new Promise((done) => { server.closeAllConnections(); server.close(done); });
+  return { base: `http://127.0.0.1:${server.address().port}`, close };
+}
+
+/** A browser; `page(path)` opens one whose console and errors go to the test's output. */
+export async function launch() {
+  const executablePath = BROWSERS.find((path) => path && existsSync(path));
+  if (!executablePath) throw new Error("No chromium: apt-get install chromium, or set CHROMIUM to its path");
+  const browser = await chromium.launch({ executablePath, args: SOFTWARE });
+  const { base, close } = await serve();
+  return {
+    base,
+    browser,
+    async page(path) {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(600_000);
+      page.on("pageerror", (error) => console.log(`script: ${error.message}`));
+      page.on("console", (message) => console.log(message.text()));
+      await page.goto(`${base}/${path}`);
+      return page;
+    },
+    async close() {
+      await browser.close();
+      await close();
+    },
+  };
+}

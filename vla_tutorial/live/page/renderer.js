@@ -1,0 +1,474 @@
+/**
+ * MuJoCo's picture in WebGL2.
+ *
+ * What has not moved since a target's last picture is neither lit nor, outside of the rectangle that
+ * the moved things cover, painted again. A picture depends only on its pose and options, not on
+ * what was drawn before.
+ */
+import { LiveError } from "./errors.js";
+import { hit, partsOf } from "./renderer_parts.js";
+import { compile, DRAW, LIGHT, MOST_LIGHTS, NOTHING, PAINT } from "./renderer_shaders.js";
+import { applied, appliedBack, cameraOf, projection, rayThrough } from "./renderer_view.js";
+
+/**
+ * @typedef {import("./assets.js").Task} Task
+ * @typedef {import("./simulator.js").Pose} Pose
+ * @typedef {import("./simulator.js").SecondCan} SecondCan
+ * @typedef {import("./renderer_parts.js").Part} Part
+ * @typedef {import("./renderer_view.js").View} View
+ * @typedef {import("./renderer_view.js").Camera} Camera
+ */
+
+/**
+ * How a picture is taken. light: share of every lamp's brightness. samples: a pixel, 1 or 4.
+ * @typedef {{cameraDegrees?: number, light?: number, secondCan?: SecondCan | null,
+ *   srgbTextures?: boolean, samples?: number, width?: number, height?: number, view?: View}} Options
+ */
+
+/**
+ * A part as it stands in one target: its rotation and place, its colours, and the box that it covers.
+ * @typedef {{part: Uploaded, body: number, move: number[] | null, turn: Float32Array,
+ *   shift: Float32Array, moved: boolean, vao: WebGLVertexArrayObject, lit: WebGLBuffer,
+ *   box: Box}} Instance
+ * @typedef {[left: number, bottom: number, right: number, top: number]} Box in pixels
+ * @typedef {{part: Part, buffers: WebGLBuffer[], lighting: WebGLVertexArrayObject,
+ *   corners: WebGLBuffer, vertices: number}} Uploaded
+ */
+
+/**
+ * Where pictures of one size and kind of view are drawn, and what was drawn there last.
+ * @typedef {{width: number, height: number, drawn: WebGLFramebuffer, shown: WebGLFramebuffer,
+ *   held: (WebGLRenderbuffer | null)[], instances: Instance[], settings: string,
+ *   copy: SecondCan | null}} Target
+ */
+
+const GRAIN = 1e6; // poses are rounded to 1/GRAIN, so that things at rest, which creep, stay
+const NOWHERE = /** @type {Box} */ ([Infinity, Infinity, -Infinity, -Infinity]);
+const LOST = "The browser took the graphics away. Wait a moment, or reload the page.";
+
+/** It tells "lost" and "restored" as events when the browser takes WebGL away and gives it back. */
+export class Renderer extends EventTarget {
+  /** @type {WebGL2RenderingContext} */ #gl;
+  /** @type {any} */ #light;
+  /** @type {any} */ #draw;
+  /** @type {Uploaded[]} */ #uploaded = [];
+  /** @type {Map<string, WebGLTexture>} */ #textures = new Map();
+  /** @type {Map<string, Target>} */ #targets = new Map();
+  /** @type {Target | null} */ #last = null;
+
+  /** @param {HTMLCanvasElement | OffscreenCanvas} canvas @param {Task} task with pictures loaded */
+  constructor(canvas, task) {
+    super();
+    this.task = task;
+    this.canvas = canvas;
+    this.parts = partsOf(task);
+    const attributes = { antialias: false, alpha: false, depth: false };
+    const gl = /** @type {WebGL2RenderingContext | null} */ (canvas.getContext("webgl2", attributes));
+    if (!gl) {
+      throw new LiveError("This browser has no WebGL 2, which draws the scene. Try a newer browser.");
+    }
+    this.#gl = gl;
+    canvas.addEventListener("webglcontextlost", this.#onLost);
+    canvas.addEventListener("webglcontextrestored", this.#onRestored);
+    this.#build();
+  }
+
+  #onLost = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    this.dispatchEvent(new Event("lost"));
+  };
+
+  #onRestored = () => {
+    this.#build();
+    this.dispatchEvent(new Event("restored"));
+  };
+
+  get lost() {
+    return this.#gl.isContextLost();
+  }
+
+  /** Everything that lives on the graphics card. */
+  #build() {
+    const gl = this.#gl;
+    this.#targets.clear();
+    this.#textures.clear();
+    this.#last = null;
+    this.#light = compile(gl, LIGHT, NOTHING, ["lit"]);
+    this.#draw = compile(gl, DRAW, PAINT);
+    this.#uploaded = this.parts.map((part) => this.#upload(part));
+    for (const setting of [gl.UNPACK_FLIP_Y_WEBGL, gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL]) gl.pixelStorei(setting, false);
+    gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+    gl.enable(gl.CULL_FACE);
+    gl.enable(gl.DEPTH_TEST);
+    gl.depthFunc(gl.LEQUAL);
+    gl.clearColor(0, 0, 0, 1);
+  }
+
+  /** @param {Part} part @returns {Uploaded} */
+  #upload(part) {
+    const gl = this.#gl;
+    const lighting = gl.createVertexArray();
+    gl.bindVertexArray(lighting);
+    const arrays = [part.positions, part.normals, part.colours, part.materials];
+    const buffers = arrays.map((array, i) => this.#attribute(i, array, 3));
+    if (part.coordinates) {
+      const buffer = gl.createBuffer();
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+      gl.bufferData(gl.ARRAY_BUFFER, part.coordinates, gl.STATIC_DRAW);
+      buffers.push(buffer);
+    }
+    gl.bindVertexArray(null);
+    const corners = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, corners);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, part.corners, gl.STATIC_DRAW);
+    return { part, buffers, lighting, corners, vertices: part.positions.length / 3 };
+  }
+
+  /** @param {number} location @param {Float32Array} array @param {number} width */
+  #attribute(location, array, width) {
+    const gl = this.#gl;
+    const buffer = gl.createBuffer();
+    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+    gl.bufferData(gl.ARRAY_BUFFER, array, gl.STATIC_DRAW);
+    gl.enableVertexAttribArray(location);
+    gl.vertexAttribPointer(location, width, gl.FLOAT, false, 0, 0);
+    return buffer;
+  }
+
+  /**
+   * Draw the scene; `pixels` returns the picture.
+   * @param {Pose} pose @param {Options} [options]
+   */
+  draw(pose, options = {}) {
+    const gl = this.#gl;
+    if (gl.isContextLost()) throw new LiveError(LOST);
+    const { view = "agentview", width = 256, height = 256, samples = 4 } = options;
+    const { cameraDegrees = 0, light = 1, secondCan = null, srgbTextures = false } = options;
+    const target = this.#target(view === "agentview" ? view : "free", width, height, samples);
+    this.#last = target;
+    const camera = cameraOf(view, this.task, cameraDegrees);
+    const { near, far } = this.task.scene;
+    const matrix = projection(camera, width / height, near, far);
+    const settings = JSON.stringify([camera, light, srgbTextures]);
+    const anew = settings !== target.settings || secondCan !== target.copy;
+    if (secondCan !== target.copy) this.#exchangeCopy(target, secondCan);
+    const dirty = this.#place(target, pose, matrix, anew);
+    target.settings = settings;
+    if (dirty[0] >= dirty[2] || dirty[1] >= dirty[3]) return;
+    const touched = target.instances.filter(({ box }) => overlap(box, dirty));
+    this.#lightUp(touched.filter((one) => one.moved), camera, light);
+    this.#paint(target, touched, matrix, dirty, srgbTextures);
+  }
+
+  /** @param {string} kind @param {number} width @param {number} height @param {number} samples */
+  #target(kind, width, height, samples) {
+    const key = [kind, width, height, samples].join();
+    const known = this.#targets.get(key);
+    if (known) return known;
+    const gl = this.#gl;
+    /** @param {number} format @param {number} count */
+    const buffer = (format, count) => {
+      const made = gl.createRenderbuffer();
+      gl.bindRenderbuffer(gl.RENDERBUFFER, made);
+      gl.renderbufferStorageMultisample(gl.RENDERBUFFER, count, format, width, height);
+      return made;
+    };
+    /** @param {WebGLRenderbuffer | null} colour @param {WebGLRenderbuffer | null} depth */
+    const frame = (colour, depth) => {
+      const made = gl.createFramebuffer();
+      gl.bindFramebuffer(gl.FRAMEBUFFER, made);
+      gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, colour);
+      gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.DEPTH_ATTACHMENT, gl.RENDERBUFFER, depth);
+      return made;
+    };
+    const count = samples > 1 ? samples : 0;
+    const held = [buffer(gl.RGBA8, count), buffer(gl.DEPTH_COMPONENT32F, count), buffer(gl.RGBA8, 0)];
+    const made = {
+      width,
+      height,
+      held,
+      drawn: frame(held[0], held[1]),
+      shown: frame(held[2], null),
+      instances: this.#uploaded.map((part) => this.#instance(part, null)),
+      settings: "",
+      copy: null,
+    };
+    this.#targets.set(key, made);
+    return made;
+  }
+
+  /** @param {Uploaded} part @param {number[] | null} move @returns {Instance} */
+  #instance(part, move) {
+    const gl = this.#gl;
+    const lit = gl.createBuffer();
+    gl.bindBuffer(gl.ARRAY_BUFFER, lit);
+    gl.bufferData(gl.ARRAY_BUFFER, 12 * part.vertices, gl.DYNAMIC_COPY);
+    const vao = gl.createVertexArray();
+    gl.bindVertexArray(vao);
+    const attributes = [[part.buffers[0], 3], [lit, 3], [part.buffers[4], 2]];
+    attributes.forEach(([buffer, width], location) => {
+      if (!buffer) return;
+      gl.bindBuffer(gl.ARRAY_BUFFER, /** @type {WebGLBuffer} */ (buffer));
+      gl.enableVertexAttribArray(location);
+      gl.vertexAttribPointer(location, /** @type {number} */ (width), gl.FLOAT, false, 0, 0);
+    });
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, part.corners);
+    gl.bindVertexArray(null);
+    gl.bindBuffer(gl.ARRAY_BUFFER, null);
+    const turn = new Float32Array(9);
+    const shift = new Float32Array(3);
+    return { part, body: part.part.body, move, turn, shift, moved: true, vao, lit, box: NOWHERE };
+  }
+
+  /** @param {Target} target @param {SecondCan | null} copy */
+  #exchangeCopy(target, copy) {
+    const gl = this.#gl;
+    for (const old of target.instances.filter((one) => one.move)) {
+      gl.deleteBuffer(old.lit);
+      gl.deleteVertexArray(old.vao);
+    }
+    target.instances = target.instances.filter((one) => !one.move);
+    const copied = this.#uploaded.filter(({ part }) => copy?.bodies.includes(part.body));
+    target.instances.push(...copied.map((part) => this.#instance(part, /** @type {SecondCan} */ (copy).move)));
+    target.copy = copy;
+  }
+
+  /**
+   * Move every instance to where it is now; what must be painted again.
+   * @param {Target} target @param {Pose} pose @param {Float32Array} matrix @param {boolean} anew
+   * @returns {Box}
+   */
+  #place(target, pose, matrix, anew) {
+    const { width, height } = target;
+    let dirty = anew ? /** @type {Box} */ ([0, 0, width, height]) : NOWHERE;
+    for (const one of target.instances) {
+      const { xpos, xmat } = one.move && target.copy ? target.copy.pose : pose;
+      if (!placed(one, xpos, xmat) && !anew) continue;
+      one.moved = true;
+      const before = one.box;
+      one.box = covered(one, matrix, width, height);
+      dirty = around(dirty, around(before, one.box));
+    }
+    return inside(dirty, width, height);
+  }
+
+  /** Compute the colours of instances that have moved. @param {Instance[]} instances @param {Camera} camera @param {number} share */
+  #lightUp(instances, camera, share) {
+    if (!instances.length) return;
+    const gl = this.#gl;
+    const { program, at } = this.#light;
+    gl.useProgram(program);
+    gl.uniform3fv(at("eye"), camera.position);
+    this.#lamps(camera, share);
+    gl.enable(gl.RASTERIZER_DISCARD);
+    for (const one of instances) {
+      gl.uniformMatrix3fv(at("turn"), true, one.turn);
+      gl.uniform3fv(at("shift"), one.shift);
+      gl.bindVertexArray(one.part.lighting);
+      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, one.lit);
+      gl.beginTransformFeedback(gl.POINTS);
+      gl.drawArrays(gl.POINTS, 0, one.part.vertices);
+      gl.endTransformFeedback();
+      one.moved = false;
+    }
+    gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, null);
+    gl.disable(gl.RASTERIZER_DISCARD);
+    gl.bindVertexArray(null);
+  }
+
+  /** @param {Camera} camera @param {number} share of the lamps' brightness */
+  #lamps(camera, share) {
+    const gl = this.#gl;
+    const { at } = this.#light;
+    const lights = this.task.scene.lights.slice(0, MOST_LIGHTS);
+    gl.uniform1i(at("count"), lights.length);
+    lights.forEach((light, i) => {
+      const towards = applied(camera.matrix, [0, 0, 1]);
+      const axis = light.direction;
+      const norm = Math.hypot(...axis);
+      const spot = light.headlight ? [-2, 0] : [Math.cos((light.cutoff * Math.PI) / 180), light.exponent];
+      gl.uniform4fv(at(`lights[${i}].place`), light.headlight ? [...towards, 0] : [...light.position, 1]);
+      gl.uniform3fv(at(`lights[${i}].axis`), axis.map((x) => x / norm));
+      gl.uniform3fv(at(`lights[${i}].ambient`), light.ambient.map((x) => x * share));
+      gl.uniform3fv(at(`lights[${i}].diffuse`), light.diffuse.map((x) => x * share));
+      gl.uniform3fv(at(`lights[${i}].specular`), light.specular.map((x) => x * share));
+      gl.uniform3fv(at(`lights[${i}].attenuation`), light.attenuation);
+      gl.uniform2fv(at(`lights[${i}].spot`), spot);
+    });
+  }
+
+  /** @param {Target} target @param {Instance[]} instances @param {Float32Array} matrix @param {Box} dirty @param {boolean} srgb */
+  #paint(target, instances, matrix, [left, bottom, right, top], srgb) {
+    const gl = this.#gl;
+    const { program, at } = this.#draw;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target.drawn);
+    gl.viewport(0, 0, target.width, target.height);
+    gl.enable(gl.SCISSOR_TEST);
+    gl.scissor(left, bottom, right - left, top - bottom);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.useProgram(program);
+    gl.uniformMatrix4fv(at("projection"), false, matrix);
+    for (const one of instances) {
+      const { texture, corners } = one.part.part;
+      gl.uniformMatrix3fv(at("turn"), true, one.turn);
+      gl.uniform3fv(at("shift"), one.shift);
+      gl.uniform1i(at("textured"), texture ? 1 : 0);
+      if (texture) gl.bindTexture(gl.TEXTURE_2D, this.#texture(texture, srgb));
+      gl.bindVertexArray(one.vao);
+      gl.drawElements(gl.TRIANGLES, corners.length, gl.UNSIGNED_INT, 0);
+    }
+    gl.bindVertexArray(null);
+    gl.disable(gl.SCISSOR_TEST);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target.drawn);
+    gl.bindFramebuffer(gl.DRAW_FRAMEBUFFER, target.shown);
+    const { width, height } = target;
+    gl.blitFramebuffer(0, 0, width, height, 0, 0, width, height, gl.COLOR_BUFFER_BIT, gl.NEAREST);
+  }
+
+  /** @param {string} name @param {boolean} linear whether its colours are made linear, where tagged */
+  #texture(name, linear) {
+    const gl = this.#gl;
+    const tagged = linear && this.task.scene.textures[name].srgb;
+    const key = `${name} ${tagged}`;
+    const known = this.#textures.get(key);
+    if (known) return known;
+    const picture = this.task.textures.get(name);
+    if (!picture) throw new LiveError(`The texture ${name} was not loaded. Reload the page.`);
+    const made = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, made);
+    const format = tagged ? gl.SRGB8_ALPHA8 : gl.RGBA8;
+    gl.texImage2D(gl.TEXTURE_2D, 0, format, gl.RGBA, gl.UNSIGNED_BYTE, picture);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+    this.#textures.set(key, made);
+    return made;
+  }
+
+  /**
+   * The last picture, in the orientation of LIBERO's raw one: row 0 at the bottom.
+   * @returns {Uint8Array} (height, width, 3) RGB; 256 × 256 unless `draw` was told otherwise
+   */
+  pixels() {
+    const gl = this.#gl;
+    const target = this.#last;
+    if (!target) throw new LiveError("Nothing was drawn yet. Call draw first.");
+    if (gl.isContextLost()) throw new LiveError(LOST);
+    const { width, height } = target;
+    const four = new Uint8Array(4 * width * height);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target.shown);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, four);
+    const three = new Uint8Array(3 * width * height);
+    for (let i = 0, j = 0; i < four.length; i += 4, j += 3) {
+      three[j] = four[i];
+      three[j + 1] = four[i + 1];
+      three[j + 2] = four[i + 2];
+    }
+    return three;
+  }
+
+  /**
+   * What is seen at a point of a picture, and where in its body's frame; null for nothing.
+   * @param {Pose} pose of the picture
+   * @param {number} x 0 … 1 from the raw picture's left @param {number} y 0 … 1 from its row 0
+   * @param {Options} [options] as `draw` got them
+   */
+  pick(pose, x, y, options = {}) {
+    const { view = "agentview", width = 256, height = 256, cameraDegrees = 0 } = options;
+    const camera = cameraOf(view, this.task, cameraDegrees);
+    const { origin, direction } = rayThrough(camera, width / height, x, y);
+    let found = null;
+    for (const part of this.parts) {
+      const xmat = pose.xmat.subarray(9 * part.body, 9 * part.body + 9);
+      const xpos = pose.xpos.subarray(3 * part.body, 3 * part.body + 3);
+      const from = appliedBack(xmat, origin.map((at, i) => at - xpos[i]));
+      const along = appliedBack(xmat, direction);
+      const distance = hit(part, from, along);
+      if (distance >= (found?.distance ?? Infinity)) continue;
+      found = {
+        body: this.task.physics.bodies[part.body],
+        localPoint: from.map((at, i) => at + distance * along[i]),
+        worldPoint: origin.map((at, i) => at + distance * direction[i]),
+        distance,
+      };
+    }
+    return found;
+  }
+
+  /** Give the graphics memory back. Safe to call twice. */
+  dispose() {
+    const gl = this.#gl;
+    this.canvas.removeEventListener("webglcontextlost", this.#onLost);
+    this.canvas.removeEventListener("webglcontextrestored", this.#onRestored);
+    for (const target of this.#targets.values()) {
+      for (const one of target.instances) {
+        gl.deleteBuffer(one.lit);
+        gl.deleteVertexArray(one.vao);
+      }
+      for (const frame of [target.drawn, target.shown]) gl.deleteFramebuffer(frame);
+      for (const held of target.held) gl.deleteRenderbuffer(held);
+    }
+    for (const { buffers, corners, lighting } of this.#uploaded) {
+      for (const buffer of [...buffers, corners]) gl.deleteBuffer(buffer);
+      gl.deleteVertexArray(lighting);
+    }
+    for (const texture of this.#textures.values()) gl.deleteTexture(texture);
+    for (const { program } of [this.#light, this.#draw]) gl.deleteProgram(program);
+    this.#targets.clear();
+    this.#textures.clear();
+    this.#uploaded = [];
+    this.#last = null;
+  }
+}
+
+/** Write where an instance is; whether that is elsewhere than before. @param {Instance} one @param {Float64Array} xpos @param {Float64Array} xmat */
+function placed(one, xpos, xmat) {
+  let changed = false;
+  for (let i = 0; i < 9; i++) {
+    const now = Math.fround(Math.round(xmat[9 * one.body + i] * GRAIN) / GRAIN);
+    changed ||= now !== one.turn[i];
+    one.turn[i] = now;
+  }
+  for (let i = 0; i < 3; i++) {
+    const at = xpos[3 * one.body + i] + (one.move ? one.move[i] : 0);
+    const now = Math.fround(Math.round(at * GRAIN) / GRAIN);
+    changed ||= now !== one.shift[i];
+    one.shift[i] = now;
+  }
+  return changed;
+}
+
+/** The pixels that an instance can cover. @param {Instance} one @param {Float32Array} m @param {number} width @param {number} height @returns {Box} */
+function covered(one, m, width, height) {
+  const { low, high } = one.part.part;
+  let box = NOWHERE;
+  for (let corner = 0; corner < 8; corner++) {
+    const local = [0, 1, 2].map((i) => ((corner >> i) & 1 ? high[i] : low[i]));
+    const [x, y, z] = applied(one.turn, local).map((at, i) => at + one.shift[i]);
+    const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+    if (w <= 1e-3) return [0, 0, width, height]; // it reaches behind the camera
+    const column = (((m[0] * x + m[4] * y + m[8] * z + m[12]) / w + 1) / 2) * width;
+    const row = (((m[1] * x + m[5] * y + m[9] * z + m[13]) / w + 1) / 2) * height;
+    box = around(box, [column - 1, row - 1, column + 1, row + 1]);
+  }
+  return inside(box, width, height);
+}
+
+/** The box around two. @param {Box} a @param {Box} b @returns {Box} */
+function around(a, b) {
+  return [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
+}
+
+/** Whole pixels, within the picture. @param {Box} box @param {number} width @param {number} height @returns {Box} */
+function inside([left, bottom, right, top], width, height) {
+  return [
+    Math.max(0, Math.floor(left)),
+    Math.max(0, Math.floor(bottom)),
+    Math.min(width, Math.ceil(right)),
+    Math.min(height, Math.ceil(top)),
+  ];
+}
+
+/** @param {Box} a @param {Box} b */
+function overlap(a, b) {
+  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+}
