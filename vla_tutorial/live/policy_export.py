@@ -14,11 +14,13 @@ from onnx import TensorProto, helper
 from vla_tutorial.actions import ACTION_DIMENSIONS, VOCABULARY
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.live import tokenizer_export
 from vla_tutorial.live.policy_graph import END, Graph
 from vla_tutorial.live.policy_layers import LlamaGraph, project, vision
 from vla_tutorial.live.site_files import entry, write_bytes
 from vla_tutorial.openvla.engine import TEXT_STEP
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
+from vla_tutorial.openvla.tokens import CheckedTokenizer
 from vla_tutorial.pixels import SIZE, prepare
 from vla_tutorial.policies import PolicyInput, load_policy
 from vla_tutorial.policies.model import ModelPolicy
@@ -29,7 +31,7 @@ from vla_tutorial.wiring import Wiring
 
 FOLDER = "data/policy"
 
-CHECKED_TASKS = (0, 3, 6, 9)
+CHECKED_TASKS = (0, 6)
 """Whose first pictures come with the policy, so that a browser can check its own arithmetic."""
 
 
@@ -56,6 +58,7 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
         file: the graph, below the page's folder. Inputs `picture` (224, 224, 3) uint8 and `ids`
             (T,) int64; output `tokens` (7,) int64 in the model's own numbering.
         bytes, sha256: of the file.
+        tokenizer: its file, below the page's folder.
         vocabulary: ids of the model without padding; id i is OpenVLA's i + 32000 − vocabulary.
         end_of_sequence: an id after which answers count from the sequence's end.
         longest_prompt: in ids.
@@ -65,6 +68,7 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
     file: str
     bytes: int
     sha256: str
+    tokenizer: str
     vocabulary: int
     end_of_sequence: int
     longest_prompt: int
@@ -87,18 +91,21 @@ def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> P
     """
     policy = load_policy(name, checkpoint, device="cpu")
     if not isinstance(policy, ModelPolicy) or not policy.model.is_small:
-        raise TutorialError(f"The policy {name!r} is too large for a browser. Choose mini.")
+        raise TutorialError(f"The policy {name!r} is no small model. Choose mini.")
+    assert isinstance(policy.tokenizer, CheckedTokenizer)
     config = policy.model.config
     content = build_graph(policy.model).SerializeToString(deterministic=True)
     examples = _examples(policy)
     check_tokens(policy, content, examples)
     file = f"{FOLDER}/{name}.onnx"
     write_bytes(folder / file, content)
+    tokenizer = tokenizer_export.export(folder, policy.tokenizer.path, config.empty_token_id)
     room = config.llama.max_position_embeddings - config.vision.patches - ACTION_DIMENSIONS
     return PolicyEntry(
         file,
         len(content),
         entry(folder / file).sha256,
+        tokenizer,
         config.vocabulary,
         config.llama.eos_token_id,
         room // TEXT_STEP * TEXT_STEP,

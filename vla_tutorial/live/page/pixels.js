@@ -237,32 +237,11 @@ function cropPositions() {
  * generator, so pictures agree in distribution, not in values.
  * @param {Uint8Array} picture any number of values
  * @param {number} sigma standard deviation in grey levels
- * @param {() => number} random uniform in [0, 1)
+ * @param {() => number} draw normal numbers of mean 0 and deviation 1 (`random.js`)
+ * @returns {Uint8Array}
  */
-export function addNoise(picture, sigma, random) {
+export function addNoise(picture, sigma, draw) {
   if (sigma === 0) return picture;
-  const out = new Uint8ClampedArray(picture.length);
-  for (let i = 0; i < out.length; i += 2) {
-    // Box and Muller: two normal numbers from two uniform ones.
-    const radius = sigma * Math.sqrt(-2 * Math.log(1 - random()));
-    const angle = 2 * Math.PI * random();
-    out[i] = picture[i] + radius * Math.cos(angle);
-    if (i + 1 < out.length) out[i + 1] = picture[i + 1] + radius * Math.sin(angle);
-  }
-  return new Uint8Array(out.buffer);
-}
-
-/**
- * A generator for `addNoise`: equal seeds give equal numbers (mulberry32, Tommy Ettinger).
- * @param {number} seed a whole number
- * @returns {() => number} uniform in [0, 1)
- */
-export function seededRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const noisy = Uint8ClampedArray.from(picture, (level) => level + sigma * draw());
+  return new Uint8Array(noisy.buffer);
 }

@@ -4,18 +4,25 @@
  * onnxruntime-web runs it: with WebGPU where that gives the same tokens on the pictures that come
  * with the policy, else with WebAssembly.
  */
+import { loadFile } from "./assets.js";
 import { LiveError } from "./errors.js";
+import { Tokenizer } from "./tokenizer.js";
 
 /**
+ * @typedef {import("./assets.js").Manifest & {
+ *   policies: Record<string, PolicyEntry>,
+ *   statistics: Record<string, import("./types").Statistics>,
+ * }} PolicyManifest
  * @typedef {"wasm" | "webgpu"} Provider
  * @typedef {{file: string, bytes: number, sha256: string}} FileEntry
  * @typedef {FileEntry & {ids: number[][], tokens: number[][]}} PolicyCheck
  * @typedef {FileEntry & {
- *   vocabulary: number, endOfSequence: number, longestPrompt: number, check: PolicyCheck,
+ *   tokenizer: string, vocabulary: number, endOfSequence: number, longestPrompt: number,
+ *   check: PolicyCheck,
  * }} PolicyEntry
  * @typedef {{tokens: Int32Array, ms: number}} Prediction
  * @typedef {{
- *   base: string, manifest: {policies: Record<string, PolicyEntry>}, name: string,
+ *   base: string, manifest: PolicyManifest, name: string,
  *   threads?: number, provider?: Provider | "auto",
  *   onProgress?: (done: number, all: number) => void,
  * }} PolicyOptions
@@ -42,10 +49,14 @@ export class Policy {
 
   /**
    * @param {PolicyEntry} entry
+   * @param {Tokenizer} tokenizer
+   * @param {PolicyManifest["statistics"]} statistics by unnorm key
    * @param {(done: number, all: number) => void} onProgress
    */
-  constructor(entry, onProgress) {
+  constructor(entry, tokenizer, statistics, onProgress) {
     this.entry = entry;
+    this.tokenizer = tokenizer;
+    this.statistics = statistics;
     this.#onProgress = onProgress;
     this.#worker = new Worker(new URL("./policy_worker.js", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
@@ -65,7 +76,9 @@ export class Policy {
       throw new LiveError(`Unknown policy '${name}'. Known: ${known}.`);
     }
     const most = possibleThreads();
-    const policy = new Policy(entry, onProgress);
+    const read = await loadFile(base, manifest, entry.tokenizer);
+    const tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(read)));
+    const policy = new Policy(entry, tokenizer, manifest.statistics, onProgress);
     try {
       const address = new URL(`${base}/`, globalThis.location.href).href;
       const given = { base: address.slice(0, -1), entry, provider, threads: Math.min(threads ?? most, most) };
