@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from vla_tutorial import __version__
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import check_writable
-from vla_tutorial.live import physics_export, scene_export, vectors, vendor
+from vla_tutorial.live import (
+    physics_export,
+    policy_export,
+    scene_export,
+    vectors,
+    vendor,
+    wiring_export,
+)
 from vla_tutorial.live.site_files import entries, write_bytes, write_json
 from vla_tutorial.sim import Simulator, count_initial_states, count_tasks, step_limit
 from vla_tutorial.sim.sensors import CAMERA
@@ -68,6 +77,10 @@ def build(
     scene_export.export_meshes(folder, collected, packages)
     manifest = _manifest(packages, options, tasks)
     # Each further part of the page adds its own keys here, by one function `export(folder, …)`.
+    tell("policy")
+    manifest["policies"] = {"mini": policy_export.export(folder)}
+    settings = wiring_export.export(options.suite, options.tasks)
+    manifest.update(msgspec.structs.asdict(settings))
     manifest["files"] = entries(folder, DATA)
     write_json(folder / DATA / "manifest.json", manifest)
 
