@@ -1,8 +1,9 @@
-"""Policies by name: `mini` and `openvla` (models), `expert` (scripted, privileged), `remote`."""
+"""Policies by name: `mini`, `mini-narrow`, `openvla`; `expert` (scripted, privileged); `remote`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -13,6 +14,14 @@ from vla_tutorial.policies.base import (
     PolicyUnreachable,
     PrivilegedState,
 )
+from vla_tutorial.policies.suites import (
+    NARROW,
+    PACKAGED,
+    check_suite,
+    packaged_weights,
+    small_key,
+    unfamiliar,
+)
 from vla_tutorial.sim import base_suite
 
 __all__ = [
@@ -21,8 +30,10 @@ __all__ = [
     "PolicyInput",
     "PolicyUnreachable",
     "PrivilegedState",
+    "check_suite",
     "load_policy",
     "native_key",
+    "unfamiliar",
 ]
 
 
@@ -45,15 +56,22 @@ def _load_openvla(checkpoint: str | None = None, **options: Any) -> Policy:
     return load_model_policy("openvla", checkpoint, **options)
 
 
-def _load_mini(checkpoint: str | None = None, **options: Any) -> Policy:
+def _load_small(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.model import load_model_policy
 
     if checkpoint:
-        return load_model_policy("mini", checkpoint, **options)
-    with resources.as_file(resources.files("vla_tutorial") / "weights" / "mini") as packaged:
-        policy = load_model_policy("mini", packaged, **options)
+        return load_model_policy(name, checkpoint, **options)
+    weights = packaged_weights(name)
+    if not weights.is_dir():
+        raise TutorialError(
+            f"The weights of {name} do not come with this version. Train them with vla-tutorial "
+            f"train --recipe {name}, then give --checkpoint run/mini; or use --policy mini."
+        )
+    with resources.as_file(weights) as packaged:
+        policy = load_model_policy(name, packaged, **options)
     # A record must not say where this machine keeps packages.
-    policy.provenance = {**policy.provenance, "checkpoint": "vla_tutorial/weights/mini"}
+    where = f"vla_tutorial/weights/{PACKAGED[name]}"
+    policy.provenance = {**policy.provenance, "checkpoint": where}
     return policy
 
 
@@ -74,7 +92,8 @@ def _address(given: str | None) -> str:
 
 # The loader of every policy by name. It imports what it needs when it is called.
 POLICIES: dict[str, Callable[..., Policy]] = {
-    "mini": _load_mini,
+    "mini": partial(_load_small, "mini"),
+    NARROW: partial(_load_small, NARROW),
     "expert": _load_expert,
     "openvla": _load_openvla,
     "remote": _load_remote,
@@ -105,6 +124,8 @@ def native_key(policy: str, suite: str, checkpoint: str | None = None) -> str:
 
     A published checkpoint carries those of the suite that it was trained on. For the policy
     "remote" the server at `checkpoint` is asked once a process, so this raises as `load_policy`.
+    A small policy knows several suites; a suite that it must not be run on is refused
+    (`check_suite`).
     """
     if policy == "remote":
         from vla_tutorial.policies.remote import describe
@@ -114,4 +135,6 @@ def native_key(policy: str, suite: str, checkpoint: str | None = None) -> str:
         from vla_tutorial.policies.expert import native_key as of_expert
 
         return of_expert(suite)
-    return "libero_object" if policy == "mini" else base_suite(suite)
+    if policy in PACKAGED:
+        return small_key(policy, suite, checkpoint)
+    return base_suite(suite)

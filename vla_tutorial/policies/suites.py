@@ -1,0 +1,84 @@
+"""Which suites a policy knows: those whose action statistics its checkpoint carries."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from vla_tutorial.decoding import read_object
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.base import Policy
+from vla_tutorial.sim import base_suite
+
+NARROW = "mini-narrow"
+"""The twin of `mini` that was trained on each task's published places alone."""
+
+PACKAGED = {"mini": "mini", NARROW: "mini_narrow"}
+"""Small policies → their folders among the package's weights."""
+
+_FIRST = "libero_object"
+"""Whose statistics a small policy takes in a suite that it does not know."""
+
+
+def packaged_weights(policy: str) -> Traversable:
+    """Where the package has the weights of a small policy, if they ship."""
+    return resources.files("vla_tutorial") / "weights" / PACKAGED[policy]
+
+
+def check_suite(policy: str, suite: str) -> None:
+    """Refuse what cannot tell anything: a policy of one suite on another.
+
+    Raises:
+        TutorialError: `policy` is "mini-narrow", and `suite` does not vary libero_object.
+    """
+    if policy == NARROW and base_suite(suite) != _FIRST:
+        raise TutorialError(
+            f"{NARROW} was trained on the published places of {_FIRST} alone, where it never "
+            f"needed the instruction, so its runs on {suite} would say nothing. "
+            f"Choose a suite of {_FIRST}, or --policy mini."
+        )
+
+
+def small_key(policy: str, suite: str, checkpoint: str | None) -> str:
+    """Whose statistics a small policy's tokens are meant for in a suite.
+
+    Those of the suite itself (of the one that it varies) where the checkpoint knows it, else
+    libero_object's or the checkpoint's first.
+
+    Raises:
+        TutorialError: as `check_suite`, or the checkpoint's statistics are damaged.
+    """
+    check_suite(policy, suite)
+    base = base_suite(suite)
+    known = _trained_on(policy, checkpoint)
+    if base in known:
+        return base
+    return _FIRST if _FIRST in known else known[0]
+
+
+@cache
+def _trained_on(policy: str, checkpoint: str | None) -> tuple[str, ...]:
+    """Suites whose statistics a checkpoint carries; loading it says what is wrong with others."""
+    folder = Path(checkpoint) if checkpoint else Path(str(packaged_weights(policy)))
+    path = folder / "dataset_statistics.json"
+    if not path.is_file():
+        return (_FIRST,)
+    remedy = "Use the statistics that came with the checkpoint."
+    return tuple(read_object(path, dict[str, Any], remedy)) or (_FIRST,)
+
+
+def unfamiliar(policy: Policy, suite: str) -> str:
+    """A sentence for a suite that a policy was not trained on, "" for one that it knows."""
+    # Published checkpoints name the data set: "libero_object_no_noops".
+    known = {key.removesuffix("_no_noops") for key in policy.statistics}
+    base = base_suite(suite)
+    if policy.privileged or not known or base in known:
+        return ""
+    listed = ", ".join(sorted(known))
+    return (
+        f"{policy.name} does not know {base}: its checkpoint was trained on {listed}. "
+        "What it does here is no measure of it."
+    )
