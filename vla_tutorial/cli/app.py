@@ -20,6 +20,7 @@ from vla_tutorial.cli.join import join
 from vla_tutorial.cli.live import app as live
 from vla_tutorial.cli.report import compare, report
 from vla_tutorial.cli.rollout import rollout
+from vla_tutorial.cli.serve import serve
 from vla_tutorial.cli.sweep import sweep
 from vla_tutorial.cli.terminal import (
     BAD_INPUT,
@@ -73,7 +74,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help=vla_tutorial.__doc__,
 )
-for command in (doctor, conditions, demo, rollout, diagnose, sweep, join, report, compare, clips):
+for command in (
+    doctor,
+    conditions,
+    demo,
+    rollout,
+    diagnose,
+    sweep,
+    serve,
+    join,
+    report,
+    compare,
+    clips,
+):
     app.command()(command)
 app.add_typer(train, name="train")
 app.add_typer(live, name="live")
