@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import socket
 import statistics as stats
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.pixels import SIZE
@@ -87,8 +87,6 @@ class Server:
         try:
             if self._connection.sock is None:
                 self._connection.connect()
-                # A request is two small packets: the second would wait for the first's receipt.
-                self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection.request(method, self._prefix + path, body, headers)
             response = self._connection.getresponse()
             content = response.read(MOST_BYTES)
@@ -157,7 +155,7 @@ class RemotePolicy:
         self._lock = threading.Lock()
         info = self._server.info()
         self.name = info.policy
-        self.statistics = info.parsed_statistics()
+        self.statistics: Mapping[str, ActionStatistics] = info.parsed_statistics()
         self.provenance: Mapping[str, Any] = {
             **info.provenance,
             "weights": info.weights,
