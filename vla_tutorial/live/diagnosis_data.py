@@ -5,11 +5,13 @@ The page's own copy of the rules (`page/diagnose.js`) holds no number of its own
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vla_tutorial.actions import ActionStatistics, embedded_statistics
 from vla_tutorial.arrays import Floats
 from vla_tutorial.diagnose import RULES_VERSION, load_reference, rules, signatures
+from vla_tutorial.live.site_files import write_json
 from vla_tutorial.sim.protocol import STEP_LIMITS
 
 _RULES = (
@@ -66,3 +68,8 @@ def _optional(values: Floats | None) -> Any:
 
 def _lists(entry: ActionStatistics) -> dict[str, Any]:
     return {"q01": entry.q01.tolist(), "q99": entry.q99.tolist(), "mask": entry.mask.tolist()}
+
+
+def export(folder: Path, suite: str = "libero_object", policy: str = "mini") -> None:
+    """Write `data/diagnosis.json` below the page's folder; raises as `diagnosis_data`."""
+    write_json(folder / "data" / "diagnosis.json", diagnosis_data(suite, policy))

@@ -2,10 +2,12 @@
 
 import { diagnose } from "./diagnose.js";
 import { download, find, h } from "./dom.js";
+import { embed, embedded, tell } from "./embed.js";
 import { EngineClient } from "./engine_client.js";
 import { keyboard, pointer } from "./hands.js";
 import { Measure } from "./measure.js";
-import { fromLink, noTweaks, published, toLink } from "./share.js";
+import { forgetKept, registerServiceWorker } from "./offline.js";
+import { fromLink, published, toLink } from "./share.js";
 import { SideView } from "./side_view.js";
 import * as view from "./view.js";
 
@@ -26,24 +28,25 @@ class App {
     this.playing = false;
     this.drawing = false;
     this.lookAround = false;
+    this.began = 0;
+    /** @type {any} */ this.serving = null;
+    /** @type {Map<string, any>} */ this.boundaries = new Map();
     this.measure = new Measure(this);
     this.presets = view.makePresets((conditions) => this.choosePreset(conditions));
   }
 
   /** Read what there is, and show the first state without loading anything heavy. */
   async open() {
-    const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
-    this.manifest = await this.engine.call("open", { threads });
+    this.manifest = await this.engine.call("open");
     this.rules = await (await fetch("data/diagnosis.json")).json();
-    this.boundaries = new Map(this.manifest.conditions.map((/** @type {any} */ c) => [c.name, c]));
+    for (const condition of this.manifest.conditions) this.boundaries.set(condition.name, condition);
     this.switches = view.makeSwitches(this.manifest.conditions, (...given) => this.flip(...given));
     this.sliders = view.makeSliders((tweaks) => this.tweak(tweaks));
     $("task").append(...this.manifest.tasks.map((/** @type {any} */ t) => h("option", { value: t.task }, t.instruction)));
     this.#listen();
     this.#fromAddress();
-    const versions = this.manifest.versions;
-    const threadsText = crossOriginIsolated ? `${threads} threads` : "one thread, because this page is not isolated";
-    $("about").textContent = `MuJoCo ${versions.mujocoInPage ?? versions["mujoco-js"] ?? ""} in WebAssembly, onnxruntime-web ${versions["onnxruntime-web"] ?? ""}, ${threadsText}.`;
+    this.#showFoot();
+    embed(this);
     this.measure.open();
     $("live").dataset.state = "idle";
     const asked = new URLSearchParams(location.hash.slice(1));
@@ -51,13 +54,25 @@ class App {
   }
 
   get known() {
-    const { tasks, conditions, versions } = this.manifest;
+    const { tasks, conditions, versions, initialStates } = this.manifest;
     return {
-      version: versions.vla_tutorial ?? versions["vla-tutorial"] ?? "",
+      version: versions.vla_tutorial,
       tasks: tasks.map((/** @type {any} */ t) => t.task),
-      inits: 50,
+      inits: initialStates,
       conditions: conditions.filter((/** @type {any} */ c) => c.supported).map((/** @type {any} */ c) => c.name),
     };
+  }
+
+  #showFoot() {
+    const { versions } = this.manifest;
+    const threads = crossOriginIsolated
+      ? "as many threads as help"
+      : "one thread (this page is not isolated, so it may not have more)";
+    $("about").textContent =
+      `Physics: MuJoCo ${versions.mujocoInPage ?? "3.3.8"} (npm mujoco-js ${versions["mujoco-js"]}); the library is pinned to ${versions.mujoco}. ` +
+      `Policy: onnxruntime-web ${versions["onnxruntime-web"]}, ${threads}.`;
+    $("book").hidden = embedded || !location.pathname.includes("/live/");
+    $("large").hidden = !embedded;
   }
 
   #fromAddress() {
@@ -84,7 +99,7 @@ class App {
     $("copy").addEventListener("click", () => this.copyLink());
     $("diagnose").addEventListener("click", () => this.judge());
     $("download").addEventListener("click", () => this.downloadSteps());
-    $("download-episode").addEventListener("click", () => this.downloadEpisode());
+    $("download-episode").addEventListener("click", () => this.act(() => this.downloadEpisode()));
     field("judge").addEventListener("change", () => this.judgeFile());
     addEventListener("hashchange", () => this.#openLink());
     document.addEventListener("visibilitychange", () => this.#onHidden());
@@ -119,7 +134,11 @@ class App {
     this.serving = await this.engine.call("arrange", this.experiment);
     this.arranged = true;
     $("live").dataset.state = "ready";
-    for (const { view: one } of this.sides) one.showVeil(null);
+    this.began = performance.now();
+    for (const { view: one } of this.sides) {
+      one.showVeil(null);
+      tell({ type: "begin", side: one.letter });
+    }
     this.#draw();
   }
 
@@ -182,7 +201,7 @@ class App {
 
   /** @param {string} a @param {string} b */
   #clashes(a, b) {
-    const settings = (/** @type {string} */ name) => Object.keys(this.boundaries?.get(name)?.changes ?? {});
+    const settings = (/** @type {string} */ name) => Object.keys(this.boundaries.get(name)?.changes ?? {});
     return settings(a).some((setting) => settings(b).includes(setting));
   }
 
@@ -204,7 +223,7 @@ class App {
     const words = [...on.map((name) => `${name} on`), ...off.map((name) => `${name} off`)];
     if (before.sentence !== now.sentence) words.push("new sentence");
     if (words.length) this.#mark(side, words.join(", "));
-    const late = [...on, ...off].filter((name) => this.boundaries?.get(name)?.appliesAt === "reset");
+    const late = [...on, ...off].filter((name) => this.boundaries.get(name)?.appliesAt === "reset");
     if (late.length && side.lines.length) view.notice(`${late.join(", ")} acts when the episode starts again: press Restart.`);
   }
 
@@ -248,9 +267,10 @@ class App {
     const last = this.experiment.sides[this.experiment.sides.length - 1];
     const plain = { conditions: [], sentence: null };
     this.experiment.sides = on ? [plain, last] : [last];
+    const begun = this.arranged;
     this.#rebuild();
     this.#keepAddress();
-    if (this.arranged) this.act(() => this.restart());
+    if (begun) this.act(() => this.restart());
   }
 
   /** @param {boolean} on */
@@ -278,16 +298,13 @@ class App {
       return { view: one, lines: [], texts: [], success: null, events: [] };
     });
     box.dataset.count = String(this.sides.length);
-    this.arranged = this.arranged && false;
+    this.arranged = false;
     this.#showChoices();
     this.#draw();
   }
 
   #size() {
-    const { files } = this.manifest;
-    const sizes = Object.values(files ?? {}).map((/** @type {any} */ file) => file.bytes);
-    const policy = Math.max(0, ...sizes);
-    return policy ? `Everything runs in your browser. The first time it loads about ${Math.round(policy / 1e6) + 8} MB.` : "";
+    return "Everything runs in your browser: physics, camera and policy. The first time it loads some 25 MB.";
   }
 
   #showChoices() {
@@ -301,7 +318,11 @@ class App {
     sides.forEach((side, i) => {
       const entry = this.manifest.tasks.find((/** @type {any} */ t) => t.task === task);
       this.sides[i].view.sentence.value = side.sentence ?? entry?.instruction ?? "";
-      const broken = new Set(side.conditions.map((name) => this.boundaries?.get(name)?.boundary));
+      const broken = new Map();
+      for (const name of side.conditions) {
+        const { boundary, teaches } = this.boundaries.get(name);
+        broken.set(boundary, [broken.get(boundary), teaches].filter(Boolean).join(" "));
+      }
       this.sides[i].view.showConditions(side.conditions, broken);
     });
   }
@@ -346,6 +367,7 @@ class App {
   #onStep(side, { line, text, shown, pixels, ms, prompt, ids }) {
     side.lines.push(line);
     side.texts.push(`${text}\n`);
+    tell({ type: "step", side: side.view.letter, line });
     side.view.showPicture(shown);
     side.view.showSeen(pixels);
     side.view.showPrompt(prompt, ids);
@@ -365,6 +387,7 @@ class App {
   #onEnd(side, { success, steps }) {
     side.success = success;
     side.view.showVerdict(success, steps);
+    tell({ type: "end", side: side.view.letter, success, steps });
     this.#draw();
   }
 
@@ -378,7 +401,9 @@ class App {
   #broken(sentence) {
     this.playing = false;
     this.#showPlaying();
+    if (sentence === "stopped") return;
     view.notice(sentence, "bad");
+    if (/damaged|bytes; expected/.test(sentence)) forgetKept();
     if (!this.arranged) for (const { view: one } of this.sides) one.showVeil({ text: sentence, button: "Try again" });
   }
 
@@ -396,8 +421,9 @@ class App {
   }
 
   #openLink() {
+    const begun = this.arranged;
     this.#fromAddress();
-    if (this.playing || this.arranged) this.act(() => this.go());
+    if (begun) this.act(() => this.go());
   }
 
   async copyLink() {
@@ -419,9 +445,10 @@ class App {
   }
 
   async downloadEpisode() {
-    for (const [i, side] of this.sides.entries()) {
-      const outcome = { success: side.success, lines: side.lines };
-      await this.act(async () => download("episode.json", await this.engine.call("episodeJson", i, outcome)));
+    if (!this.arranged) return view.notice("Nothing has run yet: press Play first.");
+    const seconds = Math.round(performance.now() - this.began) / 1000;
+    for (const i of this.sides.keys()) {
+      download("episode.json", await this.engine.call("episodeJson", i, seconds));
     }
   }
 
@@ -449,6 +476,7 @@ class App {
 /** Start, where boot.js found nothing in the way. */
 async function main() {
   if (/** @type {any} */ (globalThis).vlaProblem) return;
+  if (await registerServiceWorker()) return;
   const app = new App();
   Object.assign(globalThis, { vlaLive: app });
   try {
@@ -458,5 +486,4 @@ async function main() {
   }
 }
 
-void noTweaks;
 main();

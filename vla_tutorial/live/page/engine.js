@@ -1,6 +1,7 @@
 // What runs in the worker: one or two episodes beside each other, or a sweep's episodes one by one.
 // It knows nothing of the page. `layers` are the modules that do the work, so that tests replace them.
 
+import { Grip } from "./grip.js";
 import { folderOf } from "./sweep.js";
 import { closingSteps } from "./signatures.js";
 
@@ -15,6 +16,9 @@ import { closingSteps } from "./signatures.js";
 
 /** Size of the picture that is shown and, where the views are the same, that the policy gets. */
 const SIZE = 256;
+
+/** Where the reader's own camera begins: over the table, the robot behind it. */
+const START_VIEW = { azimuth: 150, elevation: -35, distance: 1.3, lookat: [0, 0, 0.1] };
 
 export class Engine {
   /** @param {Layers} layers @param {string} base address of the page's folder @param {Emit} emit */
@@ -35,9 +39,8 @@ export class Engine {
     this.rate = 0;
   }
 
-  /** Read the manifest. @param {{threads: number}} options */
-  async open({ threads }) {
-    this.threads = threads;
+  /** Read the manifest. */
+  async open() {
     this.manifest = await this.layers.loadManifest(this.base);
     return this.manifest;
   }
@@ -55,7 +58,7 @@ export class Engine {
     if (!this.policy) {
       const onProgress = (/** @type {number} */ done, /** @type {number} */ all) =>
         this.emit({ event: "progress", what: "policy", done, all });
-      const options = { base, manifest, name: "mini", threads: this.threads, onProgress };
+      const options = { base, manifest, name: "mini", onProgress };
       this.policy = await layers.Policy.load(options);
     }
     this.renderer ??= new layers.Renderer(new OffscreenCanvas(SIZE, SIZE), this.task);
@@ -90,7 +93,8 @@ export class Engine {
   #makeSide(letter) {
     const simulator = new this.layers.Simulator(this.mujoco, this.task);
     const choice = { conditions: [], sentence: null };
-    return { letter, simulator, choice, steps: null, lines: [], success: null, tug: 0 };
+    const grip = new Grip(this, simulator);
+    return { letter, simulator, choice, grip, steps: null, lines: [], success: null };
   }
 
   /** @param {Side} side */
@@ -107,14 +111,14 @@ export class Engine {
   #settings(side) {
     const { choice } = side;
     const experiment = /** @type {Experiment} */ (this.experiment);
-    return this.layers.settings(this.manifest, this.task, experiment, choice);
+    return this.layers.settings(this.manifest, experiment, choice);
   }
 
   /** Draw what the policy would see now, without acting. @param {Side} side */
   #show(side) {
     const { wiring, scene } = this.#settings(side);
     const { picture, pixels } = this.layers.look(side.simulator, this.renderer, wiring, scene);
-    const prompt = this.layers.promptOf(this.manifest, wiring, scene);
+    const prompt = this.layers.promptNow(this.policy, this.task, wiring, scene);
     const shown = this.#shown(side, picture);
     this.emit({ event: "look", letter: side.letter, shown, pixels, ...prompt });
   }
@@ -207,13 +211,13 @@ export class Engine {
       this.#end(side, false);
       return;
     }
-    if (side.tug > 0 && --side.tug === 0) side.simulator.pull(null, [0, 0, 0], [0, 0, 0]);
+    side.grip.afterStep();
     const text = this.layers.stepLine(step);
     /** @type {LogLine} */
     const line = JSON.parse(text);
     side.lines.push(line);
     const { wiring, scene } = this.#settings(side);
-    const prompt = this.layers.promptOf(this.manifest, wiring, scene);
+    const prompt = this.layers.promptNow(this.policy, this.task, wiring, scene);
     const shown = this.#shown(side, step.picture);
     const { pixels, ms } = step;
     this.emit({ event: "step", letter: side.letter, line, text, shown, pixels, ms, ...prompt });
@@ -239,6 +243,80 @@ export class Engine {
     this.emit({ event: "end", letter: side.letter, success, steps: side.lines.length });
   }
 
+  /** Take hold of what is under a place of the picture. @param {number} i @param {number[]} at (x, y), 0 … 1 */
+  grab(i, at) {
+    const side = this.sides[i];
+    return side.grip.grab(at, this.#settings(side).scene);
+  }
+
+  /** @param {number} i @param {number[]} at */
+  drag(i, at) {
+    const side = this.sides[i];
+    side.grip.drag(at, this.#settings(side).scene);
+  }
+
+  /** @param {number} i */
+  release(i) {
+    this.sides[i].grip.release();
+  }
+
+  /** Pull the named object a little, for those without a mouse. @param {number} i @param {number} right @param {number} down */
+  tug(i, right, down) {
+    const side = this.sides[i];
+    side.grip.tug([right, down], this.#settings(side).scene);
+  }
+
+  /** Turn each arm joint a little, as `nudge_1` does before an episode. @param {number} seed */
+  disturb(seed) {
+    for (const side of this.sides) side.simulator.nudge(seed);
+  }
+
+  /** Show the scene from another place, or as the robot's camera again. @param {boolean} on */
+  lookAround(on) {
+    this.orbitView = on ? { ...START_VIEW } : null;
+    if (!this.running) for (const side of this.sides) this.#show(side);
+  }
+
+  /** Turn the reader's camera. @param {number} across @param {number} down shares of the picture @param {number} away */
+  orbit(across, down, away) {
+    const view = this.orbitView;
+    if (!view) return;
+    view.azimuth -= 180 * across;
+    view.elevation = Math.min(Math.max(view.elevation - 120 * down, -89), -2);
+    view.distance = Math.min(Math.max(view.distance * Math.exp(away), 0.3), 4);
+    if (!this.running) for (const side of this.sides) this.#show(side);
+  }
+
+  /** What is under a ray of the picture. @param {any} simulator @param {import("./rays.js").Eye} eye @param {number[]} at */
+  pick(simulator, eye, at) {
+    return this.layers.pick(this.task, simulator, eye, at);
+  }
+
+  /** The text of `episode.json` for a side as it stands. @param {number} i @param {number} seconds */
+  episodeJson(i, seconds) {
+    const side = this.sides[i];
+    const { wiring, scene } = this.#settings(side);
+    const { task, init } = scene;
+    const { perturbation, suite } = scene;
+    const about = {
+      suite,
+      task,
+      init,
+      instruction: scene.instruction ?? this.task.instruction,
+      conditions: side.choice.conditions,
+      policy: { name: "mini", device: "browser", ...this.provider },
+      wiring,
+      perturbation,
+      versions: this.manifest.versions,
+      warnings: [`MuJoCo ran in a web page, and not as the pinned ${wiring.mujoco}`],
+    };
+    const closes = closingSteps(side.lines);
+    const { success, lines } = side;
+    const first = closes.length ? closes[0] : null;
+    const result = { success, steps: lines.length, seconds, first_close: first, closes: closes.length };
+    return this.layers.episodeJson(about, result);
+  }
+
   /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {string} suite */
   async runEpisode(key, suite) {
     await this.pause();
@@ -262,7 +340,7 @@ export class Engine {
     const plain = { camera: null, light: null, noise: null, friction: null, mass: null };
     const experiment = { task: key.task, init: key.init, sides: [choice], tweaks: plain, seed: 0 };
     const { policy, renderer, task, layers } = this;
-    const { wiring, scene } = layers.settings(this.manifest, task, experiment, choice);
+    const { wiring, scene } = layers.settings(this.manifest, experiment, choice);
     const controls = { wiring: () => wiring, scene: () => scene };
     /** @type {LogLine[]} */
     const lines = [];

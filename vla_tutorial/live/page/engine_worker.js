@@ -3,7 +3,8 @@
 import { Engine, sentenceOf } from "./engine.js";
 import { layers } from "./layers.js";
 
-const base = new URL(".", import.meta.url).href;
+// Without the slash at its end, as the layers take it.
+const base = new URL(".", import.meta.url).href.slice(0, -1);
 const engine = new Engine(layers, base, (event) => postMessage(event));
 
 addEventListener("message", async ({ data: { id, method, given } }) => {

@@ -1,5 +1,6 @@
 // The growing plots as marks, which view.js turns into SVG: pure functions, so that they are tested.
 
+import * as actions from "./actions.js";
 import { closing, closingSteps, motion } from "./signatures.js";
 
 /** @typedef {import("./types").LogLine} LogLine */
@@ -7,8 +8,7 @@ import { closing, closingSteps, motion } from "./signatures.js";
 /** @typedef {{letter: string, lines: LogLine[], success: boolean | null, events: {step: number, text: string}[]}} PlotSide */
 /** @typedef {{title: string, height: number, low: number, high: number, ticks: [number, string][], stepped: boolean, of: (line: LogLine) => number}} Panel */
 
-const FIRST_BIN_TOKEN = 31999;
-const LAST_BIN = 254;
+const LAST_BIN = actions.BIN_CENTERS.length - 1;
 
 /** @type {Panel[]} */
 const PANELS = [
@@ -31,7 +31,7 @@ const PANELS = [
     of: (line) => 100 * line.eef_pos[2],
   },
   {
-    title: "size of the commanded motion, 1 = full speed",
+    title: "commanded motion, 1 = full speed",
     height: 62,
     low: 0,
     high: 1.1,
@@ -103,7 +103,7 @@ function lane(side, x, top, bottom, width) {
     const at = x(step);
     const late = at > width - 150;
     marks.push(["line", { x1: at, x2: at, y1: middle - 6, y2: bottom, class: `event ${who}` }]);
-    const place = { x: at + (late ? -5 : 5), y: middle - 3, "text-anchor": late ? "end" : "start" };
+    const place = { x: at + (late ? -5 : 5), y: middle + 4, "text-anchor": late ? "end" : "start" };
     marks.push(["text", { ...place, class: `note ${who}` }, text]);
   }
   const closes = closingSteps(side.lines);
@@ -179,13 +179,12 @@ export const DIMENSIONS = ["x", "y", "z", "roll", "pitch", "yaw", "grip"];
  * @param {LogLine} line
  */
 export function tokenBins(line) {
-  return line.tokens.map((token, i) => {
-    const bin = Math.min(Math.max(FIRST_BIN_TOKEN - token, 0), LAST_BIN);
+  return actions.tokenBins(line.tokens).map((bin, i) => {
     const value = line.action[i];
     const gripper = closing(line) ? "close" : value < 0 ? "open" : "stay";
     return {
       name: DIMENSIONS[i],
-      token,
+      token: line.tokens[i],
       bin,
       share: bin / LAST_BIN,
       text: i === 6 ? gripper : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`,
@@ -201,8 +200,8 @@ export function tokenBins(line) {
 export function tokenRaster(lines) {
   const pixels = new Uint8ClampedArray(4 * 7 * lines.length);
   lines.forEach((line, step) => {
-    line.tokens.forEach((token, row) => {
-      const level = Math.min(Math.max((FIRST_BIN_TOKEN - token - 127) / 127, -1), 1);
+    actions.tokenBins(line.tokens).forEach((bin, row) => {
+      const level = (2 * bin) / LAST_BIN - 1;
       const colour = level < 0 ? [150, 70, 180] : [20, 150, 80];
       const alpha = Math.round(20 + 235 * Math.abs(level) ** 0.8);
       pixels.set([...colour, alpha], 4 * (row * lines.length + step));

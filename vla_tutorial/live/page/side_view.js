@@ -79,14 +79,18 @@ export class SideView {
     find(".shares", this.root).setAttribute("aria-label", `Time of a step: ${told} milliseconds`);
   }
 
-  /** Which conditions are on. @param {string[]} names @param {Set<string>} broken boundaries */
+  /**
+   * Which conditions are on.
+   * @param {string[]} names
+   * @param {Map<string, string>} broken boundary → what is wrong there, in words
+   */
   showConditions(names, broken) {
     const preset = presetOf(names);
     find(".title", this.root).textContent = preset ? preset.label : names.join(" + ");
     for (const boundary of ["pixels", "prompt", "motion"]) {
       const card = find(`.card.${boundary}`, this.root);
       card.classList.toggle("broken", broken.has(boundary));
-      find(".state", card).textContent = broken.has(boundary) ? "changed" : "";
+      find(".state", card).textContent = broken.get(boundary) ?? "";
     }
   }
 
@@ -119,7 +123,7 @@ export class SideView {
 }
 
 /** Put an RGB picture on a canvas. @param {HTMLCanvasElement} canvas @param {Shown} shown */
-function drawTo(canvas, { rgb, width, height, turned }) {
+function drawTo(canvas, { rgb, width, height, turned, flipped }) {
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
@@ -129,8 +133,8 @@ function drawTo(canvas, { rgb, width, height, turned }) {
   const image = pen.createImageData(width, height);
   const count = width * height;
   for (let k = 0; k < count; k++) {
-    // LIBERO's raw picture is upside down and mirrored: turned by 180° it is upright.
-    const from = 3 * (turned ? count - 1 - k : k);
+    const mirrored = flipped ? count - width - k + 2 * (k % width) : k;
+    const from = 3 * (turned ? count - 1 - k : mirrored);
     image.data[4 * k] = rgb[from];
     image.data[4 * k + 1] = rgb[from + 1];
     image.data[4 * k + 2] = rgb[from + 2];

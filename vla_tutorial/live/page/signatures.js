@@ -1,6 +1,8 @@
 // From a log to its signatures: the page's copy of vla_tutorial/diagnose/compute.py and log.py.
 // Every number comes from diagnosis.json, which vla_tutorial/live/diagnosis_data.py writes.
 
+import { decode, tokenBins } from "./actions.js";
+
 /** @typedef {import("./types").LogLine} LogLine */
 /** @typedef {import("./types").DiagnosisData} DiagnosisData */
 /** @typedef {import("./types").Signatures} Signatures */
@@ -9,7 +11,6 @@
 
 /** @type {GripperMapping[]} The published mapping comes first. */
 const MAPPINGS = ["binarised", "inverted", "continuous", "unscaled"];
-const VOCABULARY = 32000;
 const LAST_BIN = 254;
 
 const sum = (/** @type {number[]} */ values) => values.reduce((total, value) => total + value, 0);
@@ -45,20 +46,6 @@ export function closingSteps(log) {
   return steps;
 }
 
-/**
- * Tokens as actions in the data's units, as `actions.decode`.
- * @param {number[]} tokens seven ids
- * @param {Statistics} statistics
- */
-export function decodeTokens(tokens, statistics) {
-  return tokens.map((token, i) => {
-    const bin = clip(VOCABULARY - 1 - token, 0, LAST_BIN);
-    const centre = (2 * bin + 1) / 255 - 1;
-    const span = statistics.q99[i] - statistics.q01[i];
-    return statistics.mask[i] ? 0.5 * (centre + 1) * span + statistics.q01[i] : centre;
-  });
-}
-
 /** @param {number} g decoded gripper, 0 close … 1 open @param {GripperMapping} mapping */
 function gripperCommand(g, mapping) {
   const opening = 2 * g - 1;
@@ -79,7 +66,7 @@ function gripperCommand(g, mapping) {
  */
 export function computeSignatures(log, data) {
   const { constants: c } = data;
-  const bins = log.map((line) => line.tokens.map((t) => clip(VOCABULARY - 1 - t, 0, LAST_BIN)));
+  const bins = log.map((line) => tokenBins(line.tokens));
   const motionBins = bins.flatMap((row) => row.slice(0, 6));
   const start = log[0].eef_pos;
   return {
@@ -200,7 +187,7 @@ function mapping(log, data) {
       least = misfit;
     }
   }
-  const meant = log.map((line) => decodeTokens(line.tokens, data.statistics[expected]));
+  const meant = log.map((line) => decode(line.tokens, data.statistics[expected]));
   const moves = log.flatMap(translation);
   const wanted = meant.flatMap((action) => action.slice(0, 3));
   const squares = sum(wanted.map((x) => x ** 2));
@@ -216,7 +203,7 @@ function mapping(log, data) {
 function keyMisfit(log, statistics) {
   let most = 0;
   for (const line of log) {
-    const decoded = decodeTokens(line.tokens, statistics);
+    const decoded = decode(line.tokens, statistics);
     for (let i = 0; i < 6; i++) most = Math.max(most, Math.abs(decoded[i] - line.action[i]));
   }
   return most;

@@ -200,12 +200,16 @@ export interface SweepStore {
   remove(id: string): Promise<void>;
 }
 
-/** A picture to show: RGB bytes, row by row. `turned`: it must be rotated by 180° to be upright. */
+/**
+ * A picture to show: RGB bytes, row by row. To be upright it must be rotated by 180° where it is
+ * `turned` (LIBERO's raw picture), or have its rows reversed where it is `flipped`.
+ */
 export interface Shown {
   rgb: Uint8Array;
   width: number;
   height: number;
-  turned: boolean;
+  turned?: boolean;
+  flipped?: boolean;
 }
 
 /** Milliseconds of a step. */
@@ -223,5 +227,14 @@ export interface ConditionEntry {
   changes: Record<string, unknown>;
   appliesAt: "now" | "reset";
   supported: boolean;
-  reason?: string;
+  /** Why the page cannot do it, or in what it differs from Python; else empty. */
+  note: string;
+}
+
+/** The reader's own camera, as MuJoCo's free one: degrees and metres. */
+export interface OrbitView {
+  azimuth: number;
+  elevation: number;
+  distance: number;
+  lookat: number[];
 }
