@@ -18,6 +18,7 @@ from vla_tutorial.policies.suites import (
     NARROW,
     PACKAGED,
     check_suite,
+    key_among,
     packaged_weights,
     small_key,
     unfamiliar,
@@ -130,7 +131,10 @@ def native_key(policy: str, suite: str, checkpoint: str | None = None) -> str:
     if policy == "remote":
         from vla_tutorial.policies.remote import describe
 
-        policy = describe(_address(checkpoint)).policy
+        served = describe(_address(checkpoint))
+        policy = served.policy
+        if policy in PACKAGED and served.statistics:
+            return key_among(policy, suite, tuple(served.statistics))
     if policy == "expert":
         from vla_tutorial.policies.expert import native_key as of_expert
 

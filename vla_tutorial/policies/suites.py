@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -51,9 +52,13 @@ def small_key(policy: str, suite: str, checkpoint: str | None) -> str:
     Raises:
         TutorialError: as `check_suite`, or the checkpoint's statistics are damaged.
     """
+    return key_among(policy, suite, _trained_on(policy, checkpoint))
+
+
+def key_among(policy: str, suite: str, known: Sequence[str]) -> str:
+    """As `small_key`, of a checkpoint whose statistics have the keys `known`."""
     check_suite(policy, suite)
     base = base_suite(suite)
-    known = _trained_on(policy, checkpoint)
     if base in known:
         return base
     return _FIRST if _FIRST in known else known[0]

@@ -40,6 +40,9 @@ Form = Literal["png", "jpeg", "raw"]
 
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
+Label = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[\w.:-]*$")]
+"""Made up by a client to tell requests, or itself, from others."""
+
 T = TypeVar("T")
 
 
@@ -55,8 +58,8 @@ class AskedInput(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True):
     """A request: `id` comes back with the answer, `client` says whose turn it takes."""
 
-    id: Annotated[Name, msgspec.Meta(max_length=100)]
-    client: Annotated[Name, msgspec.Meta(max_length=100)]
+    id: Label
+    client: Label
     inputs: Annotated[list[AskedInput], msgspec.Meta(min_length=1, max_length=MAX_INPUTS)]
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from vla_tutorial import actions
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.policies import Policy, PolicyInput, native_key
+from vla_tutorial.policies import Policy, PolicyInput
 from vla_tutorial.policies.wire import ServerInfo
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.serve.access import Access, Visitor
@@ -20,6 +20,7 @@ from vla_tutorial.serve.answering import Answering
 from vla_tutorial.serve.limits import Limits, RateLimiter, Refusal
 from vla_tutorial.serve.pictures import How, prepare
 from vla_tutorial.serve.traffic import Answered, Traffic
+from vla_tutorial.sim import base_suite
 
 T = TypeVar("T")
 
@@ -165,14 +166,21 @@ class Service:
         if self.settings.unnorm_key is not None:
             return self.settings.unnorm_key
         known = list(self.policy.statistics)
+        for name in _names_of(suite) if suite is not None else ():
+            if name in known:
+                return name
         if len(known) == 1:
             return known[0]
-        if suite is not None or self.policy.name == "mini":
-            return native_key(self.policy.name, suite or "libero_object")
-        listed = ", ".join(known)
+        listed = ", ".join(known or actions.embedded_statistics())
         raise TutorialError(f"Name an unnorm_key of {listed}, or start with --unnorm-key.")
 
     def close(self) -> None:
-        """Stop all threads."""
+        """Stop all threads, after what they do now."""
         self.answering.close()
         self._threads.shutdown(cancel_futures=True)
+
+
+def _names_of(suite: str) -> tuple[str, str]:
+    """What statistics of a suite are called: published checkpoints name the data set."""
+    base = base_suite(suite)
+    return base, f"{base}_no_noops"
