@@ -55,14 +55,22 @@ def test_style_does_not_leak(log):
 
 def test_training_curves_show_what_there_is():
     lines = [
-        {"step": s, "cross_entropy": 4.0 / s, "success": None if s < 3 else 0.1 * s}
+        {"step": s, "cross_entropy": 4.0 / s, key: None if s < 3 else 0.1 * s}
         for s in range(1, 6)
+        for key in ("libero_10", "libero_goal")
     ]
     figure = plots.training_figure(lines, title="a run")
     loss, success = figure.axes
-    assert len(loss.lines[0].get_xdata()) == 5
-    assert len(success.lines[0].get_xdata()) == 3
+    assert len(loss.lines[0].get_xdata()) == 10
+    assert [len(line.get_xdata()) for line in success.lines] == [3, 3]
+    assert [text.get_text() for text in success.get_legend().get_texts()] == [
+        "libero_goal",
+        "libero_10",
+    ]
     assert success.get_ylim() == (0, 1)
+    # Older runs knew one suite.
+    (success,) = plots.training_figure([{"step": 1, "success": 0.5}]).axes
+    assert len(success.lines) == 1
 
 
 def test_histogram_stacks_failures_on_successes_with_never_apart():

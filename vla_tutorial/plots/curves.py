@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vla_tutorial.decoding import Count, decode, is_json, read_lines
@@ -20,10 +21,20 @@ CURVES = {
     "keypoints": "cross-entropy of the keypoints (nat)",
     # What older runs called it.
     "places": "cross-entropy of the keypoints (nat)",
-    "success": "closed-loop success of the policy alone (last 200 episodes, random layouts)",
 }
-"""What `training_figure` shows: key in curves.jsonl → label."""
+"""Losses that `training_figure` shows: key in curves.jsonl → label."""
 
+SUCCESS = {
+    "libero_spatial": "libero_spatial",
+    "libero_object": "libero_object",
+    "libero_goal": "libero_goal",
+    "libero_10": "libero_10",
+    # What older runs called it, which knew one suite.
+    "success": "libero_object",
+}
+"""Closed-loop success of the policy alone: key in curves.jsonl → suite."""
+
+_SUCCESS = "closed-loop success of the policy alone (random layouts)"
 
 EXPECTED = "Expected the curves.jsonl of `train fit` or `train dagger`."
 
@@ -64,25 +75,53 @@ def training_figure(lines: Sequence[Mapping[str, float | None]], *, title: str =
     """The curves that the `lines` of `curves.jsonl` have, over optimiser steps.
 
     Args:
-        lines: as `read_curves` gives them; each has a "step", and some of the keys of `CURVES`.
+        lines: as `read_curves` gives them; each has a "step", and some of the keys of `CURVES` and
+            `SUCCESS`.
+        title: above the figure.
 
     Raises:
         TutorialError: no line has a value of any curve.
     """
-    curves = {}
-    for key in CURVES:
-        known = [line for line in lines if line.get(key) is not None]
-        if known:
-            curves[key] = known
-    if not curves:
-        raise TutorialError(f"No line has a value of {', '.join(CURVES)}. {EXPECTED}")
+    losses = _known(lines, CURVES)
+    suites = _known(lines, SUCCESS)
+    panels = len(losses) + bool(suites)
+    if not panels:
+        listed = ", ".join((*CURVES, *SUCCESS))
+        raise TutorialError(f"No line has a value of {listed}. {EXPECTED}")
     with style():
-        figure = Figure(figsize=(6.4, 1.7 * len(curves) + 0.6), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(len(curves), sharex=True))
-        for axis, (key, known) in zip(axes, curves.items(), strict=True):
-            axis.plot([line["step"] for line in known], [line[key] for line in known])
+        figure = Figure(figsize=(6.4, 1.7 * panels + 0.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(panels, sharex=True))
+        for axis, (key, (steps, values)) in zip(axes, losses.items(), strict=False):
+            axis.plot(steps, values)
             axis.set_title(CURVES[key], loc="left", fontsize=9)
-            axis.set_ylim(0, 1 if key == "success" else None)
+            axis.set_ylim(0, None)
+        if suites:
+            _draw_success(axes[-1], suites)
         axes[-1].set_xlabel("optimiser step")
         figure.suptitle(plain_text(title))
     return figure
+
+
+_Curve = tuple[list[float], list[float]]
+
+
+def _known(lines: Sequence[Mapping[str, float | None]], keys: Iterable[str]) -> dict[str, _Curve]:
+    """Steps and values of each key that has any."""
+    found: dict[str, _Curve] = {}
+    for key in keys:
+        for line in lines:
+            step = line["step"]
+            value = line.get(key)
+            if value is not None and step is not None:
+                steps, values = found.setdefault(key, ([], []))
+                steps.append(step)
+                values.append(value)
+    return found
+
+
+def _draw_success(axis: Axes, suites: Mapping[str, _Curve]) -> None:
+    for key, (steps, values) in suites.items():
+        axis.plot(steps, values, label=SUCCESS[key])
+    axis.set_title(_SUCCESS, loc="left", fontsize=9)
+    axis.set_ylim(0, 1)
+    axis.legend(fontsize=8, ncols=2)

@@ -21,12 +21,14 @@ class Augmentation:
         zoom: the crop's side varies by up to this share.
         light: brightness and contrast vary by up to this share.
         noise: standard deviation in grey levels.
+        colour: by up to this share each colour channel is mixed from the others.
     """
 
     shift: float = 0.012
     zoom: float = 0.02
     light: float = 0.12
     noise: float = 3.0
+    colour: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0)
@@ -57,7 +59,9 @@ def augmented(
 
 
 def _relight(x: Tensor, augmentation: Augmentation) -> Tensor:
-    """(N, 3, S, S) float32 → the same in another light, with noise."""
+    """(N, 3, S, S) float32 → the same in another light and colour, with noise."""
+    if augmentation.colour:
+        x = torch.einsum("nij,njhw->nihw", _channel_mix(x, augmentation.colour), x)
     gain = 1 + augmentation.light * _uniform(x, 1, 1, 1)
     contrast = 1 + augmentation.light * _uniform(x, 1, 1, 1)
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -65,6 +69,12 @@ def _relight(x: Tensor, augmentation: Augmentation) -> Tensor:
     if augmentation.noise:
         x = x + augmentation.noise * torch.randn_like(x)
     return x
+
+
+def _channel_mix(x: Tensor, share: float) -> Tensor:
+    """(N, 3, 3): how each channel is mixed; grey stays as light as it is."""
+    drawn = share * _uniform(x, 3, 3)
+    return torch.eye(3, device=x.device) + drawn - drawn.mean(2, keepdim=True)
 
 
 def _cut(images: Tensor, side: Tensor | float, centre: Tensor | float) -> Tensor:

@@ -76,6 +76,8 @@ class RunConfig:
         device, answer_device: where to fit, and where simulators are answered; None for the same.
         render_gpu: number of the GPU that renders; None lets EGL choose.
         seed: for layouts and weights.
+        published: whether practised scenes keep their task's published places.
+        looks: whether scenes are painted anew, again and again.
         model: the model's sizes.
     """
 
@@ -97,6 +99,8 @@ class RunConfig:
     answer_device: str | None = None
     render_gpu: int | None = None
     seed: int = 0
+    published: bool = False
+    looks: bool = False
     model: OpenVLAConfig = CONFIG
 
 
@@ -303,7 +307,17 @@ def worker_specs(config: RunConfig, resume: bool = False) -> list[WorkerSpec]:
     specs = []
     for number, part in enumerate(np.array_split(np.array(files, object), config.workers)):
         mine = tuple(part)
-        specs.append(WorkerSpec(number, config.tasks, mine, out, config.practise, config.seed))
+        spec = WorkerSpec(
+            number,
+            config.tasks,
+            mine,
+            out,
+            config.practise,
+            config.seed,
+            config.published,
+            config.looks,
+        )
+        specs.append(spec)
     return specs
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import multiprocessing as mp
 import signal
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,10 @@ _ATTEMPTS = 3
 log = logging.getLogger(__name__)
 
 
+class ExpertFailed(TutorialError):
+    """The expert succeeded in no attempt at a task."""
+
+
 def collect_episode(
     simulator: Simulator,
     expert: Policy,
@@ -61,16 +67,36 @@ def unseen(suite: str) -> Wiring:
 
 
 def collect_chunk(
-    simulator: Simulator, expert: Policy, chunk: int, episodes: int, seed: int
+    simulator: Simulator,
+    expert: Policy,
+    chunk: int,
+    episodes: int,
+    seed: int,
+    published: bool = False,
 ) -> Chunk:
-    """Episodes of one file; which they are depends on seed, task and chunk number alone."""
+    """Episodes of one file; which they are depends on the other arguments and the task alone.
+
+    Args:
+        simulator: of the task; it needs no camera.
+        expert: who acts.
+        chunk: the file's number.
+        episodes: how many to keep; failures are left out.
+        seed: the collection's.
+        published: whether scenes keep the task's published places (`layout_seed`).
+
+    Returns:
+        The episodes, fewer where `_ATTEMPTS` times as many were tried.
+
+    Raises:
+        ExpertFailed: no attempt succeeded.
+    """
     suite = simulator.task.suite
     task = simulator.task.index
     kept: list[LabelledEpisode] = []
     attempts = 0
     reason = ""
     while len(kept) < episodes and attempts < _ATTEMPTS * episodes:
-        drawn = layout_seed(seed, suite, task, chunk, attempts)
+        drawn = layout_seed(seed, suite, task, chunk, attempts, published)
         rng = np.random.default_rng(drawn)
         attempts += 1
         try:
@@ -82,19 +108,21 @@ def collect_chunk(
         if episode:
             kept.append(episode)
     if not kept:
-        raise TutorialError(
+        raise ExpertFailed(
             f"The expert failed {attempts} times on {suite} task {task}: it or the scene is broken."
             f"{reason}"
         )
     return Chunk(suite, task, attempts, tuple(kept))
 
 
-def _make_file(out: Path, key: TaskKey, chunk: int, episodes: int, seed: int) -> str:
+def _make_file(
+    out: Path, key: TaskKey, chunk: int, episodes: int, seed: int, published: bool
+) -> str:
     """Make one file; returns a line about it. A worker process runs it."""
     begin = time.perf_counter()
     # A simulator holds up to 1 GB, so none is kept for the next file.
     with Simulator(*key, unseen(key[0]).camera_size, render=False) as simulator:
-        made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed)
+        made = collect_chunk(simulator, ExpertPolicy(), chunk, episodes, seed, published)
     path = out / chunk_name(*key, chunk)
     save_chunk(path, made)
     seconds = time.perf_counter() - begin
@@ -111,29 +139,71 @@ def collect(
     episodes_per_task: int,
     workers: int = 2,
     seed: int = 0,
-) -> None:
+    published: bool = False,
+    seconds: float = math.inf,
+) -> bool:
     """Fill `out` with files of demonstrations, all tasks evenly; existing files are left alone.
 
-    `out` is made when missing, `episodes_per_task` rounded up to whole files of 20. Each worker is
-    a process with a simulator. Raises a TutorialError where the disk is full or a worker died.
+    A task on which the expert fails is left out with a warning.
 
     Args:
+        out: made when missing.
         tasks: (suite, number) of each.
+        episodes_per_task: rounded up to whole files of 20.
+        workers: processes, each with a simulator.
+        seed: for layouts and noise.
+        published: whether scenes keep their task's published places (libero_object alone).
+        seconds: after which no file is begun; those that are begun are finished.
+
+    Returns:
+        Whether every file is there now.
+
+    Raises:
+        TutorialError: the disk is full, or a worker died.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = []
+    missing = _missing(out, tasks, episodes_per_task)
+    log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
+    until = time.monotonic() + seconds
+    with _pool(workers) as pool:
+        make = partial(_make_file, out, episodes=CHUNK_SIZE, seed=seed, published=published)
+        futures = [pool.submit(make, *which) for which in missing]
+        for done in as_completed(futures):
+            if time.monotonic() > until:
+                pool.shutdown(wait=False, cancel_futures=True)
+            if not done.cancelled():
+                _tell(done)
+    left = len(_missing(out, tasks, episodes_per_task))
+    log.info("%d of %d files are made", len(missing) - left, len(missing))
+    return left == 0
+
+
+def _missing(
+    out: Path, tasks: Sequence[TaskKey], episodes_per_task: int
+) -> list[tuple[TaskKey, int]]:
+    """Task and number of each file that is not there, all tasks evenly."""
+    found = []
     for chunk in range(math.ceil(episodes_per_task / CHUNK_SIZE)):
         todo = [key for key in tasks if not (out / chunk_name(*key, chunk)).exists()]
-        missing += [(key, chunk) for key in todo]
-    log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
+        found += [(key, chunk) for key in todo]
+    return found
+
+
+def _tell(done: Future[str]) -> None:
+    try:
+        log.info(done.result())
+    except ExpertFailed as e:
+        log.warning(str(e))
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # A terminal sends Ctrl-C to all processes; this one decides what it ends.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     context = mp.get_context("spawn")
     with ProcessPoolExecutor(workers, context, signal.signal, ignore) as pool:
-        futures = [pool.submit(_make_file, out, *which, CHUNK_SIZE, seed) for which in missing]
         try:
-            for count, done in enumerate(as_completed(futures), 1):
-                log.info("%d of %d: %s", count, len(missing), done.result())
+            yield pool
         except KeyboardInterrupt:
             # A file is written in one move, so that a worker may be killed at any moment.
             for worker in mp.active_children():

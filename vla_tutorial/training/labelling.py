@@ -15,6 +15,8 @@ from vla_tutorial.pixels import Float32
 from vla_tutorial.policies.base import Policy, PolicyInput
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator
+from vla_tutorial.sim.layouts import FIRST_TRAINING_SEED
+from vla_tutorial.sim.object_layouts import FIRST_PUBLISHED_SEED
 from vla_tutorial.training.chunks import ACTION_GRID, LabelledEpisode, join_arrays
 from vla_tutorial.training.labels import keypoints
 from vla_tutorial.training.noise import Disturbance, Noise
@@ -231,11 +233,18 @@ def as_trained(suite: str) -> Wiring:
     return Wiring(suite, center_crop=False)
 
 
-def layout_seed(seed: int, suite: str, task: int, chunk: int, attempt: int) -> int:
-    """A training layout's seed, 2**32 or more; it never meets evaluation's, which count from 0."""
+def layout_seed(
+    seed: int, suite: str, task: int, chunk: int, attempt: int, published: bool = False
+) -> int:
+    """A training layout's seed, 2**32 or more; it never meets evaluation's, which count from 0.
+
+    Args:
+        published: whether the scene keeps the task's published places (libero_object alone).
+    """
     key = [seed, SUITES.index(suite), task, chunk, attempt]
     (drawn,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return 2**32 + int(drawn >> 2)
+    first = FIRST_PUBLISHED_SEED if published else FIRST_TRAINING_SEED
+    return first + int(drawn >> 2)
 
 
 def libero_action(tokens: Ints, suite: str) -> Floats:

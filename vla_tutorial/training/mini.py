@@ -62,6 +62,19 @@ CONFIG = OpenVLAConfig(
 )
 """No larger than two CPU cores allow within 60 ms an action."""
 
+_NARROW_DINO = replace(_DINO, depth=3)
+
+NARROW = replace(
+    CONFIG,
+    vision=replace(
+        CONFIG.vision,
+        dino=_NARROW_DINO,
+        siglip=replace(_SIGLIP, depth=3),
+    ),
+    llama=replace(CONFIG.llama, num_hidden_layers=2, intermediate_size=512),
+)
+"""The same shape for `mini-narrow`, half as large: 12 MB of weights."""
+
 _RESIDUAL_OUTPUTS = ("attn.proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
 """Ends of the names of the output layers of residual branches."""
 

@@ -46,11 +46,24 @@ class Prompts:
         within = (wording * counts).long().minimum(counts - 1)
         return self._first[family] + within
 
-    def draw(self, family: Tensor) -> Tensor:
-        """Rows as `rows` gives them, in random wordings; the published one more often."""
+    def draw(self, family: Tensor, deaf: float = 0.0) -> Tensor:
+        """Draw a sentence for each sample, the published one of its family more often.
+
+        Args:
+            family: (N,) int64.
+            deaf: share of the samples that get a sentence of any family, so that words tell less.
+
+        Returns:
+            (N,) int64 rows of `ids`.
+        """
         shape = family.shape
-        wording = torch.rand(shape, device=family.device)
-        published = torch.rand(shape, device=family.device) < PUBLISHED_SHARE
+        device = family.device
+        if deaf:
+            ignored = torch.rand(shape, device=device) < deaf
+            any_family = torch.randint(len(self._counts), shape, device=device)
+            family = torch.where(ignored, any_family, family)
+        wording = torch.rand(shape, device=device)
+        published = torch.rand(shape, device=device) < PUBLISHED_SHARE
         return self.rows(family, wording.masked_fill(published, 0.0))
 
 

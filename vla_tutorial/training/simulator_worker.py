@@ -34,6 +34,7 @@ from vla_tutorial.training.chunks import (
 )
 from vla_tutorial.training.labelling import MixingPolicy, as_trained, layout_seed, practise
 from vla_tutorial.training.labels import Labels, keypoints
+from vla_tutorial.training.looks import Looks
 from vla_tutorial.training.sentences import family_number
 
 _PRACTICE_CHUNKS = 10**6
@@ -54,7 +55,15 @@ _POLITE = 5
 class WorkerSpec:
     """A process that renders `files`, then may practise, which it saves in `out`.
 
-    `tasks` are all of the run: a scene is named by its number among them.
+    Attributes:
+        number: among the run's workers.
+        tasks: all of the run: a scene is named by its number among them.
+        files: demonstrations.
+        out: folder for practised episodes; None keeps none.
+        practise: whether to go on with practice.
+        seed: for layouts and looks.
+        published: whether practised scenes keep their task's published places.
+        looks: whether scenes are painted anew (`Looks`).
     """
 
     number: int
@@ -63,6 +72,8 @@ class WorkerSpec:
     out: Path | None = None
     practise: bool = True
     seed: int = 0
+    published: bool = False
+    looks: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +132,19 @@ class Practised:
     seconds: float
 
 
-def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[Picture, Labels]]:
-    """A file's pictures (N, 224, 224, 3), not cropped, with labels; N ≤ `block`, of one episode.
+def render_file(
+    path: Path, simulator: Simulator, block: int, looks: Looks | None = None
+) -> Iterator[tuple[Picture, Labels]]:
+    """Render a file of demonstrations, block by block.
+
+    Args:
+        path: the file.
+        simulator: of the same task, with a camera.
+        block: pictures that are made at once, of one episode; the last block may be smaller.
+        looks: of the simulator; then each block gets a look of its own.
+
+    Yields:
+        Pictures (N, 224, 224, 3) uint8, not cropped, and their labels.
 
     Raises:
         TutorialError: the file cannot be read, or is of another task.
@@ -134,25 +156,27 @@ def render_file(path: Path, simulator: Simulator, block: int) -> Iterator[tuple[
             f"{path} shows {chunk.suite} task {chunk.task}; the simulator is of {task.suite} task "
             f"{task.index}."
         )
-    wiring = as_trained(chunk.suite)
+    rng = np.random.default_rng(zlib.crc32(path.name.encode()))
     for episode in chunk.episodes:
         family = family_number(episode.instruction)
         for start in range(0, len(episode), block):
+            if looks:
+                looks.vary(rng)
             part = episode[start : start + block]
-            pictures = []
-            points = []
-            for pose in part.qpos:
-                picture = simulator.view(pose, episode.fixtures)
-                pictures.append(pixels.prepare(picture, wiring))
-                points.append(keypoints(simulator))
-            yield (
-                np.stack(pictures),
-                Labels.of(
-                    part,
-                    np.stack(points),
-                    family,
-                ),
-            )
+            pictures, points = _render(part, simulator)
+            yield pictures, Labels.of(part, points, family)
+
+
+def _render(part: LabelledEpisode, simulator: Simulator) -> tuple[Picture, Float32]:
+    """Pictures (N, 224, 224, 3) and keypoints (N, K, 2) of all steps."""
+    wiring = as_trained(part.suite)
+    pictures = []
+    points = []
+    for pose in part.qpos:
+        picture = simulator.view(pose, part.fixtures)
+        pictures.append(pixels.prepare(picture, wiring))
+        points.append(keypoints(simulator))
+    return np.stack(pictures), np.stack(points)
 
 
 class _Stopped(Exception):
@@ -199,14 +223,18 @@ class _Worker:
             if not mine:
                 continue
             with Simulator(*key) as simulator:
+                looks = self.looks_of(simulator)
                 for path in mine:
-                    self.render_file(path, simulator)
+                    self.render_file(path, simulator, looks)
         self.connection.send(RenderingDone())
 
-    def render_file(self, path: Path, simulator: Simulator) -> None:
+    def looks_of(self, simulator: Simulator) -> Looks | None:
+        return Looks(simulator.model) if self.spec.looks else None
+
+    def render_file(self, path: Path, simulator: Simulator, looks: Looks | None) -> None:
         # A file holds fewer than 2**20 steps, so that origins never overlap.
         origin = zlib.crc32(path.name.encode()) << 20
-        for images, labels in render_file(path, simulator, len(self.slot)):
+        for images, labels in render_file(path, simulator, len(self.slot), looks):
             self.slot[: len(images)] = images
             self.hear(Rendered(labels, origin))
             origin += len(images)
@@ -226,8 +254,12 @@ class _Worker:
         expert = ExpertPolicy()
         kept: list[LabelledEpisode] = []
         with Simulator(*key) as simulator:
+            looks = self.looks_of(simulator)
+            rng = np.random.default_rng([self.spec.seed, self.spec.number, self.practised])
             try:
                 for number in itertools.count(1):
+                    if looks:
+                        looks.vary(rng)
                     practised = self.try_once(simulator, expert)
                     kept += practised
                     if number % STAY == 0 or not practised:
@@ -258,7 +290,8 @@ class _Worker:
         assert self.scene is not None
         begun = time.perf_counter()
         suite, task = spec.tasks[self.scene]
-        seed = layout_seed(spec.seed, suite, task, _PRACTICE_CHUNKS + spec.number, self.practised)
+        chunk = _PRACTICE_CHUNKS + spec.number
+        seed = layout_seed(spec.seed, suite, task, chunk, self.practised, spec.published)
         self.practised += 1
         rng = np.random.default_rng(seed)
         # A layout that cannot be built is noticed here.

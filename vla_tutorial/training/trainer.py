@@ -50,6 +50,7 @@ class TrainConfig:
         fine: share of a batch that is drawn from fine work around the target.
         average: decay of the running mean of weights that is kept.
         augmentation: what is done to pictures.
+        deaf: share of the samples that are learned with a sentence of any family.
         graph: whether a GPU runs a step as one CUDA graph, where that is possible.
     """
 
@@ -65,6 +66,7 @@ class TrainConfig:
     fine: float = 0.3
     average: float = 0.998
     augmentation: Augmentation = field(default_factory=Augmentation)
+    deaf: float = 0.0
     graph: bool = True
 
 
@@ -110,7 +112,7 @@ class Trainer:
         """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
         vocabulary = self.learner.model.config.vocabulary
         prompts = samples.prompts
-        rows = prompts.draw(samples.family[chosen])
+        rows = prompts.draw(samples.family[chosen], self.config.deaf)
         bins = samples.bins[chosen].long()
         lengths = prompts.lengths[rows]
         # As `actions.bin_tokens`, in the model's own, smaller vocabulary.
@@ -154,7 +156,7 @@ class Trainer:
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
         """Inside, steps may be taken: at its end weights and optimiser are what they were."""
-        parameters = list(self.learner.parameters())
+        parameters: list[Tensor] = list(self.learner.parameters())
         weights = [p.detach().clone() for p in parameters]
         known: dict[Tensor, Mapping[str, Tensor]] = {}
         for p, state in self.optimiser.state.items():
