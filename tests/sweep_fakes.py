@@ -28,7 +28,7 @@ class Fake:
     model = data = None
     bodies, targets, asked = {}, (), ()
 
-    def __init__(self, suite, task, camera_size):
+    def __init__(self, suite, task, camera_size, own=None):
         assert multiprocessing.parent_process() is None or "torch" not in sys.modules
         self.task = SimpleNamespace(suite=suite, index=task, instruction=f"do task {task}")
         self.misdeed = (*os.environ.get("SWEEP_FAKE", "").split(), "", "", "")[:3]

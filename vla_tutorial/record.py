@@ -176,10 +176,15 @@ class Recorder:
 def header(
     policy: Policy, wiring: Wiring, scene: Scene, conditions: Sequence[str], instruction: str
 ) -> dict[str, Any]:
-    """What is known of an episode before it starts; target and layout_seed where they are set."""
+    """What is known of an episode before it starts.
+
+    It has target, layout_seed and own_scene, with the hashes of its files, where they are set.
+    """
     found = versions()
     warning = f"MuJoCo {found['mujoco']} is not the pinned {PINNED_MUJOCO}"
-    optional = {"target": scene.target, "layout_seed": scene.layout_seed}
+    optional: dict[str, Any] = {"target": scene.target, "layout_seed": scene.layout_seed}
+    if scene.own is not None:
+        optional["own_scene"] = scene.own.entry()
     return {
         "suite": scene.suite,
         "task": scene.task,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from vla_tutorial.decoding import printable
 from vla_tutorial.errors import TutorialError
 
 BASKET = "basket_1"
@@ -12,6 +14,9 @@ BASKET = "basket_1"
 
 Goal = tuple[tuple[str, ...], ...]
 """Predicates that must all hold, each LIBERO's name of it in lower case and its arguments."""
+
+OWN = "bddl:"
+"""The suite of an own scene begins so, in records."""
 
 Distractors = Literal["as_saved", "swapped", "hidden"]
 
@@ -92,6 +97,38 @@ BOWL_PLACES = (
 
 
 @dataclass(frozen=True)
+class OwnScene:
+    """A scene that no suite has: a BDDL file of the reader's own (`sim.read_own_scene`).
+
+    Attributes:
+        bddl: its definition, an absolute path.
+        bddl_sha256: hash of that file, in hexadecimal digits.
+        init_states: `.npy` or `.npz` with states to begin in; None lets LIBERO place the objects.
+        init_states_sha256: hash of that file.
+    """
+
+    bddl: Path
+    bddl_sha256: str
+    init_states: Path | None = None
+    init_states_sha256: str | None = None
+
+    @property
+    def suite(self) -> str:
+        """What records have in place of a suite's name: "bddl:tea" for tea.bddl."""
+        return f"{OWN}{printable(self.bddl.stem)}"[:100]
+
+    def entry(self) -> dict[str, str | None]:
+        """What records say of the files."""
+        states = printable(self.init_states.name) if self.init_states else None
+        return {
+            "bddl": printable(self.bddl.name),
+            "bddl_sha256": self.bddl_sha256,
+            "init_states": states,
+            "init_states_sha256": self.init_states_sha256,
+        }
+
+
+@dataclass(frozen=True)
 class Scene:
     """One episode's task and everything about the scene that a condition may change.
 
@@ -104,6 +141,8 @@ class Scene:
             task's own in the instruction, and the episode succeeds when it lies in the basket.
         layout_seed: seed of a random layout (`sim.layouts`) that replaces the saved initial state.
         perturbation: what differs from the world as LIBERO made it.
+        own: a scene of the reader's own; suite and task are `own.suite` and 0 then, and without
+            saved states `init` is the seed with which LIBERO places the objects.
     """
 
     suite: str
@@ -113,6 +152,7 @@ class Scene:
     perturbation: Perturbation = field(default=UNPERTURBED)
     target: str | None = None
     layout_seed: int | None = None
+    own: OwnScene | None = None
 
     def instruction_for(self, own: str) -> str:
         """The sentence that the policy gets, where `own` is the task's own instruction."""

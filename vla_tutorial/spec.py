@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vla_tutorial.conditions import PUBLISHED, apply
 from vla_tutorial.policies import Policy, load_policy, native_key
-from vla_tutorial.scene import Scene
-from vla_tutorial.sim import check_task, step_limit
+from vla_tutorial.scene import OwnScene, Scene
+from vla_tutorial.sim import step_limit, task_of
 from vla_tutorial.wiring import Wiring
 
 
@@ -18,9 +18,10 @@ class EpisodeSpec:
     """Everything that decides an episode; by default the published protocol on the first task.
 
     Attributes:
-        suite, task, init, target, layout_seed: as `Scene` has them.
+        suite, task, init, target, layout_seed, own: as `Scene` has them.
         policy: a key of `policies.POLICIES`.
-        checkpoint: hub id or folder, for policies that have one.
+        checkpoint: hub id or folder, for policies that have one; the address of a server, for the
+            policy "remote".
         conditions: names from the catalogue, in the order in which they are applied.
         max_steps, embedded_statistics: as `Wiring` has them.
         revision: branch, tag or commit of a checkpoint on the hub.
@@ -41,6 +42,7 @@ class EpisodeSpec:
     embedded_statistics: bool = False
     target: str | None = None
     layout_seed: int | None = None
+    own: OwnScene | None = None
 
     @property
     def condition(self) -> str:
@@ -50,7 +52,7 @@ class EpisodeSpec:
     def settings(self) -> tuple[Wiring, Scene]:
         """The wiring and the scene, with the conditions applied; raises as `apply`."""
         wiring = Wiring(
-            unnorm_key=self.unnorm_key or native_key(self.policy, self.suite),
+            unnorm_key=self.unnorm_key or native_key(self.policy, self.suite, self.checkpoint),
             embedded_statistics=self.embedded_statistics,
             max_steps=self.max_steps,
         )
@@ -60,17 +62,19 @@ class EpisodeSpec:
             self.init,
             target=self.target,
             layout_seed=self.layout_seed,
+            own=self.own,
         )
         return apply(self.conditions, wiring, scene)
 
     def check(self) -> None:
         """Raise a TutorialError if the suite, task, initial state or a condition does not exist.
 
-        The first call imports LIBERO, which takes two seconds.
+        So does a suite or scene without a step limit, where none is given. The first call imports
+        LIBERO, which takes two seconds.
         """
-        self.settings()
-        # With a random layout, `init` is no number of a saved state.
-        check_task(self.suite, self.task, self.init if self.layout_seed is None else None)
+        _, scene = self.settings()
+        task_of(scene)
+        self.limit()
 
     def load_policy(self) -> Policy:
         """The policy that acts, ready to predict; raises as `policies.load_policy`."""
@@ -85,11 +89,18 @@ class EpisodeSpec:
     def command(self, folder: Path) -> str:
         """The shell command that records the same episode in `folder`."""
         words = ["vla-tutorial", "rollout"]
-        named = "suite task init policy checkpoint revision device unnorm_key max_steps"
+        named = "init policy checkpoint revision device unnorm_key max_steps"
+        if self.own is None:
+            named = f"suite task {named}"
+        else:
+            words += ["--bddl", str(self.own.bddl)]
+            if self.own.init_states is not None:
+                words += ["--init-states", str(self.own.init_states)]
         for name in named.split():
             value = getattr(self, name)
             if value is not None:
-                words += [f"--{name.replace('_', '-')}", str(value)]
+                option = "url" if (self.policy, name) == ("remote", "checkpoint") else name
+                words += [f"--{option.replace('_', '-')}", str(value)]
         if self.embedded_statistics:
             words.append("--embedded-statistics")
         for name in self.conditions:
@@ -101,7 +112,10 @@ class EpisodeSpec:
         given = [repr(str(folder))]
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default or field.name in ("task", "init"):
+            if field.name == "own" and self.own is not None:
+                files = [repr(str(path)) for path in (self.own.bddl, self.own.init_states) if path]
+                given.append(f"own=vla_tutorial.sim.read_own_scene({', '.join(files)})")
+            elif value != field.default or field.name in ("task", "init"):
                 given.append(f"{field.name}={value!r}")
         return f"vla_tutorial.lab.run({', '.join(given)})"
 

@@ -27,7 +27,7 @@ class FakeSimulator:
 
     built = closed = 0
 
-    def __init__(self, suite, task, camera_size):
+    def __init__(self, suite, task, camera_size, own=None):
         FakeSimulator.built += 1
         self.task = SimpleNamespace(instruction="pick up the milk and place it in the basket")
         self.n, self.thread = 0, threading.get_ident()

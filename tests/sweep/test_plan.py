@@ -93,8 +93,16 @@ def test_layouts_are_numbered_by_their_seeds():
     plan.check()
     assert [(spec.init, spec.layout_seed) for spec in plan.specs()] == [(20_000, 20_000)] * 2
     assert plan.entry()["starts"] == "layouts" and "starts" not in PLAN.entry()
-    with pytest.raises(TutorialError, match="libero_goal, task 0"):
-        replace(plan, spec=EpisodeSpec("libero_goal")).check()
+    for suite in ("libero_spatial", "libero_goal", "libero_10"):
+        replace(plan, spec=EpisodeSpec(suite)).check()
+    said = (
+        "Layouts are known for libero_object, libero_spatial, .* libero_goal_swap, task 0, is none"
+    )
+    with pytest.raises(TutorialError, match=said):
+        replace(plan, spec=EpisodeSpec("libero_goal_swap")).check()
+    # Its scenes have a seventh thing, for which libero_object's places do not suffice.
+    with pytest.raises(TutorialError, match="a basket and 6 other objects; libero_object_with_"):
+        replace(plan, spec=EpisodeSpec("libero_object_with_mug")).check()
 
 
 @pytest.mark.parametrize(

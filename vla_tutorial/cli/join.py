@@ -65,11 +65,14 @@ def join(
 
 def _options(plan: SweepPlan) -> list[str]:
     """The options of `vla-tutorial sweep` that say which episodes there are."""
+    from vla_tutorial.scene import OWN
     from vla_tutorial.sweep.plan import OTHERS, find_targets
 
     suite = plan.spec.suite
     starts = "--inits" if plan.starts == "saved" else "--layouts"
     found = ["--suite", suite, "--tasks", format_numbers(plan.tasks)]
+    if suite.startswith(OWN):
+        found = ["--bddl", f"{suite.removeprefix(OWN)}.bddl"]
     found += [starts, format_numbers(plan.inits)]
     for condition in plan.conditions:
         found += ["--condition", condition]

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vla_tutorial.errors import TutorialError
+
+if TYPE_CHECKING:
+    from vla_tutorial.scene import OwnScene
+
 Suite = Annotated[str, typer.Option(help="LIBERO suite, for example libero_object.")]
-PolicyName = Annotated[str, typer.Option(help="Which policy acts: mini, openvla or expert.")]
+SuiteOrOwn = Annotated[
+    str | None, typer.Option(help="LIBERO suite, for example libero_object; or give --bddl.")
+]
+Bddl = Annotated[
+    Path | None,
+    typer.Option("--bddl", help="A scene of your own, in place of a suite: a BDDL file."),
+]
+InitStates = Annotated[
+    Path | None,
+    typer.Option(
+        "--init-states",
+        help="With --bddl: states to begin in, .npy or .npz. Default: LIBERO places the objects, "
+        "with --init as its seed.",
+    ),
+]
+PolicyName = Annotated[
+    str, typer.Option(help="Which policy acts: mini, openvla, expert or remote.")
+]
 Checkpoint = Annotated[
     str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")
+]
+Url = Annotated[
+    str | None, typer.Option(help="Address of the server, for --policy remote: http://host:port.")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(help="The server's token. Better: the variable VLA_TUTORIAL_TOKEN, unseen."),
 ]
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
@@ -37,3 +70,65 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in
 RetryErrors = Annotated[
     bool, typer.Option("--retry-errors", help="Run all errors again, also those that broke twice.")
 ]
+
+
+def own_scene(
+    bddl: Path | None, init_states: Path | None, others: Mapping[str, object]
+) -> OwnScene | None:
+    """The scene of --bddl and --init-states, checked; None where neither is given.
+
+    Args:
+        others: options that exclude --bddl, and what was given for each, None for nothing.
+
+    Raises:
+        TutorialError: options exclude each other, or as `sim.read_own_scene`.
+    """
+    if bddl is None:
+        if init_states is not None:
+            what = "--init-states belongs to a scene of your own"
+            raise TutorialError(f"{what}. Give its --bddl FILE as well, or leave it out.")
+        return None
+    for name, given in others.items():
+        if given:
+            what = f"--bddl and {name} exclude each other"
+            raise TutorialError(f"{what}: a scene of your own is one task. Give one of them.")
+    # Not above: LIBERO takes two seconds to import.
+    from vla_tutorial.sim import read_own_scene
+
+    return read_own_scene(bddl, init_states)
+
+
+def served_at(
+    policy: str, checkpoint: str | None, url: str | None, token: str | None
+) -> str | None:
+    """The checkpoint of an `EpisodeSpec`, which for the policy "remote" is the server's address.
+
+    A token goes into this process's environment, so that no record and no command holds it.
+
+    Raises:
+        TutorialError: --url without --policy remote, or that policy without it.
+    """
+    if policy != "remote":
+        if url or token:
+            raise TutorialError(
+                "--url and --token belong to --policy remote. Add it, or omit them."
+            )
+        return checkpoint
+    if checkpoint:
+        raise TutorialError("The server has its own checkpoint: omit --checkpoint.")
+    if not url:
+        raise TutorialError("The policy 'remote' needs --url, for example http://192.168.1.5:8000.")
+    if token:
+        os.environ["VLA_TUTORIAL_TOKEN"] = token
+    return url
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The shell command that runs this again, as records hold it: without its token."""
+    kept = []
+    hidden = False
+    for word in arguments:
+        if not hidden and word != "--token" and not word.startswith("--token="):
+            kept.append(word)
+        hidden = word == "--token" and not hidden
+    return shlex.join(["vla-tutorial", *kept])

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from vla_tutorial.cli import options
 from vla_tutorial.cli.terminal import advance, err, out, progress_bar, tell
+from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
     from vla_tutorial.loop import Step
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
 
 
 def rollout(
-    suite: options.Suite,
-    task: Annotated[int, typer.Option(help="Task number in the suite.")],
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the episode.")],
+    suite: options.SuiteOrOwn = None,
+    task: Annotated[int | None, typer.Option(help="Task number in the suite.")] = None,
     policy: options.PolicyName = "mini",
     condition: Annotated[
         list[str] | None, typer.Option(help="A condition by name; repeatable.")
     ] = None,
     checkpoint: options.Checkpoint = None,
+    url: options.Url = None,
+    token: options.Token = None,
     revision: options.Revision = None,
     device: options.Device = None,
     unnorm_key: options.UnnormKey = None,
     embedded_statistics: options.EmbeddedStatistics = False,
     max_steps: options.MaxSteps = None,
+    bddl: options.Bddl = None,
+    init_states: options.InitStates = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Run one episode and record it.
@@ -42,12 +47,20 @@ def rollout(
     """
     from vla_tutorial.spec import EpisodeSpec
 
+    others = {"--suite": suite, "--task": None if task is None else f"--task {task}"}
+    own = options.own_scene(bddl, init_states, others)
+    if own is not None:
+        suite = own.suite
+        task = 0
+    if suite is None or task is None:
+        raise TutorialError("Give --suite and --task, or --bddl with a scene of your own.")
     spec = EpisodeSpec(
         suite,
         task,
         init,
+        own=own,
         policy=policy,
-        checkpoint=checkpoint,
+        checkpoint=options.served_at(policy, checkpoint, url, token),
         conditions=tuple(condition or ()),
         max_steps=max_steps,
         revision=revision,
@@ -80,7 +93,7 @@ def _run(spec: EpisodeSpec, folder: Path, overwrite: bool) -> None:
         def show(step: Step) -> None:
             advance(progress, bar, "control step", step, limit)
 
-        with Simulator(scene.suite, scene.task, wiring.camera_size) as simulator:
+        with Simulator(scene.suite, scene.task, wiring.camera_size, own=scene.own) as simulator:
             episode = (policy, simulator, wiring, scene, folder, spec.conditions)
             result = record_episode(*episode, overwrite=overwrite, on_step=show)
     tell(out, f"{escape(result.sentence())} Recorded in [bold]{escape(str(folder))}[/].")

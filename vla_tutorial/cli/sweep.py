@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.ranges import format_numbers, parse_numbers
 
 if TYPE_CHECKING:
+    from vla_tutorial.spec import EpisodeSpec
     from vla_tutorial.sweep import Engine, SweepPlan, SweepProgress
     from vla_tutorial.sweep.plan import Starts
 
@@ -26,10 +26,10 @@ SHOWN_CAUSES = 3
 
 
 def sweep(
-    suite: options.Suite,
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder of the sweep; the same command resumes it.")
     ],
+    suite: options.SuiteOrOwn = None,
     tasks: Annotated[
         str | None, typer.Option(help="Task numbers, for example 0-3,7. Default: 0-9.")
     ] = None,
@@ -41,7 +41,10 @@ def sweep(
     ] = None,
     layouts: Annotated[
         str | None,
-        typer.Option(help="Seeds of random layouts, in place of --inits. For libero_object."),
+        typer.Option(
+            help="Seeds of random layouts, in place of --inits. For libero_object, libero_spatial, "
+            "libero_goal and libero_10."
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -51,6 +54,8 @@ def sweep(
     ] = None,
     policy: options.PolicyName = "mini",
     checkpoint: options.Checkpoint = None,
+    url: options.Url = None,
+    token: options.Token = None,
     revision: options.Revision = None,
     device: options.Device = None,
     condition: Annotated[
@@ -69,6 +74,8 @@ def sweep(
         typer.Option(help="Episodes that keep pictures and a video."),
     ] = "none",
     max_steps: options.MaxSteps = None,
+    bddl: options.Bddl = None,
+    init_states: options.InitStates = None,
     retry_errors: options.RetryErrors = False,
 ) -> None:
     """Run each combination of condition, task and initial state once, in parallel.
@@ -85,18 +92,25 @@ def sweep(
 
     if layouts is not None and inits is not None:
         raise TutorialError("--layouts and --inits exclude each other. Give one of them.")
+    others = {"--suite": suite, "--tasks": tasks, "--layouts": layouts, "--target": target}
+    own = options.own_scene(bddl, init_states, others)
+    if own is not None:
+        suite = own.suite
+    if suite is None:
+        raise TutorialError("Give --suite, or --bddl with a scene of your own.")
     spec = EpisodeSpec(
         suite,
+        own=own,
         policy=policy,
-        checkpoint=checkpoint,
+        checkpoint=options.served_at(policy, checkpoint, url, token),
         revision=revision,
         device=device,
         unnorm_key=unnorm_key,
         embedded_statistics=embedded_statistics,
         max_steps=max_steps,
     )
-    numbers = _tasks(suite, tasks, layouts is None)
-    states = _inits(suite, numbers, layouts if inits is None else inits)
+    numbers = _tasks(spec, tasks, layouts is None)
+    states = _inits(spec, numbers, layouts if inits is None else inits)
     targets = find_targets(suite, numbers, target or ())
     conditions = tuple(condition or [PUBLISHED])
     starts: Starts = "saved" if layouts is None else "layouts"
@@ -111,11 +125,14 @@ def sweep(
         raise typer.Exit(SOME_ERRORS)
 
 
-def _tasks(suite: str, given: str | None, saved: bool) -> tuple[int, ...]:
+def _tasks(spec: EpisodeSpec, given: str | None, saved: bool) -> tuple[int, ...]:
     """The tasks to run: by default all of the first ten with a saved state, where that is asked."""
     from vla_tutorial.sim import count_tasks
     from vla_tutorial.sweep import DEFAULT_TASKS, tasks_with_states
 
+    suite = spec.suite
+    if spec.own is not None:
+        return (0,)
     if given is not None:
         return parse_numbers(given)
     first = tuple(range(min(count_tasks(suite), DEFAULT_TASKS)))
@@ -129,13 +146,23 @@ def _tasks(suite: str, given: str | None, saved: bool) -> tuple[int, ...]:
     return found
 
 
-def _inits(suite: str, tasks: Sequence[int], given: str | None) -> tuple[int, ...]:
-    """The initial states to start from: by default all that the tasks have."""
+def _inits(spec: EpisodeSpec, tasks: Sequence[int], given: str | None) -> tuple[int, ...]:
+    """The initial states to start from: by default all that the tasks have.
+
+    An own scene without saved ones takes the first seeds.
+    """
+    from vla_tutorial.sim import states_of
     from vla_tutorial.sweep import DEFAULT_INITS, common_inits
 
     if given is not None:
         return parse_numbers(given)
-    found = common_inits(suite, tasks)
+    suite = spec.suite
+    if spec.own is None:
+        found = common_inits(suite, tasks)
+    else:
+        states = states_of(spec.own)
+        count = DEFAULT_INITS if states is None else min(len(states), DEFAULT_INITS)
+        found = tuple(range(count))
     if len(found) < DEFAULT_INITS:
         what = f"{suite} comes with {len(found)} saved initial states a task"
         tell(err, f"[yellow]Note:[/] {escape(what)}: --inits {format_numbers(found)}.")
@@ -205,7 +232,7 @@ def run_with_bar(
             engine,
             workers,
             weights=weights,
-            command=shlex.join(["vla-tutorial", *sys.argv[1:]]),
+            command=options.command_line(sys.argv[1:]),
             retry_errors=retry_errors,
             stopping=lambda: stop.asked or time_is_up(),
             watch=watch,

@@ -156,7 +156,8 @@ class LiveEpisode:
         self._become("preparing")
         wiring, scene = self.spec.settings()
         policy = self.session.policy(self.spec)
-        simulator = self.session.simulators.get(scene.suite, scene.task, wiring.camera_size)
+        simulators = self.session.simulators
+        simulator = simulators.get(scene.suite, scene.task, wiring.camera_size, scene.own)
         self._stop_if_asked()
         self._become("running")
         names = self.spec.conditions

@@ -2,6 +2,7 @@
 
 from vla_tutorial.sim.kept import KeptSimulator
 from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
+from vla_tutorial.sim.own import read_own_scene, states_of
 from vla_tutorial.sim.protocol import (
     base_suite,
     check_task,
@@ -11,6 +12,7 @@ from vla_tutorial.sim.protocol import (
     step_limit,
     suites,
     task_instructions,
+    task_of,
 )
 from vla_tutorial.sim.sensors import Observation
 from vla_tutorial.sim.simulator import Simulator, own_instruction
@@ -27,7 +29,10 @@ __all__ = [
     "count_tasks",
     "initial_states",
     "own_instruction",
+    "read_own_scene",
+    "states_of",
     "step_limit",
     "suites",
     "task_instructions",
+    "task_of",
 ]

@@ -26,6 +26,9 @@ _SAMPLERS: dict[str, Callable[[SceneBuilder], Drawn]] = {
     "libero_10": draw_long,
 }
 
+SUITES = ("libero_object", *_SAMPLERS)
+"""Suites with layouts. `object_layout` also draws other scenes with as many things as these."""
+
 _WIDE = 0.3
 """Share of episodes that begin with the hand anywhere above the table."""
 

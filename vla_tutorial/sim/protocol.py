@@ -12,10 +12,15 @@ import numpy as np
 
 from vla_tutorial.arrays import Floats
 from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.scene import OwnScene, Scene
 from vla_tutorial.sim import libero
+from vla_tutorial.sim.own import definition_of, states_of
 
 SEED = 0
 """`env.seed(0)` in run_libero_eval.py: it moves objects "even when using a fixed initial state"."""
+
+MOST_SEEDS = 2**32
+"""Seeds of numpy's global generator, with which LIBERO places objects."""
 
 STEP_LIMITS = {
     "libero_spatial": 220,
@@ -92,6 +97,30 @@ def _is_cut(file_name: str) -> bool:
     return file_name[0].isupper() and not re.search(r"SCENE(\d|10)_", file_name)
 
 
+def task_of(scene: Scene) -> Task:
+    """The task of a scene.
+
+    Raises:
+        TutorialError: as `check_task`, or the files of an own scene are not as they must be. With a
+            random layout `init` is no number of a saved state, and is not looked at.
+    """
+    if scene.own is None:
+        init = scene.init if scene.layout_seed is None else None
+        return check_task(scene.suite, scene.task, init)
+    if scene.target is not None or scene.layout_seed is not None:
+        raise TutorialError(f"{scene.suite} has no targets and layouts. Leave them out.")
+    states = states_of(scene.own)
+    last = MOST_SEEDS - 1 if states is None else len(states) - 1
+    if not 0 <= scene.init <= last:
+        raise TutorialError(f"Unknown init {scene.init} of {scene.suite}: expected 0 … {last}.")
+    return own_task(scene.own)
+
+
+def own_task(own: OwnScene) -> Task:
+    """The task of an own scene; its instruction is what the file's :language says."""
+    return Task(own.suite, 0, definition_of(own).instruction, own.bddl)
+
+
 def task_instructions(suite: str) -> tuple[str, ...]:
     """The instruction of each task of a suite, in order; raises as `count_tasks`."""
     return tuple(check_task(suite, i).instruction for i in range(count_tasks(suite)))
@@ -142,5 +171,7 @@ def step_limit(suite: str) -> int:
     """Control steps after which an episode has failed, by the published protocol."""
     base = base_suite(suite)
     if base not in STEP_LIMITS:
-        raise TutorialError(f"No published step limit for {suite}; give max_steps in the wiring.")
+        given = "give one with --max-steps (max_steps of the wiring)"
+        longest = f"LIBERO's are {min(STEP_LIMITS.values())} to {max(STEP_LIMITS.values())}"
+        raise TutorialError(f"No published step limit for {suite}; {given}. {longest}.")
     return STEP_LIMITS[base]

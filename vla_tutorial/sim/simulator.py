@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,12 +15,13 @@ from numpy.typing import ArrayLike
 from vla_tutorial.actions import check_action
 from vla_tutorial.arrays import Floats, Picture
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.scene import BASKET, UNPERTURBED, Goal, Perturbation, Scene
+from vla_tutorial.scene import BASKET, UNPERTURBED, Goal, OwnScene, Perturbation, Scene
 from vla_tutorial.sim import libero
 from vla_tutorial.sim.memory import keep_little
+from vla_tutorial.sim.own import definition_file, states_of
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
-from vla_tutorial.sim.protocol import SEED, check_task, initial_states
+from vla_tutorial.sim.protocol import SEED, check_task, initial_states, own_task
 from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
 
 if TYPE_CHECKING:
@@ -29,6 +32,13 @@ BASKET_REGION = "basket_1_contain_region"
 
 NO_OP = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold the arm, gripper open: what the published protocol sends while objects settle."""
+
+
+_PLACEMENTS = 20
+"""Tries to place all objects, each with up to 5,000 draws an object."""
+
+_BUILDS = 3
+"""Tries to build an environment, which takes seconds and places all objects once."""
 
 
 class Simulator:
@@ -49,7 +59,13 @@ class Simulator:
     """
 
     def __init__(
-        self, suite: str, task: int, camera_size: int = 256, render: bool = True, lean: bool = True
+        self,
+        suite: str,
+        task: int,
+        camera_size: int = 256,
+        render: bool = True,
+        lean: bool = True,
+        own: OwnScene | None = None,
     ) -> None:
         """Build the environment of a suite's task (1–15 s).
 
@@ -61,9 +77,16 @@ class Simulator:
                 `Observation.image` is black.
             lean: False takes robosuite's own control step and lets MuJoCo keep its memory: slower,
                 larger, and the same numbers (tests/sim/test_simulator.py). To try where in doubt.
+            own: a scene of the reader's own, in place of suite and task.
+
+        Raises:
+            TutorialError: there is no such task, nothing can render, or LIBERO cannot build the own
+                scene.
         """
-        self.task = check_task(suite, task)
-        self._env = self._build(camera_size, render, lean)
+        self._own = own
+        self.task = own_task(own) if own else check_task(suite, task)
+        with self._explained(), self._definition() as bddl:
+            self._env = self._build(bddl, camera_size, render, lean)
         self._inner = self._env.env
         self._black = np.zeros((camera_size, camera_size, 3), np.uint8)
         self._camera = self._install_camera() if render else None
@@ -86,16 +109,41 @@ class Simulator:
         self._perturber = Perturber(self._inner, CAMERA)
         self._asked: Goal | None = None
         self._layout: tuple[int, Layout] | None = None
+        self._check_own_states()
 
-    def _build(self, camera_size: int, render: bool, lean: bool) -> Any:
+    def _definition(self) -> contextlib.AbstractContextManager[str]:
+        """Path of the BDDL file for LIBERO, as long as the block lasts."""
+        if self._own is None:
+            return contextlib.nullcontext(str(self.task.bddl))
+        return definition_file(self._own)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what LIBERO raises over an own scene into a TutorialError."""
+        try:
+            yield
+        except Exception as e:
+            if self._own is None:
+                raise
+            # What robosuite has built so far goes now. At Python's end EGL would go before it.
+            traceback.clear_frames(e.__traceback__)
+            gc.collect()
+            if isinstance(e, TutorialError):
+                raise
+            why = " ".join(f"{type(e).__name__}: {e}".split())
+            what = f"LIBERO cannot build {self._own.bddl} ({why:.300})"
+            raise TutorialError(f"{what}. Compare the file with one of LIBERO's own.") from e
+
+    def _build(self, bddl: str, camera_size: int, render: bool, lean: bool) -> Any:
         """LIBERO's environment, reset once with the published seed."""
         module = libero.load()
         if render:
             libero.choose_render_device()
         memory = keep_little() if lean else contextlib.nullcontext()
         with libero.quiet(), memory:
-            environment = module.envs.env_wrapper.ControlEnv(
-                bddl_file_name=str(self.task.bddl),
+            build = partial(
+                module.envs.env_wrapper.ControlEnv,
+                bddl_file_name=bddl,
                 camera_names=[CAMERA],
                 camera_heights=camera_size,
                 camera_widths=camera_size,
@@ -105,12 +153,33 @@ class Simulator:
                 ignore_done=True,
                 hard_reset=False,
             )
+            # LIBERO's generator. Building places objects too, and shall end the same every time.
+            np.random.seed(SEED)  # noqa: NPY002
+            environment = self._until_placed(build, _BUILDS)
             # A hard reset would compile the model again, for seconds and 250 MiB. Of all that, only
             # the random numbers of loading matter: they decide where fixtures stand.
             environment.seed(SEED)
             environment.env._load_model()
-            environment.reset()
+            self._until_placed(environment.env.reset)
+            # A goal that LIBERO cannot judge is found here, before any step.
+            environment.check_success()
         return environment
+
+    def _until_placed(self, act: Callable[[], Any], tries: int = _PLACEMENTS) -> Any:
+        """What `act` gives as soon as LIBERO has found room for all objects.
+
+        LIBERO's own wrapper would try for ever, and swallow any other error.
+
+        Raises:
+            TutorialError: a region is too small for what it shall hold.
+        """
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(tries):
+            with contextlib.suppress(RandomizationError):
+                return act()
+        what = f"LIBERO found no room for the objects of {self.task.bddl} in {tries} tries"
+        raise TutorialError(f"{what}. Make its regions larger.")
 
     def _install_camera(self) -> Camera:
         context = self._inner.sim._render_context_offscreen.gl_ctx
@@ -182,8 +251,8 @@ class Simulator:
             TutorialError: there is no such initial state, or nothing here can be perturbed so.
         """
         if isinstance(init, int):
-            check_task(self.task.suite, self.task.index, init)
-            init = initial_states(self.task.suite, self.task.index)[init]
+            init, drawn = self._beginning(init)
+            fixtures = drawn if fixtures is None else fixtures
         self._asked = None
         self.place_fixtures(fixtures)
         state = self._perturber.start(perturbation, np.array(init, np.float64))
@@ -195,6 +264,36 @@ class Simulator:
             raw, *_ = self._inner.step(NO_OP)
         self._show(True)
         return self._observation(raw)
+
+    def _beginning(self, number: int) -> tuple[Floats, Floats | None]:
+        """The saved state (S,) of a number.
+
+        An own scene without saved ones is placed by LIBERO with this seed: the state, and where the
+        fixtures (F, 7) are in it.
+        """
+        if self._own is None:
+            check_task(self.task.suite, self.task.index, number)
+            return initial_states(self.task.suite, self.task.index)[number], None
+        states = states_of(self._own)
+        if states is not None:
+            if not 0 <= number < len(states):
+                expected = f"expected 0 … {len(states) - 1}"
+                raise TutorialError(f"Unknown init {number} of {self.task.suite}: {expected}.")
+            return states[number], None
+        self._show(False)
+        with libero.quiet():
+            self._env.seed(number)
+            self._until_placed(self._inner.reset)
+        return self.state(), self._fixture_poses()
+
+    def _check_own_states(self) -> None:
+        """Raise a TutorialError if an own scene's saved states are of another scene."""
+        states = states_of(self._own) if self._own else None
+        size = self.state().size
+        if states is not None and states.shape[1] != size:
+            assert self._own
+            what = f"{self._own.init_states} has states of {states.shape[1]} numbers"
+            raise TutorialError(f"{what}, but this scene's have {size}. Save them from this scene.")
 
     def place_fixtures(self, poses: Floats | None) -> None:
         """Write the fixtures' poses (F, 7) into the model; None takes `own_fixtures`.

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from vla_tutorial.actions import ActionStatistics
 from vla_tutorial.policies.base import Policy
+from vla_tutorial.scene import OwnScene
 from vla_tutorial.spec import EpisodeSpec
 from vla_tutorial.sweep.plan import Video
 
 if TYPE_CHECKING:
     from vla_tutorial.record import Result
 
-SimulatorKey = tuple[str, int, int]
-"""What a simulator is built for: suite, task and camera size in pixels."""
+SimulatorKey = tuple[str, int, int, OwnScene | None]
+"""What a simulator is built for: suite, task, camera size in pixels, and an own scene if any."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.policies import POLICIES
 from vla_tutorial.scene import BASKET
-from vla_tutorial.sim import check_task, count_initial_states, initial_states, step_limit
+from vla_tutorial.sim import check_task, count_initial_states, initial_states
 from vla_tutorial.spec import EpisodeSpec, split_condition
 
 Video = Literal["none", "failures", "all"]
@@ -83,21 +83,14 @@ class SweepPlan:
 
         The first call imports LIBERO, which takes two seconds.
         """
-        suite = self.spec.suite
         if self.spec.policy not in POLICIES:
             raise unknown("policy", self.spec.policy, POLICIES)
         for spec in replace(self, conditions=self.conditions[:1]).specs():
             spec.check()
         for spec in replace(self, tasks=self.tasks[:1], inits=self.inits[:1]).specs():
-            wiring, scene = spec.settings()
-            check_task(scene.suite, scene.task)
-            if wiring.max_steps is None:
-                step_limit(scene.suite)
-        for task in self.tasks:
-            if self.starts == "layouts" and not scene_objects(suite, task):
-                what = f"Layouts need a scene with a basket; {suite}, task {task}, has none."
-                remedy = "Choose a suite such as libero_object, or --inits in place of --layouts."
-                raise TutorialError(f"{what} {remedy}")
+            spec.check()
+        if self.starts == "layouts":
+            _check_layouts(self.spec.suite, self.tasks)
 
     def entry(self) -> dict[str, Any]:
         """What `sweep.json` says of the plan; targets and starts only where they are used."""
@@ -106,6 +99,8 @@ class SweepPlan:
         found |= {"max_steps": self.spec.max_steps, "video": self.video}
         if self.starts != "saved":
             found["starts"] = self.starts
+        if self.spec.own is not None:
+            found["own_scene"] = self.spec.own.entry()
         return found
 
     def lists(self) -> dict[str, Any]:
@@ -115,6 +110,22 @@ class SweepPlan:
         if self.targets:
             found["targets"] = {str(task): list(names) for task, names in self.targets.items()}
         return found
+
+
+def _check_layouts(suite: str, tasks: Iterable[int]) -> None:
+    """Raise a TutorialError if no layouts are known for the suite and the scene of a task."""
+    # Not above: it imports MuJoCo, and `libero.load` must choose the GL backend first.
+    from vla_tutorial.sim.layouts import SUITES
+    from vla_tutorial.sim.object_layouts import SLOTS
+
+    for task in tasks:
+        found = len(scene_objects(suite, task))
+        if suite not in SUITES and found != len(SLOTS):
+            known = f"Layouts are known for {', '.join(SUITES)}"
+            like = f"and for scenes with a basket and {len(SLOTS)} other objects"
+            what = f"{suite}, task {task}, is none of these"
+            remedy = "Give --inits in place of --layouts."
+            raise TutorialError(f"{known}, {like}; {what}. {remedy}")
 
 
 def key_of(spec: EpisodeSpec) -> EpisodeKey:

@@ -55,7 +55,7 @@ def prompts_of(plan: SweepPlan) -> list[Prompt]:
     found: dict[Prompt, None] = {}
     for spec in one_each.values():
         wiring, scene = spec.settings()
-        own = check_task(spec.suite, spec.task).instruction
+        own = task_of(scene).instruction
         found[prompt.build(wiring, scene.instruction_for(own))] = None
     return list(found)
 
@@ -177,7 +177,8 @@ class PolicyServer:
             for question in batch:
                 if not question.answer.done():
                     question.answer.set_exception(e)
-            raise
+            if isinstance(e, PolicyError):
+                raise
         now = time.perf_counter()
         self.waited += sum(now - question.since for question in batch)
 

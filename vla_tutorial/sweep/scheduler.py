@@ -330,7 +330,7 @@ class Scheduler:
 
 def _simulator_key(spec: EpisodeSpec) -> messages.SimulatorKey:
     wiring, scene = spec.settings()
-    return scene.suite, scene.task, wiring.camera_size
+    return scene.suite, scene.task, wiring.camera_size, scene.own
 
 
 def _cause_and_place(error: str) -> str:

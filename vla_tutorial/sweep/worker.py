@@ -20,6 +20,7 @@ from vla_tutorial.files import DiskFull
 from vla_tutorial.loop import Step
 from vla_tutorial.policies import Policy, load_policy
 from vla_tutorial.record import record_episode
+from vla_tutorial.scene import OwnScene
 from vla_tutorial.sim import KeptSimulator, Simulator
 from vla_tutorial.sim.memory import page_out
 from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, Message, PolicyInfo
@@ -34,13 +35,15 @@ HEARTBEAT_SECONDS = 1.0
 PICTURES = ("agentview.png", "gripper.png", "episode.mp4")
 
 
-def build_simulator(suite: str, task: int, camera_size: int) -> Simulator:
+def build_simulator(
+    suite: str, task: int, camera_size: int, own: OwnScene | None = None
+) -> Simulator:
     """A simulator that takes little memory, or the tests' stand-in for one."""
     stand_in = os.environ.get(SIMULATOR)
     if stand_in:
         module, _, name = stand_in.partition(":")
         return getattr(importlib.import_module(module), name)(suite, task, camera_size)  # type: ignore[no-any-return]
-    simulator = Simulator(suite, task, camera_size)
+    simulator = Simulator(suite, task, camera_size, own=own)
     page_out(simulator.model)
     return simulator
 
@@ -105,10 +108,12 @@ class Worker:
         self._simulator = KeptSimulator(self._build)
         self._building = False
 
-    def _build(self, suite: str, task: int, camera_size: int) -> Simulator:
+    def _build(
+        self, suite: str, task: int, camera_size: int, own: OwnScene | None = None
+    ) -> Simulator:
         self._tell(Alive(building=True))
         self._building = True
-        simulator = build_simulator(suite, task, camera_size)
+        simulator = build_simulator(suite, task, camera_size, own)
         self._building = False
         self._tell(Alive())
         return simulator
