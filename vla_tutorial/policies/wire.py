@@ -165,7 +165,7 @@ def decode_picture(data: bytes, form: Form | None = None) -> Picture:
         raise
     # Pillow raises what the format's reader happens to meet: struct.error, for example.
     except (UnidentifiedImageError, Image.DecompressionBombError) as e:
-        raise TutorialError(f"The picture is no {' or '.join(formats)} file ({e}).") from e
+        raise TutorialError(f"The picture is no {' or '.join(formats)} file.") from e
     except Exception as e:
         raise TutorialError(f"The picture is damaged ({type(e).__name__}: {e}).") from e
 
