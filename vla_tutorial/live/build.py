@@ -17,6 +17,7 @@ from vla_tutorial.files import check_writable
 from vla_tutorial.live import (
     physics_export,
     policy_export,
+    policy_vectors,
     scene_export,
     vectors,
     vendor,
@@ -63,9 +64,19 @@ def build(
             be shown in a page.
     """
     options = options or LiveOptions()
-    _make_room(folder)
+    _check_replaceable(folder)
     tell("npm packages")
     packages = vendor.install()
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    _write(part, options, packages, tell)
+    # The folder is whole or as it was: a build that dies leaves the older one.
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def _write(folder: Path, options: LiveOptions, packages: Path, tell: Callable[[str], None]) -> None:
+    """Everything, into a folder that does not exist yet; raises as `build`."""
     vendor.export(folder, packages)
     _copy_page(folder)
     collected = scene_export.Collected()
@@ -81,20 +92,21 @@ def build(
     manifest["policies"] = {"mini": policy_export.export(folder)}
     settings = wiring_export.export(options.suite, options.tasks)
     manifest.update(msgspec.structs.asdict(settings))
+    if options.vectors:
+        policy_vectors.export(folder, options.suite, options.tasks)
     manifest["files"] = entries(folder, DATA)
     write_json(folder / DATA / "manifest.json", manifest)
 
 
-def _make_room(folder: Path) -> None:
-    """Empty an older build; refuse a folder that is none."""
+def _check_replaceable(folder: Path) -> None:
+    """Raise a TutorialError unless `folder` is new, empty or an older build."""
     check_writable(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return
-    if not (folder / DATA).is_dir() or not (folder / "vendor").is_dir():
+    if not (folder / DATA / "manifest.json").is_file():
         raise TutorialError(
             f"{folder} is not empty and holds no live page. Choose a new folder with --out."
         )
-    shutil.rmtree(folder)
 
 
 def _copy_page(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from vla_tutorial.arrays import Floats, Ints
 from vla_tutorial.errors import TutorialError
@@ -22,6 +23,10 @@ TOLERANCE = 1e-4
 
 WEIGHTS = (0.02, 0.02, 0.02, 0.05, 0.05)
 """How much a difference of the normal (3) and of the texture coordinates (2) counts, in metres."""
+
+CREASE = 0.9
+"""Cosine between corners' normals above which they are one surface, and share a vertex. Facets of
+the robot are smaller than a pixel; flat ones would need six times the vertices."""
 
 _FINE_NORMAL = 2047
 _FINE_POSITION = 65535
@@ -92,16 +97,38 @@ def from_model(model: Any, mesh: int) -> Mesh:
         texture = coordinates[model.mesh_facetexcoord[faces]]
     else:
         normals = _flattened(positions, normals)
-    return joined(positions, normals, texture, textured)
+    return joined(positions, _smoothed(positions, normals), texture, textured)
 
 
 def _flattened(positions: Floats, normals: Floats) -> Floats:
     """Normals (F, 3, 3) of corners, those of a triangle where they differ much from it."""
     edges = positions[:, 1:] - positions[:, :1]
     flat = np.cross(edges[:, 0], edges[:, 1])
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+    flat = _unit(flat)
     cosine = np.einsum("fvc,fc->fv", normals, flat)
     return np.where((cosine < _SHARP)[..., None], flat[:, None], normals)
+
+
+def _smoothed(positions: Floats, normals: Floats) -> Floats:
+    """Normals (F, 3, 3) of corners, averaged over those at the same place and on one surface."""
+    edges = positions[:, 1:] - positions[:, :1]
+    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    weight = np.repeat(np.maximum(area, 1e-12), 3)
+    flat = normals.reshape(-1, 3).astype(np.float64)
+    _, place = np.unique(positions.reshape(-1, 3), axis=0, return_inverse=True)
+    count = len(flat)
+    at_place = csr_matrix((np.ones(count), (np.arange(count), place.ravel())))
+    pairs = (at_place @ at_place.T).tocoo()
+    cosine = np.einsum("ij,ij->i", flat[pairs.row], flat[pairs.col])
+    one = pairs.row[cosine > CREASE]
+    other = pairs.col[cosine > CREASE]
+    found = csr_matrix((weight[other], (one, other)), shape=(count, count)) @ flat
+    # Sums of the same numbers in another order must be the same vertex.
+    return _unit(np.rint(_unit(found) * 4000)).reshape(normals.shape)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-30)
 
 
 def joined(
@@ -239,8 +266,7 @@ def _quantised(values: Floats) -> tuple[list[float], list[float], Any]:
 
 def _octahedral(normals: Floats) -> Any:
     """(2, V) int16, differences of the octahedral map of unit vectors (Meyer et al., 2010)."""
-    vectors = normals.astype(np.float64)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    vectors = _unit(normals)
     folded = vectors[:, :2] / np.maximum(np.abs(vectors).sum(1, keepdims=True), 1e-30)
     sign = np.where(folded >= 0, 1, -1)
     below = (1 - np.abs(folded[:, ::-1])) * sign

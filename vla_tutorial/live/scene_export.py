@@ -302,6 +302,10 @@ def _write_texture(folder: Path, model: Any, number: int) -> str:
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     name = model.texture(number).name
+    file = f"data/textures/{name}.webp"
+    # Tasks share textures by name, and packing one takes a second.
+    if (folder / file).is_file():
+        return file
     if model.tex_type[number] != mujoco.mjtTexture.mjTEXTURE_2D:
         raise _cannot_draw(name, "a cube texture")
     height = int(model.tex_height[number])
@@ -316,7 +320,6 @@ def _write_texture(folder: Path, model: Any, number: int) -> str:
     Image.fromarray(np.rint(picture).astype(np.uint8)).save(
         stored, "webp", lossless=True, quality=100, method=6
     )
-    file = f"data/textures/{name}.webp"
     write_bytes(folder / file, stored.getvalue())
     return file
 
