@@ -19,9 +19,10 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Outcome:
     success: bool
     steps: int
     closes: int
-    # Seconds for all steps, and of these the expert's; for drawing the layout and settling.
+    # Processor seconds for all steps, and of these the expert's; for drawing the layout and settling.
     seconds: float
     thinking: float
     starting: float
@@ -67,8 +68,8 @@ class Disturbed:
 
     name = "disturbed expert"
     privileged = True
-    statistics = {}
-    provenance = {}
+    statistics: Mapping[str, Any] = {}
+    provenance: Mapping[str, Any] = {}
 
     def __init__(self, expert: Policy, suite: str, disturb: Disturbance | None) -> None:
         """Without `disturb` the expert's tokens are executed."""
@@ -79,9 +80,9 @@ class Disturbed:
 
     def predict(self, batch: Sequence[PolicyInput]) -> Ints:
         """One input → (1, 7) tokens."""
-        begun = time.perf_counter()
+        begun = time.process_time()
         tokens = self._expert.predict(batch)
-        self.thinking += time.perf_counter() - begun
+        self.thinking += time.process_time() - begun
         if self._disturb is None:
             return tokens
         return disturbed_tokens(tokens[0], self._disturb, self._suite)[None]
@@ -106,7 +107,7 @@ def run(simulator: Simulator, expert: Policy, kind: str, number: int) -> Outcome
     noise = with_bursts(rng) if kind == "bursts" else Noise()
     disturb = Disturbance(noise, rng) if kind == "bursts" else None
     policy = Disturbed(expert, suite, disturb)
-    begun = time.perf_counter()
+    begun = time.process_time()
     layout = None
     scene = Scene(suite, task, number)
     if kind != "saved":
@@ -121,7 +122,7 @@ def run(simulator: Simulator, expert: Policy, kind: str, number: int) -> Outcome
     started = begun
     for step in rollout(policy, simulator, wiring, scene):
         if not done:
-            started = time.perf_counter()
+            started = time.process_time()
         done.append(step.done)
         grippers.append(float(step.action[6]))
     return Outcome(
@@ -132,7 +133,7 @@ def run(simulator: Simulator, expert: Policy, kind: str, number: int) -> Outcome
         success=any(done),
         steps=len(done),
         closes=int((np.diff(grippers) > 0).sum()),
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(time.process_time() - started, 3),
         thinking=round(policy.thinking, 3),
         starting=round(started - begun, 3),
         goal=simulator.asked,

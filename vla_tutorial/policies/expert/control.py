@@ -53,7 +53,7 @@ def releasing(s: Situation, p: Parameters) -> bool:
     release = s.basket.region_top + p.release_height
     height = float(s.target.position[2])
     let_go = ramp(s.grip.slack, 0.003, 0.006) * (s.hand.opening < 0.078)
-    radius = 0.035 + 0.030 * max(ramp(height, release, release - 0.03), let_go)
+    radius = s.slack + 0.030 * max(ramp(height, release, release - 0.03), let_go)
     return s.distance < radius and height < release + 0.010 + 0.02 * let_go
 
 
@@ -177,12 +177,38 @@ def release(s: Situation, p: Parameters) -> Command:
     return Command(translation, rotation, OPEN, p.speed)
 
 
-def limit_translation(command: Command, hand: Hand, over: float, p: Parameters) -> Floats:
-    """Translation (3,) within reach and speed. A locked arm stretches at the height `over`.
+def stretch(hand: Hand, over: float, p: Parameters) -> Floats:
+    """Translation (3,) that frees an arm locked over libero_object's floor, at the height `over`.
+
+    So low, pulling inward locks it even more; stretching lets the elbow fold back.
+    """
+    upward = p.gain * (over - hand.position[2])
+    return np.array([*(0.5 * _outward(hand)), np.clip(upward, -0.3, 0.5)])
+
+
+def fold(hand: Hand) -> Floats:
+    """Translation (3,) that frees an arm locked over a table.
+
+    It goes inward, with the wrist to the shoulder's height. That bent the elbow within a second
+    from all states that were tried. Inward and up does not, and stretching keeps the arm locked.
+    """
+    level = hand.shoulder[2] - _FLANGE
+    return np.array([*(-0.8 * _outward(hand)), np.clip(10 * (level - hand.position[2]), -0.3, 0.3)])
+
+
+def _outward(hand: Hand) -> Floats:
+    """Unit vector (2,) from the shoulder to the hand."""
+    level = hand.position[:2] - hand.shoulder[:2]
+    outward: Floats = level / norm(level)
+    return outward
+
+
+def limit_translation(command: Command, hand: Hand, free: Floats, p: Parameters) -> Floats:
+    """Translation (3,) within reach and speed; a locked arm moves by `free` (3,) instead.
 
     Near a straight elbow the Jacobian is nearly singular: pushing outward does little, and pulling
-    inward needs several times the command. Beyond straight (joint 4 above about −0.6) pulling
-    inward even locks the arm; stretching lets the elbow fold back.
+    inward needs several times the command. Beyond straight (joint 4 above about −0.6) the arm is
+    taken as locked.
     """
     if command.reach == np.inf:
         shortened = min(1.0, command.speed / max(norm(command.translation), 1e-9))
@@ -202,9 +228,7 @@ def limit_translation(command: Command, hand: Hand, over: float, p: Parameters) 
     move[:2] += outward * radial * factor
     move *= command.pace * min(1.0, command.speed / max(norm(move), 1e-9))
     locked = ramp(elbow, -0.70, -0.60)
-    upward = p.gain * (over - hand.position[2])
-    stretch = np.array([*(0.5 * outward), np.clip(upward, -0.3, 0.5)])
-    return (1 - locked) * move + locked * stretch
+    return (1 - locked) * move + locked * free
 
 
 def fit_into_box(vector: Floats, low: Floats, high: Floats) -> Floats:

@@ -97,17 +97,22 @@ class ExpertPolicy:
         """The command, and its translation (3,) within reach and speed."""
         memo = self._memo(state)
         p = self.parameters
-        if base_suite(state.suite) != "libero_object":
+        over_a_table = base_suite(state.suite) != "libero_object"
+        if over_a_table:
             p = replace(p, gain=FIRM * p.gain)
         if all(_is_into_basket(predicate) for predicate in state.goal):
             situation = memo.scene(state).read(state)
+            hand = situation.hand
             command = self._command(situation, memo, state, p)
-            over = situation.basket.rim + 0.10
-            return command, control.limit_translation(command, situation.hand, over, p)
-        world = memo.world(state).read(state)
-        command = plans.act(world, memo.plan(world, state.goal))
-        over = float(world.hand.position[2]) + 0.05
-        return command, control.limit_translation(command, world.hand, over, p)
+            free = control.stretch(hand, situation.basket.rim + 0.10, p)
+        else:
+            world = memo.world(state).read(state)
+            hand = world.hand
+            command = plans.act(world, memo.plan(world, state.goal))
+            free = control.fold(hand)
+        if over_a_table:
+            free = control.fold(hand)
+        return command, control.limit_translation(command, hand, free, p)
 
     def _command(
         self, s: Situation, memo: _Memo, state: PrivilegedState, p: Parameters

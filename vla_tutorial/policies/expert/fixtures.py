@@ -61,14 +61,15 @@ class OpenDrawer:
         ahead = wanted[:, 2]
         error = bar - 0.004 * ahead - hand.position
         depth = float(error @ ahead)
-        off = norm(error - depth * ahead)
-        loose = 0.016 + 0.012 * ramp(hand.opening, 0.06, 0.04)
-        deep = 0.014 + 0.012 * ramp(hand.opening, 0.075, 0.06)
+        # The bar is 89 mm long: along it the fingers need not be in the middle.
+        off = float(np.hypot(error @ wanted[:, 0], 0.5 * (error @ wanted[:, 1])))
+        loose = 0.018 + 0.012 * ramp(hand.opening, 0.06, 0.04)
+        deep = 0.010 + 0.008 * ramp(hand.opening, 0.075, 0.06)
         if off < loose and angle < 0.35 and abs(depth) < deep:
             return self._pull(world, error, rotation)
         outside = off + 0.05 * max(angle - 0.2, 0)
-        back = 0.09 * smooth_ramp(outside, 0.006, 0.02)
-        move = FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
+        back = 0.09 * smooth_ramp(outside, 0.008, 0.024)
+        move = 1.3 * FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
         return tilted_command(move, rotation, OPEN, 0.7, "aim")
 
     def _pull(self, world: World, error: Floats, rotation: Floats) -> Command:

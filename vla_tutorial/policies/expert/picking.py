@@ -10,6 +10,8 @@ import numpy as np
 from vla_tutorial.arrays import Floats
 from vla_tutorial.policies.expert.control import CLOSE, OPEN, Command, nearest_yaw
 from vla_tutorial.policies.expert.geometry import ramp, smooth_ramp
+from vla_tutorial.policies.expert.parts import TABLE
+from vla_tutorial.policies.expert.rims import FINGERS_HALF, PALM_HALF, PALM_HEIGHT, TIP_DEPTH
 from vla_tutorial.policies.expert.steering import (
     FIRM,
     GAIN,
@@ -33,6 +35,8 @@ from vla_tutorial.sim.rotations import norm
 _FIRST_LIFT = 0.25
 # Metres before the place from which on its own height over the place is enough.
 _AT_PLACE = 0.08
+# Metres that a hand which stands on something may sink in.
+_ON_TOP = 0.03
 # Metres before the grasp from which on the choice of the grasp keeps the hand off obstacles.
 _AT_POSE = 0.06
 
@@ -99,7 +103,8 @@ def approach(world: World, thing: str, pose: HandPose, fly: float) -> Command:
     if blocked is not None:
         return rise_to(hand, max(blocked, height), "up")
     # First up, then across: the hand may be beside a thing.
-    sideways = 1.4 * FIRM * ramp(hand.position[2], height - 0.05, height - 0.02)
+    near = 1.4 + 0.4 * ramp(norm(error[:2]), 0.04, 0.015)
+    sideways = near * FIRM * ramp(hand.position[2], height - 0.05, height - 0.02)
     up = height - 0.002 - hand.position[2]
     translation = GAIN * np.array([*(sideways * error[:2]), FIRM * up])
     # Fingers that have begun to close do not stop (up to twice the tolerance).
@@ -129,7 +134,29 @@ def _cone_height(world: World, thing: str, pose: HandPose, angle: float, fly: fl
     over = max(world.solid(thing).top - pose.position[2], 0) + 0.03
     further_up = max(fly - over + 0.03, 0.03) * ramp(outside, 0.02, 0.10)
     height = float(pose.position[2] + over * smooth_ramp(outside, 0, 0.02) + further_up)
-    return max(height, _way_over(world, thing, pose))
+    height = max(height, _way_over(world, thing, pose))
+    # A hand that has come down on something beside its way rises off it.
+    aside = ramp(norm(pose.position[:2] - world.hand.position[:2]), 0.015, 0.030)
+    return height + aside * max(_over_what_is_below(world, thing) - height, 0)
+
+
+def _over_what_is_below(world: World, thing: str) -> float:
+    """Height at which a hand that stands on something would be free of it; −inf if on nothing.
+
+    What reaches higher than `_ON_TOP` beside it is not what it stands on.
+    """
+    hand = world.hand
+    at = hand.position[None, :2]
+    axis = np.array([[np.cos(hand.yaw), np.sin(hand.yaw)]])
+    best = -np.inf
+    for name, boxes in world.obstacles.items():
+        if name in (thing, TABLE):
+            continue
+        for half, rise in ((PALM_HALF, -PALM_HEIGHT), (FINGERS_HALF, TIP_DEPTH)):
+            over = boxes.depth(at, axis, half)[0] > 0
+            low = boxes.tops + rise < hand.position[2] + _ON_TOP
+            best = max(best, float(boxes.tops[over & low].max(initial=-np.inf)) + rise)
+    return best
 
 
 def _way_over(world: World, thing: str, pose: HandPose) -> float:
@@ -178,8 +205,9 @@ def carry(world: World, thing: str, place: Place) -> Command:
         rise = from_under[2]
     sideways = FIRM * max(lifted, ramp(distance, begin + 0.01, begin - 0.005))
     translation = GAIN * np.array([*(sideways * error[:2]), rise])
-    firm = ramp(hand.finger_speed, 0.05, 0.015)
     clear = world.solid(thing).bottom - world.support(thing)
+    # Fingers that tremble under a push hold on; only what still stands waits for them.
+    firm = max(ramp(hand.finger_speed, 0.05, 0.015), ramp(clear, 0.015, 0.030))
     share = _FIRST_LIFT + (1 - _FIRST_LIFT) * max(ramp(clear, 0.002, 0.025), 1 - far)
     speed = SPEED * (0.5 + 0.5 * far)
     return Command(translation, firm * rotation, CLOSE, speed, firm * share, doing="carry")

@@ -60,10 +60,15 @@ class Inside:
     yaw: float | None = None
     lowering: tuple[float, float] = (0.05, 0.015)
     entered: str | None = None
+    # A geom of the thing whose middle, not the thing's origin, goes over the region's.
+    centered: str | None = None
 
     def __call__(self, world: World) -> Place:
         """The place for the thing's origin."""
         position = world.site(self.region).center + np.array(self.shift)
+        if self.centered is not None:
+            thing = self.centered.rpartition("_")[0]
+            position[:2] -= (world.geom(self.centered).center - world.position(thing))[:2]
         via = position[2] + self.lift
         return Place(
             position,

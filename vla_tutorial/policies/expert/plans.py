@@ -126,7 +126,15 @@ def _in(world: World, predicate: Predicate, _: Goal) -> Iterator[Skill]:
     if holder in ("wooden_cabinet", "white_cabinet"):
         yield from _into_drawer(world, thing, region)
     elif holder == "desk_caddy":
-        spot = Inside(region, (0, 0, -0.03), 0.125, 0.02, yaw=0.0, lowering=(0.02, 0.008))
+        spot = Inside(
+            region,
+            shift=(0, -0.003, -0.03),
+            lift=0.125,
+            tolerance=0.02,
+            yaw=0.0,
+            lowering=(0.02, 0.008),
+            centered=f"{thing}_g1" if kind(thing) == "black_book" else None,
+        )
         yield PickPlace(thing, grasp_of(thing, spot), spot, _until(predicate), fly=0.08)
     elif holder == "microwave":
         yield from into_microwave(world, thing, region)

@@ -23,11 +23,11 @@ _DIRECTIONS: Floats = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 _YAWS: Floats = np.array([nearest_yaw(angle, HOME_YAW) for angle in _ANGLES + _TURNS])
 _FINGER_AXES: Floats = np.stack([np.cos(_YAWS), np.sin(_YAWS)], 1)
 # Metres along and across the finger axis: the palm, and both open fingers with what is between.
-_PALM_HALF = (0.112, 0.040)
-_FINGERS_HALF = (0.064, 0.016)
+PALM_HALF = (0.112, 0.040)
+FINGERS_HALF = (0.064, 0.016)
 # Metres from the grip site up to the palm, less 8 mm of air, and down to the finger tips.
-_PALM_HEIGHT = 0.026
-_TIP_DEPTH = 0.009
+PALM_HEIGHT = 0.026
+TIP_DEPTH = 0.009
 # Metres from shoulder to wrist, up from the grip site to the wrist, and from the wrist to the hand
 # (see `control.limit_translation`).
 _REACH = 0.70
@@ -122,7 +122,7 @@ class RimGrasp:
             boxes = Obstacles.of(near)
             radii = np.hypot(*boxes.half_sizes.T)
             close = np.hypot(*(boxes.centers - middle).T) < radii + self.radius + _HAND_RADIUS
-            high = boxes.tops > height - _TIP_DEPTH
+            high = boxes.tops > height - TIP_DEPTH
             cost += _collision_cost(boxes.select(close & high), centers, height)
         return cost
 
@@ -154,10 +154,10 @@ def _collision_cost(boxes: Obstacles, centers: Floats, height: float) -> Floats:
     """(c,) cost of palm or fingers in a box: 15 up to 6 mm, then 3 a 10 mm."""
     if not len(boxes.tops):
         return np.zeros(len(centers))
-    palm = boxes.depth(centers, _FINGER_AXES, _PALM_HALF)
-    palm[:, boxes.tops <= height + _PALM_HEIGHT] = 0
-    fingers = boxes.depth(centers, _FINGER_AXES, _FINGERS_HALF)
-    fingers[:, boxes.tops <= height - _TIP_DEPTH] = 0
+    palm = boxes.depth(centers, _FINGER_AXES, PALM_HALF)
+    palm[:, boxes.tops <= height + PALM_HEIGHT] = 0
+    fingers = boxes.depth(centers, _FINGER_AXES, FINGERS_HALF)
+    fingers[:, boxes.tops <= height - TIP_DEPTH] = 0
     depth = np.maximum(np.maximum(palm, fingers).max(1), 0)
     cost: Floats = 15 * np.minimum(depth / 0.006, 1) + 300 * depth
     return cost

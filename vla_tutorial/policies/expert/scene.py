@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,12 @@ _SHOULDER_HEIGHT = 0.333
 # Grasps are planned on poses rounded to this (0.1 mm, 0.1 mrad), so that resting objects, which
 # tremble by less, need no new plan.
 _POSE_GRID = 1e-4
+# Metres from the basket's middle to its walls along x and y, and between a wall and a thing.
+_INSIDE = np.array([0.062, 0.067])
+_AIR = 0.010
+# Metres off its spot at which a thing may be let go, alone and beside another.
+_ALONE = 0.035
+_PAIRED = 0.014
 _WHERE_IT_WORKS = (
     "The expert puts objects into a basket: libero_object, its variants _swap, _task and _lan, "
     "and libero_10 tasks 0, 1 and 7."
@@ -120,9 +127,35 @@ class SceneReader:
         name = max(waiting, key=lambda n: grips[n].beams)
         target = solids[name]
         delivered = basket.contains(target.position)
-        return Situation(hand, basket, name, target, grips[name], delivered)
+        others = [solids[other] for other in state.targets if other != name]
+        spot, slack = _spot(basket, target, others)
+        basket = _over(basket, others)
+        return Situation(hand, basket, name, target, grips[name], delivered, spot, slack)
 
     def _basket(self, data: Any) -> Basket:
         center = data.site_xpos[self._region].copy()
         rotation = data.site_xmat[self._region].reshape(3, 3).copy()
         return Basket(self.solid(data, BASKET).top, center, rotation, self._region_size)
+
+
+def _spot(basket: Basket, target: Solid, others: list[Solid]) -> tuple[Floats, float]:
+    """Where (2,) the target is let go, and how far off that it may be.
+
+    One thing alone goes to the middle, each of two to a corner: on another a thing may stand too
+    high to count. The first goes to the far corner, so that the second need not come over it.
+    """
+    middle = basket.center[:2]
+    if not others:
+        return middle, _ALONE
+    side = np.ones(2)
+    for other in others:
+        if basket.contains(other.position):
+            side = -np.sign(other.position[:2] - middle)
+    half = np.ptp(target.corners[:, :2], axis=0) / 2
+    return middle + side * np.maximum(_INSIDE - half - _AIR, 0), _PAIRED
+
+
+def _over(basket: Basket, others: list[Solid]) -> Basket:
+    """The basket, its rim as high as what stands in it."""
+    tops = [other.top for other in others if basket.contains(other.position)]
+    return replace(basket, rim=max([basket.rim, *tops]))

@@ -131,11 +131,14 @@ class Situation:
     grip: Grip
     # Whether it is in the basket, as all others that the task asks for then are.
     delivered: bool
+    # (2,) metres, where over the basket it is let go, and how far off that it may be.
+    spot: Floats
+    slack: float
 
     @property
     def offset(self) -> Floats:
-        """(2,) metres from the target's origin to the middle of the basket."""
-        return self.basket.center[:2] - self.target.position[:2]
+        """(2,) metres from the target's origin to its spot in the basket."""
+        return self.spot - self.target.position[:2]
 
     @property
     def distance(self) -> float:
