@@ -7,7 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from vla_tutorial.conditions import PUBLISHED, apply
-from vla_tutorial.policies import Policy, load_policy, native_key
+from vla_tutorial.policies import (
+    Policy,
+    check_suite,
+    load_policy,
+    native_key,
+    warn_of_suite,
+)
 from vla_tutorial.scene import OwnScene, Scene
 from vla_tutorial.sim import step_limit, task_of
 from vla_tutorial.wiring import Wiring
@@ -69,18 +75,25 @@ class EpisodeSpec:
     def check(self) -> None:
         """Raise a TutorialError if the suite, task, initial state or a condition does not exist.
 
-        So does a suite or scene without a step limit, where none is given. The first call imports
-        LIBERO, which takes two seconds.
+        So does a suite or scene without a step limit, where none is given, and a suite on which the
+        policy must not run (`policies.check_suite`). The first call imports LIBERO, which takes two
+        seconds.
         """
+        check_suite(self.policy, self.suite)
         _, scene = self.settings()
         task_of(scene)
         self.limit()
 
     def load_policy(self) -> Policy:
-        """The policy that acts, ready to predict; raises as `policies.load_policy`."""
+        """The policy that acts, ready to predict; raises as `policies.load_policy`.
+
+        A suite that it does not know is said in a warning, and in its provenance.
+        """
         options = {"revision": self.revision, "device": self.device}
         given = {name: value for name, value in options.items() if value is not None}
-        return load_policy(self.policy, self.checkpoint, **given)
+        policy = load_policy(self.policy, self.checkpoint, **given)
+        warn_of_suite(policy, self.suite)
+        return policy
 
     def limit(self) -> int:
         """Control steps after which the episode has failed."""

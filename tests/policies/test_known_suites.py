@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.policies import load_policy, native_key, unfamiliar
+from vla_tutorial.policies import load_policy, native_key, unfamiliar, warn_of_suite
 from vla_tutorial.policies.suites import packaged_weights
+from vla_tutorial.spec import EpisodeSpec
 
 
 def checkpoint(folder: Path, *suites: str) -> str:
@@ -55,7 +56,12 @@ def test_missing_weights_are_named_with_the_remedy() -> None:
 
 def policy(*keys: str, privileged: bool = False) -> Any:
     statistics = dict.fromkeys(keys, None)
-    return SimpleNamespace(name="mini", privileged=privileged, statistics=statistics)
+    return SimpleNamespace(
+        name="mini",
+        privileged=privileged,
+        statistics=statistics,
+        provenance={"checkpoint": "run/mini"},
+    )
 
 
 def test_a_suite_that_a_policy_does_not_know_is_said_in_a_sentence() -> None:
@@ -66,3 +72,20 @@ def test_a_suite_that_a_policy_does_not_know_is_said_in_a_sentence() -> None:
     said = unfamiliar(policy("libero_object", "libero_10"), "libero_goal_swap")
     assert said.startswith("mini does not know libero_goal: its checkpoint was trained on lib")
     assert "libero_10, libero_object." in said
+
+
+def test_the_warning_comes_before_the_run_and_stays_in_the_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = EpisodeSpec("libero_goal").load_policy()
+    (record,) = [one for one in caplog.records if "does not know" in one.getMessage()]
+    assert found.provenance["warning"] == record.getMessage()
+    # The same policy in the suite that it knows.
+    warn_of_suite(found, "libero_object_swap")
+    assert "warning" not in found.provenance
+    assert found.provenance["checkpoint"] == "vla_tutorial/weights/mini"
+
+
+def test_an_own_statistics_key_does_not_get_round_the_refusal() -> None:
+    with pytest.raises(TutorialError, match="published places"):
+        EpisodeSpec("libero_goal", policy="mini-narrow", unnorm_key="libero_object").check()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vla_tutorial.cli.evaluate import evaluate
+from vla_tutorial.cli.table import table
 from vla_tutorial.cli.terminal import out as terminal
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.ranges import parse_numbers
@@ -304,3 +305,4 @@ def _show_log() -> None:
 
 
 app.command()(evaluate)
+app.command()(table)

@@ -22,6 +22,7 @@ from vla_tutorial.policies.suites import (
     packaged_weights,
     small_key,
     unfamiliar,
+    warn_of_suite,
 )
 from vla_tutorial.sim import base_suite
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_policy",
     "native_key",
     "unfamiliar",
+    "warn_of_suite",
 ]
 
 

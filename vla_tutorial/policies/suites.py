@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -13,6 +14,8 @@ from vla_tutorial.decoding import read_object
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy
 from vla_tutorial.sim import base_suite
+
+log = logging.getLogger(__name__)
 
 NARROW = "mini-narrow"
 """The twin of `mini` that was trained on each task's published places alone."""
@@ -73,6 +76,19 @@ def _trained_on(policy: str, checkpoint: str | None) -> tuple[str, ...]:
         return (_FIRST,)
     remedy = "Use the statistics that came with the checkpoint."
     return tuple(read_object(path, dict[str, Any], remedy)) or (_FIRST,)
+
+
+def warn_of_suite(policy: Policy, suite: str) -> None:
+    """Log a sentence where a policy does not know a suite, and note it in its provenance.
+
+    The key is "warning". A note of another suite is taken away.
+    """
+    sentence = unfamiliar(policy, suite)
+    kept = {key: value for key, value in policy.provenance.items() if key != "warning"}
+    if sentence:
+        log.warning(sentence)
+        kept["warning"] = sentence
+    policy.provenance = kept
 
 
 def unfamiliar(policy: Policy, suite: str) -> str:
