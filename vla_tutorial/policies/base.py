@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vla_tutorial.actions import ActionStatistics
-from vla_tutorial.arrays import Ints, Picture
+from vla_tutorial.arrays import Floats, Ints, Picture
+from vla_tutorial.conditions import check_needs
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.scene import Goal
@@ -61,8 +62,39 @@ class Policy(Protocol):
     # What an episode's record says of it (checkpoint, revision, device, dtype …).
     provenance: Mapping[str, Any]
 
-    def predict(self, batch: Sequence[PolicyInput]) -> Ints:
-        """N inputs → (N, 7) token ids of OpenVLA's Llama; 31744 … 31999 are the bins."""
+    def predict(self, batch: Sequence[PolicyInput]) -> Ints | Floats:
+        """N inputs → (N, 7) token ids of OpenVLA's Llama; 31744 … 31999 are the bins.
+
+        A policy without tokens answers with float64 numbers, which are actions in the data's units,
+        gripper 0 close … 1 open. (N, K, 7) is a chunk of K actions for each input. Its `provenance`
+        says so: "answers" is "actions", and "chunk" is K.
+        """
 
     def close(self) -> None:
         """Release what the policy holds (GPU memory, workers)."""
+
+
+def answers_with_actions(policy: Policy) -> bool:
+    """Whether the policy answers with actions, so that nothing is done to tokens."""
+    return _of(policy).get("answers") == "actions"
+
+
+def chunk_size(policy: Policy) -> int:
+    """How many actions an answer has."""
+    return int(_of(policy).get("chunk", 1))
+
+
+def own_replan_steps(policy: Policy) -> int | None:
+    """Actions of a chunk that the policy wants executed before it is asked again, if it says so."""
+    found = _of(policy).get("replan_steps")
+    return None if found is None else int(found)
+
+
+def check_applies(policy: Policy, conditions: Sequence[str]) -> None:
+    """Raise a TutorialError if a condition, by name, cannot change anything for this policy."""
+    with_tokens = not answers_with_actions(policy)
+    check_needs(conditions, policy.name, with_tokens, chunk_size(policy))
+
+
+def _of(policy: Policy) -> Mapping[str, Any]:
+    return getattr(policy, "provenance", {})

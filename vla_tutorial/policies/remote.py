@@ -226,6 +226,10 @@ class RemotePolicy:
         self._server.close()
 
 
+class _Refused(msgspec.Struct):
+    detail: str
+
+
 class _TryAgain(Exception):
     """The same request may succeed after so many seconds."""
 
@@ -272,7 +276,7 @@ def _sentence(reply: Reply) -> str:
     """What the server says of an error, on one line of at most 300 characters."""
     text = reply.body.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):
-        text = msgspec.json.decode(reply.body, type=dict[str, str])["detail"]
+        text = msgspec.json.decode(reply.body, type=_Refused).detail
     line = "".join(letter if letter.isprintable() else " " for letter in text[:300])
     return f"{line} (status {reply.status})"
 

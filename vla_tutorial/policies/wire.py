@@ -164,7 +164,10 @@ def decode_picture(data: bytes, form: Form | None = None) -> Picture:
     except TutorialError:
         raise
     # Pillow raises what the format's reader happens to meet: struct.error, for example.
-    except (UnidentifiedImageError, Image.DecompressionBombError) as e:
+    except Image.DecompressionBombError as e:
+        allowed = f"1 to {MAX_SIDE} pixels a side"
+        raise TutorialError(f"The picture is far too large; expected {allowed}.") from e
+    except UnidentifiedImageError as e:
         raise TutorialError(f"The picture is no {' or '.join(formats)} file.") from e
     except Exception as e:
         raise TutorialError(f"The picture is damaged ({type(e).__name__}: {e}).") from e
