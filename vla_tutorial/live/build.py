@@ -15,6 +15,7 @@ from vla_tutorial import __version__
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import check_writable
 from vla_tutorial.live import (
+    diagnosis_data,
     physics_export,
     policy_export,
     policy_vectors,
@@ -92,6 +93,7 @@ def _write(folder: Path, options: LiveOptions, packages: Path, tell: Callable[[s
     manifest["policies"] = {"mini": policy_export.export(folder)}
     settings = wiring_export.export(options.suite, options.tasks)
     manifest.update(msgspec.structs.asdict(settings))
+    diagnosis_data.export(folder, options.suite)
     if options.vectors:
         policy_vectors.export(folder, options.suite, options.tasks)
     manifest["files"] = entries(folder, DATA)

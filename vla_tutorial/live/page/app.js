@@ -475,7 +475,7 @@ class App {
 
 /** Start, where boot.js found nothing in the way. */
 async function main() {
-  if (/** @type {any} */ (globalThis).vlaProblem) return;
+  if (globalThis.vlaProblem) return;
   if (await registerServiceWorker()) return;
   const app = new App();
   Object.assign(globalThis, { vlaLive: app });

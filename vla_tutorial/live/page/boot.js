@@ -27,8 +27,11 @@
     text.className = "notice bad";
     text.setAttribute("role", "alert");
     text.textContent = globalThis.vlaProblem;
-    document.getElementById("notices").appendChild(text);
-    document.getElementById("live").dataset.state = "impossible";
-    document.getElementById("live").hidden = true;
+    var live = document.getElementById("live");
+    var notices = document.getElementById("notices");
+    if (!live || !notices) return;
+    notices.appendChild(text);
+    live.dataset.state = "impossible";
+    live.hidden = true;
   });
 })();

@@ -287,11 +287,6 @@ export class Engine {
     if (!this.running) for (const side of this.sides) this.#show(side);
   }
 
-  /** What is under a ray of the picture. @param {any} simulator @param {import("./rays.js").Eye} eye @param {number[]} at */
-  pick(simulator, eye, at) {
-    return this.layers.pick(this.task, simulator, eye, at);
-  }
-
   /** The text of `episode.json` for a side as it stands. @param {number} i @param {number} seconds */
   episodeJson(i, seconds) {
     const side = this.sides[i];

@@ -1,8 +1,10 @@
 // The reader's hand on one side: a spring from a point of an object to where the finger is.
 
-import { depthOf, freeEye, pointAt, robotEye } from "./rays.js";
+import { FREE } from "./layers.js";
+import { cameraOf, rayThrough } from "./renderer_view.js";
 
 /** @typedef {import("./conditions.js").Scene} Scene */
+/** @typedef {import("./renderer_view.js").Camera} Camera */
 
 /** How far arrow keys pull, in metres, and for how many control steps. */
 const TUG = 0.08;
@@ -17,16 +19,26 @@ export class Grip {
     this.steps = 0;
   }
 
-  /** The camera that made the shown picture. @param {Scene} scene */
-  #eye(scene) {
-    const { orbitView, task } = this.engine;
-    if (orbitView) return freeEye(orbitView);
-    return robotEye(task.scene.camera, task.physics.pivot, scene.perturbation.camera_degrees);
+  /** How the shown picture was drawn. @param {Scene} scene */
+  #drawn(scene) {
+    const { orbitView } = this.engine;
+    if (orbitView) return { view: orbitView, width: FREE.width, height: FREE.height };
+    return { cameraDegrees: scene.perturbation.camera_degrees };
   }
 
-  /** LIBERO's pictures, turned upright, are mirrored; the reader's own view is not. @param {number[]} at */
-  #unmirrored([x, y]) {
-    return this.engine.orbitView ? [x, y] : [1 - x, y];
+  /** The camera that made the shown picture. @param {Scene} scene @returns {Camera} */
+  #camera(scene) {
+    const { orbitView, task } = this.engine;
+    return cameraOf(orbitView ?? "agentview", task, scene.perturbation.camera_degrees);
+  }
+
+  /**
+   * A place of the shown picture in the raw one. Row 0 of that is at the bottom, and the robot's
+   * picture was turned by 180° to be shown; the reader's own was not mirrored.
+   * @param {number[]} at
+   */
+  #raw([x, y]) {
+    return this.engine.orbitView ? [x, 1 - y] : [1 - x, 1 - y];
   }
 
   /**
@@ -35,17 +47,25 @@ export class Grip {
    * @returns {string | null} the body that is held
    */
   grab(at, scene) {
-    const eye = this.#eye(scene);
-    const hit = this.engine.pick(this.simulator, eye, this.#unmirrored(at));
-    this.held = hit && { body: hit.body, localPoint: hit.localPoint, depth: depthOf(eye, hit.worldPoint) };
-    return hit?.body ?? null;
+    const [x, y] = this.#raw(at);
+    const hit = this.engine.renderer.pick(this.simulator.pose, x, y, this.#drawn(scene));
+    if (!hit || !this.#moves(hit.body)) return null;
+    const depth = depthOf(this.#camera(scene), hit.worldPoint);
+    this.held = { body: hit.body, localPoint: hit.localPoint, depth };
+    return hit.body;
+  }
+
+  /** Whether pulling it moves anything: an object or the robot, not the floor. @param {string} body */
+  #moves(body) {
+    const objects = this.engine.task.physics.movables;
+    return /^(robot|gripper)/.test(body) || objects.some((/** @type {any} */ one) => one.body === body);
   }
 
   /** @param {number[]} at @param {Scene} scene */
   drag(at, scene) {
     if (!this.held) return;
-    const [x, y] = this.#unmirrored(at);
-    const goal = pointAt(this.#eye(scene), x, y, this.held.depth);
+    const [x, y] = this.#raw(at);
+    const goal = pointAt(this.#camera(scene), x, y, this.held.depth);
     this.simulator.pull(this.held.body, this.held.localPoint, goal);
   }
 
@@ -60,10 +80,10 @@ export class Grip {
     const body = layers.namedBody(task);
     const number = this.simulator.bodies.indexOf(body);
     if (number < 0) return;
-    const eye = this.#eye(scene);
+    const { matrix: m } = this.#camera(scene);
     const across = this.engine.orbitView ? right : -right;
     const from = this.simulator.pose.xpos.subarray(3 * number, 3 * number + 3);
-    const goal = Array.from(from, (x, i) => x + TUG * (across * eye.right[i] - down * eye.up[i]));
+    const goal = Array.from(from, (x, i) => x + TUG * (across * m[3 * i] - down * m[3 * i + 1]));
     this.simulator.pull(body, [0, 0, 0], goal);
     this.steps = TUG_STEPS;
   }
@@ -72,4 +92,16 @@ export class Grip {
   afterStep() {
     if (this.steps > 0 && --this.steps === 0) this.simulator.pull(null);
   }
+}
+
+/** How far a point lies in front of a camera. @param {Camera} camera @param {number[]} point */
+function depthOf({ position, matrix: m }, point) {
+  return -point.reduce((sum, p, i) => sum + (p - position[i]) * m[3 * i + 2], 0);
+}
+
+/** The point at that depth under a place of a square picture. @param {Camera} camera @param {number} x @param {number} y @param {number} depth */
+function pointAt(camera, x, y, depth) {
+  const { origin, direction } = rayThrough(camera, 1, x, y);
+  const reach = depth / depthOf(camera, origin.map((o, i) => o + direction[i]));
+  return origin.map((o, i) => o + reach * direction[i]);
 }

@@ -7,7 +7,6 @@ import { Camera, promptOf, rollout, start } from "./loop.js";
 import { prepare } from "./pixels.js";
 import { Policy } from "./policy.js";
 import { tokenIds } from "./prompt.js";
-import { pointAt } from "./rays.js";
 import { Renderer } from "./renderer.js";
 import { Simulator, loadMujoco } from "./simulator.js";
 
@@ -19,7 +18,7 @@ import { Simulator, loadMujoco } from "./simulator.js";
 /** @typedef {import("./types").OrbitView} OrbitView */
 
 /** Size of the reader's own view, in pixels. */
-const FREE = { width: 480, height: 480 };
+export const FREE = { width: 480, height: 480 };
 
 /**
  * Wiring and scene that conditions, sentence and sliders make; a slider wins over a condition.
@@ -81,28 +80,6 @@ function freePicture(simulator, renderer, scene, view) {
   return { rgb: renderer.pixels(), ...FREE, flipped: true };
 }
 
-/**
- * The movable object whose bounding sphere a ray meets first: fingers are thicker than pixels.
- * @param {Task} task @param {Simulator} simulator @param {import("./rays.js").Eye} eye
- * @param {number[]} at place in the picture, 0 … 1
- */
-function pick(task, simulator, eye, [x, y]) {
-  const ahead = pointAt(eye, x, y, 1);
-  const way = ahead.map((p, i) => p - eye.position[i]);
-  const length = Math.hypot(...way);
-  let found = null;
-  for (const { body, radius } of task.physics.movables) {
-    const number = simulator.bodies.indexOf(body);
-    const centre = Array.from(simulator.pose.xpos.subarray(3 * number, 3 * number + 3));
-    const to = centre.map((c, i) => c - eye.position[i]);
-    const along = to.reduce((sum, t, i) => sum + (t * way[i]) / length, 0);
-    const off = Math.sqrt(Math.max(to.reduce((sum, t) => sum + t * t, 0) - along ** 2, 0));
-    if (off > radius || (found && along > found.along)) continue;
-    found = { body, localPoint: [0, 0, 0], worldPoint: centre, along };
-  }
-  return found;
-}
-
 export const layers = {
   loadManifest,
   loadTask,
@@ -114,7 +91,6 @@ export const layers = {
   start,
   stepLine,
   episodeJson,
-  pick,
   settings,
   physics,
   look,

@@ -4,6 +4,7 @@
 // Files that the manifest lists are kept by address and hash. All else is asked for first and taken
 // from what was kept only where there is no network: a new version of the page is never held back.
 
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const CACHE = "vla-tutorial-live-1";
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -12,8 +13,8 @@ const ISOLATION = {
 };
 const KEPT_FIRST = /\/(data\/(meshes|scene|textures|states|physics|policy)|vendor)\//;
 
-self.addEventListener("install", () => self.skipWaiting());
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim().then(dropOld)));
+worker.addEventListener("install", () => worker.skipWaiting());
+worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim().then(dropOld)));
 
 async function dropOld() {
   for (const name of await caches.keys()) {
@@ -21,14 +22,14 @@ async function dropOld() {
   }
 }
 
-self.addEventListener("message", (event) => {
+worker.addEventListener("message", (event) => {
   // The page found a file damaged: forget everything that was kept.
   if (event.data === "forget") event.waitUntil(caches.delete(CACHE));
 });
 
-self.addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   const { request } = event;
-  const ours = new URL(request.url).origin === self.location.origin;
+  const ours = new URL(request.url).origin === worker.location.origin;
   if (request.method !== "GET" || !ours) return;
   event.respondWith(answer(request).then(isolated));
 });

@@ -238,3 +238,8 @@ export interface OrbitView {
   distance: number;
   lookat: number[];
 }
+
+declare global {
+  /** What this browser cannot do, in a sentence, or "" (boot.js). */
+  var vlaProblem: string;
+}
