@@ -90,7 +90,6 @@ def test_a_server_that_is_killed_and_comes_back():
         for client in clients:
             client.start()
         for _ in range(KILLS):
-            before = [client.answers for client in clients]
             all_go_on(clients)
             time.sleep(chance.random() * 0.1)
             server.send_signal(signal.SIGKILL)
