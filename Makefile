@@ -8,6 +8,10 @@ PORT ?= 8000
 # Where torch without CUDA is, for computers without an NVIDIA GPU. `make demo TORCH_INDEX=` takes PyPI's torch.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BROWSER_TESTS := tests/browser
+LIVE_PAGE := vla_tutorial/live/page
+# What the live page is built from; `--vectors` adds what its tests compare it with.
+LIVE_INPUTS = $(shell find vla_tutorial -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*')
+LIVE_OPTIONS :=
 
 .PHONY: help demo test lint format doctor notebooks book serve test-book clean
 
@@ -42,26 +46,35 @@ doctor: $(VENV)/.installed  ## check this machine and installation
 notebooks: $(VENV)/.installed-book  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-book: $(VENV)/.installed-book  ## build the site from nothing: _build/html/index.html
+book: $(VENV)/.installed-book _build/.live$(LIVE_OPTIONS)  ## build the site from nothing: _build/html/index.html
 	@test -f book/clips/manifest.js || { echo "The clips are missing: $(BIN)/vla-tutorial clips --out book/clips"; exit 1; }
 	rm -rf _build/html _build/.doctrees
 	$(BIN)/python book/_ext/run_notebooks.py --jobs $(JOBS)
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	cp -r _build/live _build/html/live && rm -rf _build/html/live/vectors
+
+_build/.live$(LIVE_OPTIONS): $(LIVE_INPUTS) | $(VENV)/.installed-book
+	@rm -f _build/.live*
+	$(BIN)/vla-tutorial live build --out _build/live $(LIVE_OPTIONS)
+	@touch $@
 
 serve:  ## show the site at http://localhost:8000 (PORT=...)
 	@test -f _build/html/index.html || { echo "There is no site yet: make book"; exit 1; }
 	@echo "http://localhost:$(PORT)/  (Ctrl-C stops it)"
-	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@$(PYTHON) vla_tutorial/live/server.py _build/html --port $(PORT)
 
 test: lint  ## lint and all quick tests (real LIBERO)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test-book: $(VENV)/.installed-dev book  ## the site: notebooks, links and every button in a real browser (npm, chromium)
+test-book: $(VENV)/.installed-dev  ## the site: notebooks, links and every button in a real browser (npm, chromium)
+	@$(MAKE) --no-print-directory book LIVE_OPTIONS=--vectors
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n $(JOBS) notebooks
 	@site=$$(mktemp -d) && chmod 755 $$site && cp -r _build/html/. $$site && { $(BIN)/linkchecker --no-warnings --no-status $$site/index.html; \
 	  status=$$?; rm -rf $$site; exit $$status; } # a copy, since linkchecker reads as the user nobody, who may not see this folder
 	cd $(BROWSER_TESTS) && npm ci --no-audit --no-fund --silent && node --test --test-concurrency=1
+	cd $(LIVE_PAGE) && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent check
+	node --test --test-concurrency=1 tests/live/*.test.mjs
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy, the order of imports and the density of the code
 	$(BIN)/ruff check .
@@ -75,4 +88,4 @@ format: $(VENV)/.installed-dev  ## let ruff lay out the code
 	$(BIN)/ruff format .
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build _build $(BROWSER_TESTS)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) demo build _build $(BROWSER_TESTS)/node_modules $(LIVE_PAGE)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
