@@ -26,6 +26,9 @@ AT_RESET = frozenset({"settle_steps", "max_steps", "distractors", "joint_noise_s
 UNSUPPORTED: Mapping[str, str] = {
     "mujoco": "The page has one version of MuJoCo.",
     "camera_size": "The page renders pictures of 256 × 256 pixels.",
+    "latency": "The page's simulator waits for each answer.",
+    "replan_steps": "The page's policy answers with one action.",
+    "stale_chunks": "The page's policy answers with one action.",
 }
 """Settings that the page does not have, and why. A condition that changes one is not offered."""
 
@@ -106,7 +109,8 @@ def export(
     keys += [entry.changes["unnorm_key"] for entry in conditions if "unnorm_key" in entry.changes]
     known = embedded_statistics()
     statistics = {key: _statistics(find_statistics(key, known)) for key in dict.fromkeys(keys)}
-    return WiringEntry(asdict(wiring), asdict(scene), statistics, dict(BOUNDARIES), conditions)
+    boundaries = {str(name): text for name, text in BOUNDARIES.items()}
+    return WiringEntry(asdict(wiring), asdict(scene), statistics, boundaries, conditions)
 
 
 def _starts(suite: str, task: int) -> list[Scene]:
