@@ -28,6 +28,7 @@ class App {
     this.playing = false;
     this.drawing = false;
     this.lookAround = false;
+    /** The body that is held. @type {string | null} */ this.held = null;
     this.began = 0;
     /** @type {any} */ this.serving = null;
     /** @type {Map<string, any>} */ this.boundaries = new Map();
@@ -50,6 +51,8 @@ class App {
     this.measure.open();
     $("live").dataset.state = "idle";
     const asked = new URLSearchParams(location.hash.slice(1));
+    const open = asked.get("open");
+    for (const part of document.querySelectorAll("details")) if (part.id === open) part.open = true;
     if (asked.has("run")) await this.go();
   }
 
@@ -180,6 +183,24 @@ class App {
     this.#keepAddress();
   }
 
+  /** Take hold of what is under the finger, and say what it is. @param {number} i @param {number[]} at */
+  async grab(i, at) {
+    const body = await this.engine.call("grab", i, at);
+    this.held = body;
+    const name = body && body.replace(/_main$|_\d+(_main)?$/g, "").replaceAll("_", " ");
+    $("clock").textContent = body
+      ? `You hold: ${name}.${this.playing ? "" : " It moves when the run goes on."}`
+      : "Nothing there can be moved.";
+    if (body) this.#mark(this.sides[i], `pulled ${name}`);
+  }
+
+  /** @param {number} i */
+  async release(i) {
+    this.held = null;
+    $("clock").textContent = "";
+    await this.engine.call("release", i);
+  }
+
   // ---- Choosing
 
   /** @param {string[]} conditions */
@@ -213,7 +234,13 @@ class App {
     this.#keepAddress();
     const side = this.sides[i];
     this.#markChanges(side, before, choice);
-    if (this.arranged) this.act(() => this.engine.call("choose", i, choice));
+    if (!this.arranged) return;
+    this.engine.call("choose", i, choice).catch((error) => {
+      view.notice(error.message, "bad");
+      this.experiment.sides[i] = before;
+      this.#showChoices();
+      this.#keepAddress();
+    });
   }
 
   /** @param {Side} side @param {import("./types").SideChoice} before @param {import("./types").SideChoice} now */
@@ -360,7 +387,8 @@ class App {
       this.#showPlaying();
     } else if (event.event === "progress") this.#onProgress(event);
     else if (event.event === "sweeping") this.measure.onStep(event);
-    else if (event.event === "broken") this.#broken(event.sentence);
+    else if (event.event === "graphics") this.#onGraphics(event.lost);
+    else if (event.event === "broken") this.#broken(event.sentence, event.over);
   }
 
   /** @param {Side} side @param {any} event */
@@ -397,10 +425,17 @@ class App {
     for (const { view: one } of this.sides) one.showVeil({ text, share: all ? done / all : 0 });
   }
 
-  /** @param {string} sentence */
-  #broken(sentence) {
+  /** @param {boolean} lost */
+  #onGraphics(lost) {
+    if (lost) view.notice("The browser took the graphics away; the run waits until it gives them back.");
+    else view.notice("The graphics are back. Press Play.");
+  }
+
+  /** @param {string} sentence @param {boolean} [over] whether the episode must begin again */
+  #broken(sentence, over = false) {
     this.playing = false;
     this.#showPlaying();
+    if (over) this.arranged = false;
     if (sentence === "stopped") return;
     view.notice(sentence, "bad");
     if (/damaged|bytes; expected/.test(sentence)) forgetKept();

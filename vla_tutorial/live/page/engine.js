@@ -17,6 +17,9 @@ import { closingSteps } from "./signatures.js";
 /** Size of the picture that is shown and, where the views are the same, that the policy gets. */
 const SIZE = 256;
 
+/** How long an episode waits for graphics that are lost. */
+const LOST_SECONDS = 60;
+
 /** Where the reader's own camera begins: over the table, the robot behind it. */
 const START_VIEW = { azimuth: 150, elevation: -35, distance: 1.3, lookat: [0, 0, 0.1] };
 
@@ -61,7 +64,25 @@ export class Engine {
       const options = { base, manifest, name: "mini", onProgress };
       this.policy = await layers.Policy.load(options);
     }
-    this.renderer ??= new layers.Renderer(new OffscreenCanvas(SIZE, SIZE), this.task);
+    this.renderer ??= this.#makeRenderer();
+    await this.#graphics();
+  }
+
+  #makeRenderer() {
+    const renderer = new this.layers.Renderer(new OffscreenCanvas(SIZE, SIZE), this.task);
+    renderer.addEventListener("lost", () => {
+      this.stopAsked = true;
+      this.emit({ event: "graphics", lost: true });
+    });
+    renderer.addEventListener("restored", () => this.emit({ event: "graphics", lost: false }));
+    return renderer;
+  }
+
+  /** Wait for graphics that the browser took away. */
+  async #graphics() {
+    for (let waited = 0; this.renderer.lost && waited < LOST_SECONDS; waited++) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
   }
 
   #dropTask() {
@@ -81,6 +102,7 @@ export class Engine {
       this.sides[i] ??= this.#makeSide("AB"[i]);
       this.sides[i].choice = choice;
     });
+    for (const side of this.sides) this.#check(side.choice);
     for (const side of this.sides) this.#restart(side);
     return this.provider;
   }
@@ -133,11 +155,22 @@ export class Engine {
   /** Change what a side runs, at once where that is possible. @param {number} i @param {SideChoice} choice */
   choose(i, choice) {
     const experiment = /** @type {Experiment} */ (this.experiment);
-    experiment.sides[i] = choice;
     if (!this.sides[i]) return;
+    this.#check(choice);
+    experiment.sides[i] = choice;
     this.sides[i].choice = choice;
     this.#physics(this.sides[i]);
     if (!this.running) this.#show(this.sides[i]);
+  }
+
+  /** Refuse what would break the loop: contradicting conditions, a prompt that is too long. @param {SideChoice} choice */
+  #check(choice) {
+    const { layers, manifest, policy, task } = this;
+    const { wiring, scene } = layers.settings(manifest, /** @type {Experiment} */ (this.experiment), choice);
+    const { ids } = layers.promptNow(policy, task, wiring, scene);
+    const most = policy.entry.longestPrompt;
+    if (ids <= most) return;
+    throw new Error(`The prompt has ${ids} token ids and the policy reads ${most}; say it in fewer words.`);
   }
 
   /** Move a slider. @param {Tweaks} tweaks */
@@ -195,8 +228,10 @@ export class Engine {
       try {
         for (const side of active) await this.#advance(side);
       } catch (error) {
-        this.emit({ event: "broken", sentence: sentenceOf(error) });
-        throw error;
+        // A loop that has thrown is over: the episode begins again from its start.
+        for (const side of this.sides) side.steps = null;
+        this.emit({ event: "broken", sentence: sentenceOf(error), over: true });
+        return;
       }
       const left = this.rate ? 1000 / this.rate - (performance.now() - began) : 0;
       await new Promise((resolve) => setTimeout(resolve, Math.max(left, 0)));

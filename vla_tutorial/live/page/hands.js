@@ -19,7 +19,7 @@ export function pointer(app, view, i) {
     canvas.setPointerCapture(event.pointerId);
     from = at(event);
     canvas.classList.add("held");
-    if (!app.lookAround) app.act(() => app.engine.call("grab", i, from));
+    if (!app.lookAround) app.act(() => app.grab(i, from));
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!from) return;
@@ -27,6 +27,8 @@ export function pointer(app, view, i) {
     if (app.lookAround) {
       app.engine.call("orbit", now[0] - from[0], now[1] - from[1], 0);
       from = now;
+    } else if (!app.held) {
+      return;
     } else {
       app.engine.call("drag", i, now);
       spring(view, from, now);
@@ -37,7 +39,7 @@ export function pointer(app, view, i) {
     from = null;
     canvas.classList.remove("held");
     spring(view, null, null);
-    if (!app.lookAround) app.act(() => app.engine.call("release", i));
+    if (!app.lookAround) app.act(() => app.release(i));
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
