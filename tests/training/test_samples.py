@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -13,12 +15,21 @@ import torch
 from small_training import labels, pictures, published
 from tokenizers import Tokenizer
 
+from vla_tutorial.conditions.goals import goal_of
+from vla_tutorial.conditions.words import held_out_sentences
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies.suites import packaged_weights
 from vla_tutorial.scene import pick_up_sentence, put_both_sentence
 from vla_tutorial.sim.protocol import task_instructions
 from vla_tutorial.training import samples as samples_module
 from vla_tutorial.training.samples import PUBLISHED_SHARE, Prompts, Samples
-from vla_tutorial.training.sentences import SUITES, all_sentences, families, family_number
+from vla_tutorial.training.sentences import (
+    SUITES,
+    all_sentences,
+    families,
+    family_number,
+    fingerprint,
+)
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
 DAMAGED = 40
@@ -66,6 +77,35 @@ def test_families_are_the_same_in_every_process() -> None:
         check=True,
     )
     assert there.stdout.strip() == str(families()[:3])
+
+
+FROZEN = "8eca1d54dc661cf0"
+HELD_OUT_FROZEN = "9f51dbdbb98205ac"
+
+
+def test_sentences_are_frozen() -> None:
+    """Weights are trained on these. Whoever changes words.json trains again, then writes it here.
+
+    Sentences of evaluation must not change either: another draw is another condition.
+    """
+    assert fingerprint() == FROZEN
+    digest = hashlib.sha256()
+    for suite in SUITES:
+        for task in range(10):
+            for held_out in held_out_sentences(goal_of(suite, task)):
+                digest.update(f"{held_out.kind} {held_out.sentence}\n".encode())
+    assert digest.hexdigest()[:16] == HELD_OUT_FROZEN
+
+
+@pytest.mark.parametrize("policy", ["mini", "mini-narrow"])
+def test_weights_that_ship_know_these_sentences(policy: str) -> None:
+    config = packaged_weights(policy) / "config.json"
+    if not config.is_file():
+        pytest.skip("its weights do not ship")
+    trained = json.loads(config.read_text())["training"]
+    if "sentences" not in trained:
+        pytest.skip("trained before the sentences had a fingerprint")
+    assert trained["sentences"] == FROZEN
 
 
 def test_a_family_says_one_thing_in_many_ways_and_some_of_it_damaged() -> None:

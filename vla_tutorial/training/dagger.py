@@ -38,7 +38,7 @@ from vla_tutorial.training.run_files import (
 )
 from vla_tutorial.training.samples import Prompts, Samples
 from vla_tutorial.training.schedule import Schedule
-from vla_tutorial.training.sentences import SUITES, all_sentences
+from vla_tutorial.training.sentences import SUITES, all_sentences, fingerprint
 from vla_tutorial.training.simulator_pool import SimulatorPool
 from vla_tutorial.training.simulator_worker import WorkerSpec
 from vla_tutorial.training.trainer import LOG_STEPS, TrainConfig, Trainer, fit, write_curves
@@ -271,6 +271,7 @@ class _Run:
             "optimiser_steps": self.trainer.step,
             "pictures": self.samples.added,
             "driven_episodes": pool.episodes,
+            "sentences": fingerprint(),
             "recipe": recipe,
         }
         recent = json.dumps([asdict(episode) for episode in pool.schedule.recent()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from functools import cache
@@ -62,6 +63,17 @@ def families() -> tuple[tuple[str, ...], ...]:
         damaged = [_damaged(rng.choice([sentence, *trained]), rng) for _ in range(_DAMAGED)]
         found.append((sentence, *trained, *damaged))
     return tuple(found)
+
+
+def fingerprint() -> str:
+    """Sixteen hexadecimal digits that change with any sentence of training, or their order.
+
+    A checkpoint says in its config.json which sentences it was trained on.
+    """
+    digest = hashlib.sha256()
+    for sentences in families():
+        digest.update("\n".join((*sentences, "", "")).encode())
+    return digest.hexdigest()[:16]
 
 
 def all_sentences() -> tuple[str, ...]:
