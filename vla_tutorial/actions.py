@@ -168,6 +168,23 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
     return np.where(statistics.mask, span, normalised)
 
 
+def decode_answer(answer: Ints | Floats, statistics: ActionStatistics) -> Floats:
+    """What a policy answers (…, 7) → actions in the data's units: `decode`, where it is tokens.
+
+    Floating-point numbers are such actions already, of a policy that answers without tokens.
+    """
+    if np.issubdtype(answer.dtype, np.floating):
+        return check_action(answer)
+    return decode(answer, statistics)
+
+
+def nearest_tokens(answer: Ints | Floats, statistics: ActionStatistics) -> Ints:
+    """What a policy answers (…, 7) → tokens: its own, or those that come nearest to its action."""
+    if np.issubdtype(answer.dtype, np.floating):
+        return encode(answer, statistics)
+    return np.asarray(answer, np.int64)
+
+
 def encode(action: ArrayLike, statistics: ActionStatistics) -> Ints:
     """Actions (…, D) in the data's units → token ids (…, D) int64: the inverse of `decode`.
 

@@ -24,9 +24,10 @@ def step_line(step: Step) -> dict[str, Any]:
 
     Beside `picture_fields`, after the action: reward. Before it, in metres rounded to 10 µm:
     eef_pos (3, world frame) and gripper_qpos (2). The action itself: tokens (7) as the policy
-    answered, and action (7) as LIBERO got it, rounded to 1e-6.
+    answered, and action (7) as LIBERO got it, rounded to 1e-6. In live mode, where the policy was
+    still thinking, `waiting` is true; otherwise the line does not have it.
     """
-    return {
+    line = {
         "step": step.step,
         **picture_fields(step.pixels),
         "action": [round(float(a), 6) for a in step.action],
@@ -35,6 +36,9 @@ def step_line(step: Step) -> dict[str, Any]:
         "eef_pos": [round(float(x), 5) for x in step.observation.eef_pos],
         "gripper_qpos": [round(float(x), 5) for x in step.observation.gripper_qpos],
     }
+    if step.waiting:
+        line["waiting"] = True
+    return line
 
 
 def picture_fields(image: Picture) -> dict[str, Any]:
@@ -107,6 +111,8 @@ class _Line(msgspec.Struct, gc=False):
     # Folders of format 1 lack these two.
     img_channels: tuple[Number, Number, Number] | None = None
     img_sharpness: Number | None = None
+    # Only live mode writes it.
+    waiting: bool = False
 
 
 _LINES = msgspec.json.Decoder(list[_Line])
@@ -125,6 +131,7 @@ class Log:
     tokens: Ints  # (T, 7)
     eef_pos: Floats  # (T, 3) float64 metres, world frame, before the action
     fingers: Floats  # (T,) float64 millimetres between the fingers, before the action
+    waiting: Bools  # (T,) whether the policy was still thinking: live mode
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -211,6 +218,7 @@ def _log(texts: Sequence[bytes], where: str) -> Log:
         tokens=_column(lines, "tokens"),
         eef_pos=_column(lines, "eef_pos"),
         fingers=1000 * (left - right),
+        waiting=_column(lines, "waiting"),
     )
 
 

@@ -12,6 +12,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Observation, Simulator, own_instruction, step_limit
+from vla_tutorial.timing import Timing
 from vla_tutorial.wiring import Wiring
 
 
@@ -24,11 +25,13 @@ class Step:
         observation: before the action, as LIBERO returned it.
         pixels: (224, 224, 3) uint8, what the policy saw; older than `observation` where the wiring
             delays pictures.
-        tokens: (7,) int64, what it answered.
+        tokens: (7,) int64, what it answered; those nearest to the action, where that has none.
         action: (7,) float64, what LIBERO's `env.step` got: x, y, z, three rotations in [−1, 1],
             gripper −1 open, +1 close.
         reward: after the action; 1.0 on success.
         done: whether the task is done after the action.
+        waiting: whether the policy was still thinking about an older picture, and the action is
+            what the wiring has for that time.
     """
 
     step: int
@@ -38,6 +41,7 @@ class Step:
     action: Floats
     reward: float
     done: bool
+    waiting: bool = False
 
 
 def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
@@ -47,14 +51,16 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     limit = wiring.max_steps or step_limit(scene.suite)
     observation = simulator.start(scene, wiring.settle_steps)
     state = _privileged_state(simulator) if policy.privileged else None
+    timing = Timing(policy, wiring, statistics)
     frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
-        tokens = policy.predict([PolicyInput(seen, instruction, state)])[0]
-        decoded = actions.decode(tokens, statistics)
+        turn = timing.turn(PolicyInput(seen, instruction, state))
+        decoded = actions.decode_answer(turn.answer, statistics)
         action = actions.to_libero(decoded, wiring.gripper, wiring.translation_gain)
         after, reward, done = simulator.step(action)
-        yield Step(step, observation, seen, tokens, action, reward, done)
+        tokens = actions.nearest_tokens(turn.answer, statistics)
+        yield Step(step, observation, seen, tokens, action, reward, done, turn.waiting)
         if done:
             return
         observation = after

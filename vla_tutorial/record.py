@@ -18,6 +18,8 @@ from vla_tutorial.files import (
     append_whole,
     check_writable,
     explain_full_disk,
+    interruptible,
+    uninterrupted,
     whole_file,
     write_atomically,
     write_in_place,
@@ -25,7 +27,7 @@ from vla_tutorial.files import (
 from vla_tutorial.log import closing_steps, log_of, step_line
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.pixels import orient
-from vla_tutorial.policies.base import Policy
+from vla_tutorial.policies.base import Policy, check_applies
 from vla_tutorial.provenance import versions
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator, own_instruction
@@ -152,7 +154,11 @@ class Recorder:
         Raises:
             DiskFull: the end does not fit. What does not fit is left out, the rest is whole.
         """
-        with explain_full_disk(self.folder, AFTER_FULL_DISK), contextlib.ExitStack() as ending:
+        with (
+            uninterrupted(),
+            explain_full_disk(self.folder, AFTER_FULL_DISK),
+            contextlib.ExitStack() as ending,
+        ):
             # Run from the last to the first, each of them even if one before it has failed.
             if self.lines and self.pictures and not isinstance(error, OSError | TutorialError):
                 ending.callback(self._draw)
@@ -221,13 +227,18 @@ def record_episode(
         on_step: called after each step is recorded, for progress and live views.
 
     Raises:
-        TutorialError: the folder cannot take an episode.
+        TutorialError: the folder cannot take an episode, or a condition does not apply.
         KeyboardInterrupt: passes after the partial episode is kept.
     """
+    check_applies(policy, conditions)
     about = header(policy, wiring, scene, conditions, own_instruction(simulator, scene))
-    with Recorder(folder, about, video, overwrite, pictures=pictures) as recorder:
+    # A step is made and then written as a whole: only while it is made, a signal acts.
+    with (
+        uninterrupted(),
+        Recorder(folder, about, video, overwrite, pictures=pictures) as recorder,
+    ):
         done = False
-        for step in rollout(policy, simulator, wiring, scene):
+        for step in interruptible(rollout(policy, simulator, wiring, scene)):
             recorder.write(step)
             done = step.done
             on_step(step)

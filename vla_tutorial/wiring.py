@@ -17,6 +17,18 @@ Orientation = Literal["rotate_180", "flip_vertical", "raw"]
 ColourOrder = Literal["rgb", "bgr"]
 LetterCase = Literal["lower", "as_given", "upper"]
 GripperMapping = Literal["binarised", "inverted", "continuous", "unscaled"]
+WhileWaiting = Literal["last", "zero"]
+
+LOWEST = {
+    "frame_delay": 0,
+    "latency": 0,
+    "stale_chunks": 0,
+    "settle_steps": 0,
+    "replan_steps": 1,
+    "camera_size": 1,
+    "max_steps": 1,
+}
+"""The lowest value of each whole number of a wiring."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,13 @@ class Wiring:
         gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`.
             `binarised`: −sign(2g−1).
         translation_gain: factor on x, y and z, which the controller clips to [−1, 1] afterwards.
+        realtime: control steps a second that pass while the policy thinks, by the clock: live mode.
+            None, as published: the simulator waits for each answer.
+        latency: control steps that pass from each question to its answer, whatever the clock says.
+        while_waiting: what the arm gets meanwhile: its last action again, or no motion.
+        replan_steps: actions of a chunk that are executed before the policy is asked again; None
+            takes the policy's own number. A policy that answers with one action is asked each step.
+        stale_chunks: how many questions old the executed chunk is.
         settle_steps: no-op control steps in which objects, which start inside the floor, drop.
         max_steps: control steps after which the episode has failed; None takes the suite's
             published limit.
@@ -50,7 +69,7 @@ class Wiring:
 
     Raises:
         TutorialError: the template has no `{instruction}` or cannot be filled, a number is below
-            the lowest possible, or the gain is not positive and finite.
+            the lowest possible, or the gain or `realtime` is not positive and finite.
     """
 
     unnorm_key: str
@@ -66,6 +85,11 @@ class Wiring:
     letter_case: LetterCase = "lower"
     gripper: GripperMapping = "binarised"
     translation_gain: float = 1.0
+    realtime: float | None = None
+    latency: int = 0
+    while_waiting: WhileWaiting = "last"
+    replan_steps: int | None = None
+    stale_chunks: int = 0
     settle_steps: int = 10
     max_steps: int | None = None
     mujoco: str = PINNED_MUJOCO
@@ -73,14 +97,14 @@ class Wiring:
     def __post_init__(self) -> None:
         """Refuse settings that no episode could run with."""
         _check_template(self.prompt_template)
-        lowest = {"frame_delay": 0, "settle_steps": 0, "camera_size": 1, "max_steps": 1}
-        for name, low in lowest.items():
+        for name, low in LOWEST.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise TutorialError(f"{name} is {value}; expected {low} or more.")
-        gain = self.translation_gain
-        if not 0 < gain < float("inf"):
-            raise TutorialError(f"translation_gain is {gain}; expected a positive number.")
+        for name in ("translation_gain", "realtime"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise TutorialError(f"{name} is {value}; expected a positive number.")
 
 
 def _check_template(template: str) -> None:

@@ -4,6 +4,7 @@ from vla_tutorial.conditions.catalogue import (
     CATALOGUE,
     apply,
     changed_settings,
+    check_needs,
     families,
     find_condition,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "bowl_places",
     "camera",
     "changed_settings",
+    "check_needs",
     "drop_words",
     "families",
     "find_condition",

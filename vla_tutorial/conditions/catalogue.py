@@ -62,6 +62,28 @@ def changed_settings(
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
 
+def check_needs(conditions: Sequence[str], policy: str, with_tokens: bool, chunk_size: int) -> None:
+    """Raise a TutorialError if a condition cannot change anything for a policy.
+
+    Args:
+        conditions: names; those that the catalogue does not hold are left out.
+        policy: its name, for the error.
+        with_tokens: whether it answers with tokens; otherwise with actions.
+        chunk_size: how many actions an answer has.
+    """
+    for name in conditions:
+        needs = CATALOGUE[name].needs if name in CATALOGUE else None
+        if needs == "tokens" and not with_tokens:
+            what = f"{name!r} changes what tokens mean, and {policy} answers with actions"
+            raise TutorialError(f"The condition {what}: it does not apply. Leave it out.")
+        if needs == "chunks" and chunk_size < 2:
+            what = f"{name!r} is for policies that answer with a chunk of actions"
+            raise TutorialError(
+                f"The condition {what}, and {policy} answers with one: it does not apply. "
+                "Leave it out."
+            )
+
+
 def apply(
     conditions: Sequence[str | Condition], wiring: Wiring, scene: Scene
 ) -> tuple[Wiring, Scene]:

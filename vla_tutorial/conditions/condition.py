@@ -25,6 +25,9 @@ BOUNDARIES: dict[Boundary, str] = {
 }
 """Code can get the first four wrong. The last three cause trouble although the script is right."""
 
+Needs = Literal["tokens", "chunks"]
+"""What a policy must answer with for some conditions to change anything."""
+
 Change = Callable[[Wiring, Scene], tuple[Wiring, Scene]]
 
 PUBLISHED = "published"
@@ -45,6 +48,7 @@ class Condition:
         claims: what section 2.4 says of it, in our words; "" where it says nothing.
         seen_in: addresses of reports of real code with this fault.
         clip: whether the player has recorded episodes of it.
+        needs: what a policy must answer with for it to apply; None where it applies to all.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Condition:
     claims: str = ""
     seen_in: tuple[str, ...] = ()
     clip: bool = True
+    needs: Needs | None = None
 
     @property
     def family(self) -> str:

@@ -95,6 +95,7 @@ FAULTS = (
         "arm hardly moves: translations shrink to 1/20 or less. Rotations change by factors of "
         "0.64 to 1.67, and the gripper does not change.",
         wiring_change(unnorm_key="bridge_orig", embedded_statistics=True),
+        needs="tokens",
         claims="Motion comes out 3 to 5 times too large: the controller saturates and the arm "
         "slams towards its joint limits.",
         seen_in=(f"{_OPENVLA}/issues/118", f"{_GITHUB}/allenai/vla-evaluation-harness/pull/3"),
@@ -105,6 +106,7 @@ FAULTS = (
         "libero_spatial's statistics, same robot: x 21 % too large, y 11 % too small and shifted "
         "to one side, rotations 34–44 % too large.",
         wiring_change(unnorm_key="libero_spatial", embedded_statistics=True),
+        needs="tokens",
         seen_in=(f"{_OPENVLA}/issues/225", f"{_OPENVLA}/issues/203"),
     ),
     Condition(
@@ -136,6 +138,42 @@ FAULTS = (
         wiring_change(translation_gain=4.0),
         claims="What a wrong unnorm_key does: motion too large by a factor of 3 to 5, |dx| above "
         "0.1 m a step.",
+    ),
+    *(
+        Condition(
+            f"latency_{steps}",
+            "motion",
+            "The simulator does not wait: each answer comes so many control steps of 50 ms late, "
+            "and until then the arm repeats its last action.",
+            wiring_change(latency=steps),
+            level=steps,
+            unit="steps",
+            clip=False,
+        )
+        for steps in (1, 2, 4, 8)
+    ),
+    *(
+        Condition(
+            f"replan_steps_{steps}",
+            "motion",
+            "For policies that answer with a chunk of actions: so many of them are executed before "
+            "the next picture is looked at.",
+            wiring_change(replan_steps=steps),
+            level=steps,
+            unit="actions",
+            clip=False,
+            needs="chunks",
+        )
+        for steps in (1, 10)
+    ),
+    Condition(
+        "stale_chunk",
+        "motion",
+        "For policies that answer with a chunk of actions: the arm executes the chunk before the "
+        "newest one, which was meant for another place.",
+        wiring_change(stale_chunks=1),
+        clip=False,
+        needs="chunks",
     ),
     Condition(
         "no_settle",

@@ -18,9 +18,11 @@ from vla_tutorial import prompt
 from vla_tutorial.arrays import Ints
 from vla_tutorial.loop import statistics_for
 from vla_tutorial.policies import Policy, PolicyInput, PolicyUnreachable
+from vla_tutorial.policies.base import check_applies
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.sim import task_of
+from vla_tutorial.spec import split_condition
 from vla_tutorial.sweep.messages import PolicyInfo
 from vla_tutorial.sweep.plan import SweepPlan
 from vla_tutorial.sweep.remote_policy import ErrorTaggingPolicy, PolicyError
@@ -43,10 +45,15 @@ def load_policy_for(plan: SweepPlan) -> tuple[Policy, str]:
 
 
 def check_statistics(plan: SweepPlan, policy: Policy) -> None:
-    """Raise a TutorialError if the policy lacks action statistics that an episode needs."""
+    """Raise a TutorialError if the policy lacks action statistics that an episode needs.
+
+    So does a condition that does not apply to it.
+    """
     for spec in plan.specs():
         wiring, _ = spec.settings()
         statistics_for(policy, wiring)
+    for condition in plan.conditions:
+        check_applies(policy, split_condition(condition))
 
 
 def prompts_of(plan: SweepPlan) -> list[Prompt]:
