@@ -10,9 +10,9 @@ from vla_tutorial import actions, pixels, prompt
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+from vla_tutorial.policies.timing import Timing
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Observation, Simulator, own_instruction, step_limit
-from vla_tutorial.timing import Timing
 from vla_tutorial.wiring import Wiring
 
 
