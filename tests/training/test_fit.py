@@ -1,6 +1,7 @@
 """Trainer in the small: targets, resuming, the crop, and a checkpoint that loads."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from vla_tutorial.policies.model import load_model_policy
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.training import augment
 from vla_tutorial.training import trainer as trainer_module
+from vla_tutorial.training.captured_step import CapturedStep
 from vla_tutorial.training.losses import (
     keypoint_loss,
     keypoint_targets,
@@ -31,7 +33,7 @@ from vla_tutorial.training.mini import (
     train_tokenizer,
     write_checkpoint,
 )
-from vla_tutorial.training.samples import Samples
+from vla_tutorial.training.samples import Prompts, Samples
 from vla_tutorial.training.trainer import (
     TrainConfig,
     Trainer,
@@ -102,6 +104,75 @@ def test_warming_up_teaches_nothing(samples):
     before = weights(fitting.learner).clone()
     fitting.warm_up(samples)
     assert torch.equal(weights(fitting.learner), before) and fitting.step == 0
+    # Nor does it disturb a run that goes on, whose optimiser remembers.
+    other = begin(TRAIN)
+    for one in (fitting, other):
+        steps(one, samples, 2)
+    fitting.warm_up(samples)
+    for one in (fitting, other):
+        steps(one, samples, 2)
+    assert torch.equal(weights(fitting.learner), weights(other.learner))
+    assert torch.equal(weights(fitting.mean), weights(other.mean))
+
+
+def steps(fitting, samples, count):
+    """Optimiser steps whose samples and augmentation depend on their number alone."""
+    logged = {}
+    for _ in range(count):
+        torch.manual_seed(fitting.step)
+        chosen = torch.arange(4, device=fitting.device) + fitting.step % 4
+        logged = fitting.train_step(samples, chosen, fitting.step / 8)
+    return logged
+
+
+def test_a_captured_step_is_the_step_itself(samples):
+    """What a graph would replay runs here on its fixed input; the rate changes under it."""
+    straight, captured = begin(TRAIN), begin(TRAIN)
+    fixed = torch.zeros(4, dtype=torch.int64)
+    outputs = {}
+    step = captured._fit_batch
+
+    def replay():
+        outputs.update(step(samples, fixed))
+
+    captured._captured = CapturedStep(replay, fixed, outputs)
+    captured._fit_batch = None
+    logged = [steps(one, samples, 5) for one in (straight, captured)]
+    assert torch.equal(weights(straight.learner), weights(captured.learner))
+    assert logged[0] == logged[1]
+    assert captured.step == 5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_of_a_step_learns_as_the_step_does(tokenizer, monkeypatch):
+    """Also with another thread at work on the GPU while it is captured."""
+    found = []
+    monkeypatch.setattr(Prompts, "draw", lambda self, family, deaf: self.rows(family, 0.0 * family))
+    for graph in (True, False):
+        samples = Samples(8, tokenizer, "cuda")
+        samples.append(random_pictures(8), labels(8))
+        torch.manual_seed(0)
+        config = replace(TRAIN, augmentation=augment.NO_AUGMENTATION, graph=graph)
+        fitting = Trainer(initialise(OpenVLA(SMALL)), config, "cuda")
+        before = weights(fitting.learner).clone()
+        adding = threading.Thread(target=keep_adding, args=(samples, stopped := threading.Event()))
+        adding.start()
+        fitting.warm_up(samples)
+        stopped.set()
+        adding.join()
+        assert torch.equal(weights(fitting.learner), before)
+        assert bool(fitting._captured) is graph
+        steps(fitting, samples, 8)
+        found.append(weights(fitting.learner).cpu())
+    assert (found[0] - before.cpu()).abs().max() > 2e-3
+    torch.testing.assert_close(*found, atol=5e-4, rtol=0)
+
+
+def keep_adding(samples, stopped):
+    """As the thread that serves simulators does: the same pictures again and again."""
+    with torch.cuda.stream(torch.cuda.Stream()):
+        while not stopped.is_set():
+            samples.append(random_pictures(8), labels(8))
 
 
 @pytest.mark.parametrize("value", [0.25, float("nan"), float("inf")])
