@@ -13,7 +13,7 @@ LIVE_PAGE := vla_tutorial/live/page
 LIVE_INPUTS = $(shell find vla_tutorial -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*')
 LIVE_OPTIONS :=
 
-.PHONY: help demo test lint format doctor notebooks book serve test-book clean
+.PHONY: help demo test lint format doctor notebooks book serve serve-demo test-book clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-book: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[book]'
+	@touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve]'
 	@touch $@
 
 demo: $(VENV)/.installed  ## one task right and wrong, side by side: demo/index.html
@@ -62,6 +66,9 @@ serve:  ## show the site at http://localhost:8000 (PORT=...)
 	@test -f _build/html/index.html || { echo "There is no site yet: make book"; exit 1; }
 	@echo "http://localhost:$(PORT)/  (Ctrl-C stops it)"
 	@$(PYTHON) vla_tutorial/live/server.py _build/html --port $(PORT)
+
+serve-demo: $(VENV)/.installed-serve  ## one policy server and four simulators, as a class; the status page opens
+	$(BIN)/python tools/serve_demo.py --port $(PORT)
 
 test: lint  ## lint and all quick tests (real LIBERO)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
