@@ -11,49 +11,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.pixels import check_image
+from vla_tutorial.policies.packed import array_of, packed_array
 from vla_tutorial.policies.wire import check_size, decode_picture
 
-_TYPES = re.compile(r"[<>|=]?[biuf][1248]|bool|u?int(8|16|32|64)|float(16|32|64)")
-"""Numbers alone: of an object's type numpy would read pointers, or pickles."""
-
-MOST_DIMENSIONS = 8
+__all__ = ["array_of", "json_array", "packed_array", "picture_of"]
 
 Array = NDArray[Any]
-
-
-def array_of(data: Any, dtype: Any, shape: Any) -> Array:
-    """The array that `data` holds; a TutorialError says what does not fit together."""
-    if not isinstance(dtype, str) or not _TYPES.fullmatch(dtype):
-        raise TutorialError(f"An array has dtype {dtype!r:.60}; expected numbers, such as '|u1'.")
-    try:
-        kind = np.dtype(dtype)
-    except TypeError as e:
-        raise TutorialError(f"An array has dtype {dtype!r}, which numpy does not know.") from e
-    if not isinstance(data, bytes) or not _is_shape(shape):
-        found = f"An array has shape {shape!r:.60}"
-        raise TutorialError(f"{found}; expected, for example, [224, 224, 3].")
-    expected = math.prod(shape) * kind.itemsize
-    if len(data) != expected:
-        what = f"An array of shape {list(shape)} and dtype {dtype} has {expected} bytes"
-        raise TutorialError(f"{what}; got {len(data)}.")
-    return np.frombuffer(data, kind).reshape(shape)
-
-
-def _is_shape(shape: Any) -> bool:
-    if not isinstance(shape, list | tuple) or len(shape) > MOST_DIMENSIONS:
-        return False
-    return all(type(side) is int and 0 <= side < 2**31 for side in shape)
 
 
 def picture_of(value: Any, name: str) -> Picture:
@@ -119,19 +90,6 @@ def _from_base64(text: Any) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as e:
         raise TutorialError(f"A picture's data is not base64 ({e}).") from e
-
-
-def packed_array(array: Array, *, text_keys: bool) -> dict[Any, Any]:
-    """An array as openpi has it, or as vla-eval with `text_keys`."""
-    plain = {
-        "__ndarray__": True,
-        "data": array.tobytes(),
-        "dtype": array.dtype.str,
-        "shape": list(array.shape),
-    }
-    if text_keys:
-        return plain
-    return {key.encode(): value for key, value in plain.items()}
 
 
 def json_array(array: Array) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def make_server(app: Starlette, limits: Limits) -> uvicorn.Server:
         ws="websockets-sansio",
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,
+        # A client that builds its simulator answers no ping for a minute. Silence has its own limit.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         log_level="warning",
         access_log=False,
         # An address that a client claims for itself would be taken for its own.
