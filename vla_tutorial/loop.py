@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vla_tutorial import actions, pixels, prompt
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState
+from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState, reads
 from vla_tutorial.policies.timing import Timing
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Observation, Simulator, own_instruction, step_limit
@@ -55,7 +55,8 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
-        turn = timing.turn(PolicyInput(seen, instruction, state))
+        further = _further(policy, simulator, observation, wiring)
+        turn = timing.turn(PolicyInput(seen, instruction, state, *further))
         decoded = actions.decode_answer(turn.answer, statistics)
         action = actions.to_libero(decoded, wiring.gripper, wiring.translation_gain)
         after, reward, done = simulator.step(action)
@@ -65,6 +66,16 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
             return
         observation = after
         frames.append(observation.image)
+
+
+def _further(
+    policy: Policy, simulator: Simulator, observation: Observation, wiring: Wiring
+) -> tuple[Floats | None, Picture | None]:
+    """What some policies read beside the picture: proprioception, and the wrist camera's."""
+    proprioception = observation.proprioception if reads(policy, "proprioception") else None
+    if not reads(policy, "wrist"):
+        return proprioception, None
+    return proprioception, pixels.prepare(simulator.wrist_picture(), wiring)
 
 
 def _privileged_state(simulator: Simulator) -> PrivilegedState:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from vla_tutorial.conditions import PUBLISHED, apply
 from vla_tutorial.policies import (
+    SERVED,
     Policy,
     check_suite,
     load_policy,
     native_key,
+    native_wiring,
     warn_of_suite,
 )
 from vla_tutorial.scene import OwnScene, Scene
 from vla_tutorial.sim import step_limit, task_of
-from vla_tutorial.wiring import Wiring
+from vla_tutorial.wiring import WhileWaiting, Wiring
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class EpisodeSpec:
 
     Attributes:
         suite, task, init, target, layout_seed, own: as `Scene` has them.
-        policy: a key of `policies.POLICIES`.
+        policy: a key of `policies.POLICIES`, or "my_module:make_policy".
         checkpoint: hub id or folder, for policies that have one; the address of a server, for the
-            policy "remote".
+            policies "remote" and "openpi".
         conditions: names from the catalogue, in the order in which they are applied.
-        max_steps, embedded_statistics: as `Wiring` has them.
+        max_steps, embedded_statistics, realtime, while_waiting: as `Wiring` has them.
         revision: branch, tag or commit of a checkpoint on the hub.
         device: where a model runs, for example "cuda:0"; None takes the first GPU, else the CPU.
         unnorm_key: whose action statistics to use; None takes those that the policy was made for.
@@ -49,6 +51,8 @@ class EpisodeSpec:
     target: str | None = None
     layout_seed: int | None = None
     own: OwnScene | None = None
+    realtime: float | None = None
+    while_waiting: WhileWaiting = "last"
 
     @property
     def condition(self) -> str:
@@ -61,6 +65,9 @@ class EpisodeSpec:
             unnorm_key=self.unnorm_key or native_key(self.policy, self.suite, self.checkpoint),
             embedded_statistics=self.embedded_statistics,
             max_steps=self.max_steps,
+            realtime=self.realtime,
+            while_waiting=self.while_waiting,
+            **native_wiring(self.policy),
         )
         scene = Scene(
             self.suite,
@@ -102,7 +109,7 @@ class EpisodeSpec:
     def command(self, folder: Path) -> str:
         """The shell command that records the same episode in `folder`."""
         words = ["vla-tutorial", "rollout"]
-        named = "init policy checkpoint revision device unnorm_key max_steps"
+        named = "init policy checkpoint revision device unnorm_key max_steps realtime"
         if self.own is None:
             named = f"suite task {named}"
         else:
@@ -112,8 +119,11 @@ class EpisodeSpec:
         for name in named.split():
             value = getattr(self, name)
             if value is not None:
-                option = "url" if (self.policy, name) == ("remote", "checkpoint") else name
+                served = name == "checkpoint" and self.policy in SERVED
+                option = "url" if served else name
                 words += [f"--{option.replace('_', '-')}", str(value)]
+        if self.while_waiting != "last":
+            words += ["--while-waiting", self.while_waiting]
         if self.embedded_statistics:
             words.append("--embedded-statistics")
         for name in self.conditions:

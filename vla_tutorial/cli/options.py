@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
     from vla_tutorial.scene import OwnScene
+
+SERVED = ("remote", "openpi")
+"""As `policies.SERVED`, which takes seconds to import."""
 
 Suite = Annotated[str, typer.Option(help="LIBERO suite, for example libero_object.")]
 SuiteOrOwn = Annotated[
@@ -32,13 +35,18 @@ InitStates = Annotated[
     ),
 ]
 PolicyName = Annotated[
-    str, typer.Option(help="Which policy acts: mini, openvla, expert or remote.")
+    str,
+    typer.Option(
+        help="Which policy acts: mini, openvla, expert, remote, openpi, or a function of your own, "
+        "my_module:make_policy."
+    ),
 ]
 Checkpoint = Annotated[
     str | None, typer.Option(help="Checkpoint of the policy: a hub id or a folder.")
 ]
 Url = Annotated[
-    str | None, typer.Option(help="Address of the server, for --policy remote: http://host:port.")
+    str | None,
+    typer.Option(help="Address of the server, for --policy remote or openpi: http://host:port."),
 ]
 Token = Annotated[
     str | None,
@@ -62,6 +70,17 @@ UnnormKey = Annotated[
 ]
 EmbeddedStatistics = Annotated[
     bool, typer.Option(help="Allow this package's statistics in place of the checkpoint's own.")
+]
+Realtime = Annotated[
+    float | None,
+    typer.Option(
+        help="Live mode: the simulator does not wait, so many control steps a second pass while "
+        "the policy thinks. LIBERO has 20."
+    ),
+]
+WhileWaiting = Annotated[
+    Literal["last", "zero"],
+    typer.Option(help="What the arm gets while it waits: its last action again, or no motion."),
 ]
 MaxSteps = Annotated[
     int | None, typer.Option(help="Step limit. Default: the suite's published one.")
@@ -101,23 +120,24 @@ def own_scene(
 def served_at(
     policy: str, checkpoint: str | None, url: str | None, token: str | None
 ) -> str | None:
-    """The checkpoint of an `EpisodeSpec`, which for the policy "remote" is the server's address.
+    """The checkpoint of an `EpisodeSpec`: the server's address for policies that have one.
 
     A token goes into this process's environment, so that no record and no command holds it.
 
     Raises:
-        TutorialError: --url without --policy remote, or that policy without it.
+        TutorialError: --url without --policy remote or openpi, or such a policy without it.
     """
-    if policy != "remote":
+    if policy not in SERVED:
         if url or token:
             raise TutorialError(
-                "--url and --token belong to --policy remote. Add it, or omit them."
+                "--url and --token belong to --policy remote or openpi. Add one, or omit them."
             )
         return checkpoint
     if checkpoint:
         raise TutorialError("The server has its own checkpoint: omit --checkpoint.")
     if not url:
-        raise TutorialError("The policy 'remote' needs --url, for example http://192.168.1.5:8000.")
+        example = "for example http://192.168.1.5:8000"
+        raise TutorialError(f"The policy {policy!r} needs --url, {example}.")
     if token:
         os.environ["VLA_TUTORIAL_TOKEN"] = token
     return url

@@ -74,6 +74,8 @@ def sweep(
         typer.Option(help="Episodes that keep pictures and a video."),
     ] = "none",
     max_steps: options.MaxSteps = None,
+    realtime: options.Realtime = None,
+    while_waiting: options.WhileWaiting = "last",
     bddl: options.Bddl = None,
     init_states: options.InitStates = None,
     retry_errors: options.RetryErrors = False,
@@ -108,6 +110,8 @@ def sweep(
         unnorm_key=unnorm_key,
         embedded_statistics=embedded_statistics,
         max_steps=max_steps,
+        realtime=realtime,
+        while_waiting=while_waiting,
     )
     numbers = _tasks(spec, tasks, layouts is None)
     states = _inits(spec, numbers, layouts if inits is None else inits)

@@ -1,8 +1,11 @@
-"""Policies by name: `mini`, `mini-narrow`, `openvla`; `expert` (scripted, privileged); `remote`."""
+"""Policies by name: `mini`, `mini-narrow`, `openvla`; `expert` (scripted, privileged); `remote`.
+
+`openpi` is a client of openpi's servers. "my_module:make_policy" is one of the user's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -14,6 +17,7 @@ from vla_tutorial.policies.base import (
     PolicyUnreachable,
     PrivilegedState,
 )
+from vla_tutorial.policies.own import ActionPolicy, is_own, load_own, own_wiring
 from vla_tutorial.policies.suites import (
     NARROW,
     PACKAGED,
@@ -28,13 +32,17 @@ from vla_tutorial.sim import base_suite
 
 __all__ = [
     "POLICIES",
+    "SERVED",
+    "ActionPolicy",
     "Policy",
     "PolicyInput",
     "PolicyUnreachable",
     "PrivilegedState",
+    "check_name",
     "check_suite",
     "load_policy",
     "native_key",
+    "native_wiring",
     "unfamiliar",
     "warn_of_suite",
 ]
@@ -87,9 +95,22 @@ def _load_remote(checkpoint: str | None = None, **options: Any) -> Policy:
     return RemotePolicy(_address(checkpoint))
 
 
-def _address(given: str | None) -> str:
+def _load_openpi(checkpoint: str | None = None, **options: Any) -> Policy:
+    try:
+        from vla_tutorial.policies.openpi import OpenPiPolicy
+    except ModuleNotFoundError as e:
+        remedy = "Install it: pip install 'vla-tutorial[serve]'"
+        raise TutorialError(f"The policy 'openpi' needs a library ({e}). {remedy}") from e
+    if options:
+        given = ", ".join(f"--{name}" for name in options)
+        raise TutorialError(f"A policy's server has its own checkpoint and device: no {given}.")
+    return OpenPiPolicy(_address(checkpoint, "openpi"))
+
+
+def _address(given: str | None, policy: str = "remote") -> str:
     if not given:
-        raise TutorialError("The policy 'remote' needs --url, for example http://192.168.1.5:8000.")
+        example = "for example http://192.168.1.5:8000"
+        raise TutorialError(f"The policy {policy!r} needs --url, {example}.")
     return given
 
 
@@ -100,16 +121,27 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "expert": _load_expert,
     "openvla": _load_openvla,
     "remote": _load_remote,
+    "openpi": _load_openpi,
 }
+
+SERVED = ("remote", "openpi")
+"""Policies that a server answers for: their checkpoint is its address."""
+
+
+def check_name(name: str) -> None:
+    """Raise a TutorialError unless a policy is called so, or `name` is a function of the user's."""
+    if name not in POLICIES and not is_own(name):
+        remedy = "Or give one of your own: my_module:make_policy."
+        raise unknown("policy", name, POLICIES, remedy)
 
 
 def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Policy:
     """The policy called `name`, ready to predict.
 
     Args:
-        name: a key of `POLICIES`.
-        checkpoint: hub id or folder, for policies that have one; the address of a server, for the
-            policy "remote".
+        name: a key of `POLICIES`, or "my_module:make_policy".
+        checkpoint: hub id or folder, for policies that have one; the address of a server, for
+            those of `SERVED`.
         options: what the policy's loader takes, for example `revision` and `device` (see
             `load_model_policy`).
 
@@ -117,8 +149,9 @@ def load_policy(name: str, checkpoint: str | None = None, **options: Any) -> Pol
         TutorialError: the name is unknown, the policy takes no such option, or the checkpoint
             cannot be used.
     """
-    if name not in POLICIES:
-        raise unknown("policy", name, POLICIES)
+    check_name(name)
+    if is_own(name):
+        return load_own(name, checkpoint, **options)
     return POLICIES[name](checkpoint=checkpoint, **options)
 
 
@@ -144,3 +177,16 @@ def native_key(policy: str, suite: str, checkpoint: str | None = None) -> str:
     if policy in PACKAGED:
         return small_key(policy, suite, checkpoint)
     return base_suite(suite)
+
+
+def native_wiring(policy: str) -> Mapping[str, Any]:
+    """Settings of the wiring that a policy was made for, where they are not OpenVLA's published.
+
+    Raises:
+        TutorialError: it is one of the user's own that does not exist.
+    """
+    if policy == "openpi":
+        from vla_tutorial.policies.openpi import WIRING
+
+        return WIRING
+    return own_wiring(policy) if is_own(policy) else {}

@@ -44,6 +44,10 @@ class PolicyInput:
     prompt: Prompt
     # For privileged policies, otherwise None.
     state: PrivilegedState | None = None
+    # (8,) `Observation.proprioception`, for policies whose `provenance` names it under "inputs".
+    proprioception: Floats | None = None
+    # As `pixels`, from the camera at the wrist, for policies whose "inputs" name "wrist".
+    wrist: Picture | None = None
 
 
 class PolicyUnreachable(TutorialError):
@@ -88,6 +92,11 @@ def own_replan_steps(policy: Policy) -> int | None:
     """Actions of a chunk that the policy wants executed before it is asked again, if it says so."""
     found = _of(policy).get("replan_steps")
     return None if found is None else int(found)
+
+
+def reads(policy: Policy, what: str) -> bool:
+    """Whether the policy reads "proprioception" or "wrist" beside the picture."""
+    return what in _of(policy).get("inputs", ())
 
 
 def check_applies(policy: Policy, conditions: Sequence[str]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vla_tutorial.arrays import Floats, Picture
 
 CAMERA = "agentview"
+WRIST_CAMERA = "robot0_eye_in_hand"
 PICTURE = f"{CAMERA}_image"
 _ARM = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
 SENSORS = (PICTURE, *_ARM)
@@ -33,6 +37,20 @@ class Observation:
     eef_quat: Floats
     gripper_qpos: Floats
     joint_pos: Floats
+
+    @property
+    def proprioception(self) -> Floats:
+        """(8,) eef_pos, eef_quat as axis times angle (radians), gripper_qpos.
+
+        It is what openpi's and OpenVLA-OFT's LIBERO clients send as the robot's state.
+        """
+        # Of the two quaternions of a rotation, the published code takes the one that it gets.
+        w = min(max(float(self.eef_quat[3]), -1.0), 1.0)
+        sine = math.sqrt(1 - w * w)
+        axis_angle = np.zeros(3)
+        if sine > 1e-8:
+            axis_angle = self.eef_quat[:3] * 2 * math.acos(w) / sine
+        return np.concatenate([self.eef_pos, axis_angle, self.gripper_qpos])
 
 
 class Camera:

@@ -22,7 +22,14 @@ from vla_tutorial.sim.own import definition_file, states_of
 from vla_tutorial.sim.perturb import Perturber
 from vla_tutorial.sim.physics import Physics
 from vla_tutorial.sim.protocol import SEED, check_task, initial_states, own_task
-from vla_tutorial.sim.sensors import CAMERA, PICTURE, SENSORS, Camera, Observation
+from vla_tutorial.sim.sensors import (
+    CAMERA,
+    PICTURE,
+    SENSORS,
+    WRIST_CAMERA,
+    Camera,
+    Observation,
+)
 
 if TYPE_CHECKING:
     from vla_tutorial.sim.builder import Layout
@@ -154,7 +161,7 @@ class Simulator:
                 hard_reset=False,
             )
             # LIBERO's generator. Building places objects too, and shall end the same every time.
-            np.random.seed(SEED)  # noqa: NPY002
+            np.random.seed(SEED)
             environment = self._until_placed(build, _BUILDS)
             # A hard reset would compile the model again, for seconds and 250 MiB. Of all that, only
             # the random numbers of loading matter: they decide where fixtures stand.
@@ -414,6 +421,23 @@ class Simulator:
         self._inner._post_process()
         self._show(True)
         picture: Picture = self._camera({})
+        return picture
+
+    def wrist_picture(self) -> Picture:
+        """The wrist camera's picture (H, W, 3) of the present state, turned by 180° as the other.
+
+        It is of the state that the last step ended in: two physics steps (4 ms) newer than
+        `Observation.image`. Black where the simulator was built with `render=False`.
+        """
+        if self._camera is None:
+            return self._black
+        height, width, _ = self._black.shape
+        self._camera.make_current()
+        picture: Picture = self._inner.sim.render(
+            camera_name=WRIST_CAMERA,
+            width=width,
+            height=height,
+        )
         return picture
 
     def close(self) -> None:

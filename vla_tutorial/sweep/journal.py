@@ -85,7 +85,8 @@ def check_sweep_folder(folder: Path, config: Mapping[str, Any]) -> None:
     check_writable(folder)
     if (folder / "sweep.json").is_file():
         # A plan that does not use these keys must not resume one that does.
-        wanted = {"targets": None, "starts": None, **config}
+        absent = dict.fromkeys(("targets", "starts", "realtime", "while_waiting"))
+        wanted = {**absent, **config}
         found = config_differences(read_config(folder), wanted)
         if found:
             raise TutorialError(

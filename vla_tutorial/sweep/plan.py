@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.episodes import EpisodeKey
 from vla_tutorial.errors import TutorialError, unknown
-from vla_tutorial.policies import POLICIES
+from vla_tutorial.policies import check_name
 from vla_tutorial.scene import BASKET
 from vla_tutorial.sim import check_task, count_initial_states, initial_states
 from vla_tutorial.spec import EpisodeSpec, split_condition
@@ -83,8 +83,7 @@ class SweepPlan:
 
         The first call imports LIBERO, which takes two seconds.
         """
-        if self.spec.policy not in POLICIES:
-            raise unknown("policy", self.spec.policy, POLICIES)
+        check_name(self.spec.policy)
         for spec in replace(self, conditions=self.conditions[:1]).specs():
             spec.check()
         for spec in replace(self, tasks=self.tasks[:1], inits=self.inits[:1]).specs():
@@ -93,12 +92,16 @@ class SweepPlan:
             _check_layouts(self.spec.suite, self.tasks)
 
     def entry(self) -> dict[str, Any]:
-        """What `sweep.json` says of the plan; targets and starts only where they are used."""
+        """What `sweep.json` says of the plan; some of it only where it is used."""
         wiring = {key: getattr(self.spec, key) for key in ("unnorm_key", "embedded_statistics")}
         found = {"suite": self.spec.suite, **self.lists(), "wiring": wiring}
         found |= {"max_steps": self.spec.max_steps, "video": self.video}
         if self.starts != "saved":
             found["starts"] = self.starts
+        if self.spec.realtime is not None:
+            found["realtime"] = self.spec.realtime
+        if self.spec.while_waiting != "last":
+            found["while_waiting"] = self.spec.while_waiting
         if self.spec.own is not None:
             found["own_scene"] = self.spec.own.entry()
         return found

@@ -21,7 +21,7 @@ from vla_tutorial.sweep import load_policy_for, prompts_of, warm_up
 from vla_tutorial.sweep.messages import Alive, Ended, EpisodeRequest, Failed, PolicyInfo, Ready
 from vla_tutorial.sweep.plan import SweepPlan
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
-from vla_tutorial.sweep.remote_policy import PolicyError, read_question
+from vla_tutorial.sweep.remote_policy import PolicyError, question, read_question
 from vla_tutorial.sweep.worker import Worker
 
 
@@ -42,12 +42,12 @@ class RayPolicyServer:
 
     async def answer(self, items: list[Any]) -> NDArray[Any]:
         """Tokens (N, D) for N pairs of pixels and prompt, in a batch with what else has arrived."""
-        question = Question(read_question(items, None))
-        self._server.questions.append(question)
+        asked = Question(read_question(items, None))
+        self._server.questions.append(asked)
         if self._task is None or self._task.done():
             # Not awaited: it runs for as long as questions wait.
             self._task = asyncio.create_task(self._serve())
-        return await asyncio.wrap_future(question.answer)
+        return await asyncio.wrap_future(asked.answer)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class RayWorker:
     def _ask(self, batch: Sequence[PolicyInput]) -> NDArray[Any]:
         self._waiting = True
         try:
-            items = [(item.pixels, item.prompt) for item in batch]
+            items = [question(item) for item in batch]
             return ray.get(self._server.answer.remote(items))
         finally:
             self._waiting = False

@@ -85,13 +85,18 @@ def ask_through(
     """
     if shared and len(batch) == 1 and batch[0].pixels.shape == SHAPE:
         shared.picture[:] = batch[0].pixels
-        connection.send([(None, batch[0].prompt)])
+        connection.send([(None, *question(batch[0])[1:])])
     else:
-        connection.send([(item.pixels, item.prompt) for item in batch])
+        connection.send([question(item) for item in batch])
     answer: Ints | PolicyUnreachable = connection.recv()
     if isinstance(answer, PolicyUnreachable):
         raise answer
     return answer
+
+
+def question(item: PolicyInput) -> tuple[Any, ...]:
+    """What a served policy may need of an input: all but the simulator's state."""
+    return item.pixels, item.prompt, item.proprioception, item.wrist
 
 
 def read_question(message: Sequence[Any], shared: SharedPicture | None) -> list[PolicyInput]:
@@ -100,9 +105,11 @@ def read_question(message: Sequence[Any], shared: SharedPicture | None) -> list[
     A shared picture is not copied: the worker waits for its answer before it draws the next one.
     """
     inputs = []
-    for sent, prompt in message:
+    for sent, prompt, proprioception, wrist in message:
         pixels = shared.picture if sent is None and shared else sent
-        inputs.append(PolicyInput(pixels, prompt))
+        inputs.append(
+            PolicyInput(pixels, prompt, proprioception=proprioception, wrist=wrist),
+        )
     return inputs
 
 
