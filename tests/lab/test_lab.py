@@ -259,6 +259,12 @@ def test_the_checkpoint_is_asked_for_only_where_there_is_one(form):
     form.inputs.policy.value = "openvla"
     assert form.inputs.checkpoint.layout.display is None
     assert form.inputs.spec.checkpoint == inputs.CHECKPOINT
+    form.inputs.address.value = "http://127.0.0.1:9"
+    form.inputs.policy.value = "remote"
+    assert form.inputs.checkpoint.layout.display == "none"
+    assert form.inputs.address.layout.display is None
+    assert form.inputs.spec.checkpoint == "http://127.0.0.1:9"
+    assert "No policy server answers" in form.status.value and form.start_button.disabled
 
 
 def test_running_shows_progress_pictures_verdict_and_both_runs(form):

@@ -15,6 +15,9 @@ from vla_tutorial.spec import EpisodeSpec
 SUITE = "libero_object"
 CHECKPOINT = "openvla/openvla-7b-finetuned-libero-object"
 
+ADDRESS = "http://127.0.0.1:8000"
+"""Of `vla-tutorial serve` on this machine."""
+
 
 class Inputs:
     """Widgets for the fields of an `EpisodeSpec`; `box` displays them.
@@ -39,6 +42,12 @@ class Inputs:
         self.init = w.BoundedIntText(description="Start", max=49, tooltip=tip)
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
         self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
+        self.address = w.Text(
+            description="Address",
+            value=ADDRESS,
+            layout=_wide(),
+            continuous_update=False,
+        )
         self.max_steps = w.BoundedIntText(
             description="Max steps",
             min=1,
@@ -51,6 +60,7 @@ class Inputs:
             self.init,
             self.policy,
             self.checkpoint,
+            self.address,
             self.max_steps,
         )
         self.conditions = {}
@@ -77,22 +87,24 @@ class Inputs:
     @property
     def spec(self) -> EpisodeSpec:
         """The episode that is chosen now."""
-        suite, task, init, policy, checkpoint, max_steps = [field.value for field in self._fields]
-        checkpoint = checkpoint.strip() or None
-        if policy != "openvla":
-            checkpoint = None
+        suite = self.suite.value
+        policy = self.policy.value
+        texts = {"openvla": self.checkpoint.value, "remote": self.address.value}
+        checkpoint = texts.get(policy, "").strip() or None
+        max_steps = self.max_steps.value
         if max_steps == step_limit(suite):
             max_steps = None
         names = tuple(name for name, box in self.conditions.items() if box.value)
-        return EpisodeSpec(suite, task, init, policy, checkpoint, names, max_steps)
+        start = (suite, self.task.value, self.init.value)
+        return EpisodeSpec(*start, policy, checkpoint, names, max_steps)
 
     def _suite_changed(self, _change: Any) -> None:
         self.task.options = _tasks(self.suite.value)
         self.max_steps.value = step_limit(self.suite.value)
 
     def _show_checkpoint(self, _change: Any = None) -> None:
-        shown = self.policy.value == "openvla"
-        self.checkpoint.layout.display = None if shown else "none"
+        for policy, text in (("openvla", self.checkpoint), ("remote", self.address)):
+            text.layout.display = None if self.policy.value == policy else "none"
 
 
 def _tasks(suite: str) -> list[tuple[str, int]]:

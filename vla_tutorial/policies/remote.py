@@ -36,6 +36,9 @@ PATIENCE = 60.0
 ANSWER_SECONDS = 30.0
 """Without an answer for so long, a connection counts as dropped."""
 
+DESCRIBE_SECONDS = 5.0
+"""The same for who answers: the lab's form waits for it."""
+
 PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before the second, third … attempt; the last one is repeated."""
 
@@ -64,15 +67,16 @@ class Server:
     Args:
         url: http://host:port, or https; a path is put before the server's own.
         token: None takes the variable `TOKEN`.
+        seconds: without an answer for so long, the connection counts as dropped.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, seconds: float = ANSWER_SECONDS) -> None:
         parts = _parse(url)
         self.url = url.rstrip("/")
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
-        self._connect = partial(kind, parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
+        self._connect = partial(kind, parts.hostname or "", parts.port, timeout=seconds)
         self._prefix = parts.path.rstrip("/")
         token = token or os.environ.get(TOKEN)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -284,7 +288,7 @@ def _sentence(reply: Reply) -> str:
 @cache
 def describe(url: str) -> wire.ServerInfo:
     """Who answers at `url`, asked once a process; raises as `Server.info`."""
-    server = Server(url)
+    server = Server(url, seconds=DESCRIBE_SECONDS)
     try:
         return server.info()
     finally:
