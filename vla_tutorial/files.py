@@ -1,4 +1,7 @@
-"""Files that are whole or absent, checks of a folder before any work begins, and full disks."""
+"""Files that are whole or absent, checks of a folder before any work begins, and full disks.
+
+A signal in the middle of closing a file would leave half of it, so `uninterrupted` puts it off.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vla_tutorial.errors import TutorialError
 
@@ -19,6 +23,81 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk, of a used-up quota, and of a limit on the size of files."""
 
 AGAIN = "Make room and give the same command again to resume."
+
+Item = TypeVar("Item")
+
+MOST_WAITING = 3
+"""Signals that are put off. One more acts at once, should a disk never answer."""
+
+
+class _Signals:
+    """What signals have asked for while nothing may be interrupted, in the main thread.
+
+    Python runs their handlers there only, so other threads are never interrupted.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    def put_off(self, act: Callable[[], None]) -> bool:
+        """Keep what a handler wants to do for the end of the block; False if it shall act now."""
+        if not self._blocks or len(self._waiting) == MOST_WAITING:
+            return False
+        self._waiting.append(act)
+        return True
+
+    @contextlib.contextmanager
+    def entered(self, blocks: int) -> Iterator[None]:
+        """Inside, there are so many blocks. Where there is none, what has waited is done."""
+        before = self._blocks
+        self._blocks = blocks
+        try:
+            self._act()
+            yield
+        finally:
+            self._blocks = before
+            self._act()
+
+    def _act(self) -> None:
+        if not self._blocks:
+            waiting = self._waiting
+            self._waiting = []
+            for act in waiting:
+                act()
+
+
+_signals = _Signals()
+
+
+def put_off(act: Callable[[], None]) -> bool:
+    """For the handler of a signal: whether `act` waits for the end of an `uninterrupted` block."""
+    return _signals.put_off(act)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off what signals ask for until the end of the block, for handlers that ask `put_off`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _signals.entered(1):
+        yield
+
+
+def interruptible(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items. Inside an `uninterrupted` block, signals act while one is made, not later."""
+    made = iter(items)
+    while True:
+        try:
+            if threading.current_thread() is threading.main_thread():
+                with _signals.entered(0):
+                    item = next(made)
+            else:
+                item = next(made)
+        except StopIteration:
+            return
+        yield item
 
 
 @contextlib.contextmanager
@@ -32,7 +111,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with uninterrupted(), contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
 

@@ -12,10 +12,13 @@ import numpy as np
 
 from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.files import FULL
+from vla_tutorial.files import FULL, uninterrupted
 
 CONTROL_HZ = 20
 """LIBERO's control frequency, which is also the video's frame rate."""
+
+CLOSING_SECONDS = 120
+"""What the encoder may take to write the rest. It has at most some frames left to encode."""
 
 ENDED = (0, 255)
 """FFmpeg's exit codes when the file is whole; 255 is after a signal, which it obeys when it can."""
@@ -38,7 +41,9 @@ class Video:
             TutorialError: there is no encoder, or it has ended.
         """
         if self._encoder is None:
-            self._encoder = self._start(*frame.shape[:2])
+            # A process that starts while nobody knows of it could not be ended.
+            with uninterrupted():
+                self._encoder = self._start(*frame.shape[:2])
         assert self._encoder.stdin
         try:
             self._encoder.stdin.write(np.ascontiguousarray(frame).data)
@@ -70,25 +75,32 @@ class Video:
     def close(self) -> None:
         """Write the rest. What cannot be played is deleted; without a frame nothing is written.
 
+        A signal acts after it.
+
         Raises:
             OSError: the disk is full.
             TutorialError: the encoder has failed.
         """
         if self._encoder is None:
             return
-        try:
-            self._encoder.communicate()
-        except KeyboardInterrupt:
-            # Only the end of the file is left to write. A second Ctrl-C does not wait for it.
-            self._encoder.wait()
-            raise
-        finally:
-            self._encoder.kill()
-            code = self._encoder.wait()
-            with contextlib.suppress(FileNotFoundError):
-                self._part.replace(self._path) if code in ENDED else self._part.unlink()
+        with uninterrupted():
+            code = self._end(self._encoder)
         if code not in ENDED:
             raise self._failure(code)
+
+    def _end(self, encoder: subprocess.Popen[bytes]) -> int:
+        """The encoder's exit code, once the file is where it belongs or deleted."""
+        try:
+            encoder.communicate(timeout=CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Then its exit code is no success.
+            pass
+        finally:
+            encoder.kill()
+            code = encoder.wait()
+            with contextlib.suppress(FileNotFoundError):
+                self._part.replace(self._path) if code in ENDED else self._part.unlink()
+        return code
 
 
 def _options(height: int, width: int) -> list[str]:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import imageio.v2 as imageio
 import pytest
 from cli_fakes import ROLLOUT, run, start
 from small_disk import small_disk
 
+from vla_tutorial import files, record, video
 from vla_tutorial.log import read_log
 from vla_tutorial.record import EPISODE_FILES
 
@@ -88,6 +90,92 @@ def test_a_signal_at_random_moments_closes_the_episode(tmp_path, number):
     again = start(tmp_path / "said", *ROLLOUT, 3, "--out", stopped[0], "--overwrite")
     assert again.wait()[0] == 0
     check_episode(stopped[0], 0, 3)
+
+
+class Moments:
+    """Sends signals to a forked process at one point of an episode, where they did harm."""
+
+    def __init__(self, monkeypatch, number, count):
+        self._patch = monkeypatch.setattr
+        self._number, self._count = number, count
+        self._tests = os.getpid()
+
+    def send(self):
+        if self._count and os.getpid() != self._tests:
+            count, self._count = self._count, 0
+            for _ in range(count):
+                signal.raise_signal(self._number)
+
+    def around(self, owner, name, before, is_it=lambda *_, **__: True):
+        """Send when a function of `owner` begins or has ended whose arguments `is_it` likes."""
+        original = getattr(owner, name)
+
+        def replacement(*given, **named):
+            chosen = is_it(*given, **named)
+            if chosen and before:
+                self.send()
+            result = original(*given, **named)
+            if chosen and not before:
+                self.send()
+            return result
+
+        self._patch(owner, name, replacement)
+
+
+def is_encoder(*_, **named):
+    """imageio-ffmpeg starts FFmpeg as well, to try it."""
+    return "start_new_session" in named
+
+
+def is_video(path, _):
+    return path.name == "episode.part.mp4"
+
+
+def has_lines(recorder):
+    return bool(recorder.lines)
+
+
+POINTS = {
+    "while the encoder starts": (video.imageio_ffmpeg, "get_ffmpeg_exe", True),
+    "the encoder has started and nobody knows": (video.subprocess, "Popen", False, is_encoder),
+    "the encoder is about to be closed": (subprocess.Popen, "communicate", True),
+    "the encoder has been closed": (subprocess.Popen, "communicate", False),
+    "the encoder is being ended": (subprocess.Popen, "kill", False),
+    "the video is about to get its name": (Path, "replace", True, is_video),
+    "a line has been written": (record, "append_whole", False),
+    "the episode is about to be closed": (record.contextlib, "ExitStack", True),
+    "the video has been closed": (record.Recorder, "_write_episode", True, has_lines),
+    "the picture is about to be drawn": (record.Recorder, "_draw", True),
+    "the picture has been drawn": (record.Recorder, "_draw", False),
+}
+
+
+NUMBERS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_signal_where_it_did_harm_closes_the_episode(tmp_path, monkeypatch, point, count):
+    """Every file is whole, also if it is sent twice; each point gets two kinds of signals."""
+    number = NUMBERS[(list(POINTS).index(point) + count) % 3]
+    # Under `nohup` a command ignores it, and so would this test.
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        number = signal.SIGTERM
+    Moments(monkeypatch, number, count).around(*POINTS[point])
+    code, said = start(tmp_path / "said", *ROLLOUT, 4, "--out", tmp_path / "e").wait()
+    assert code == 128 + number, said
+    assert "Stopped." in said and "Traceback" not in said
+    check_episode(tmp_path / "e", code, 4)
+    assert (tmp_path / "e" / "steps.jsonl").stat().st_size
+    assert not list((tmp_path / "e").glob("*.part.*"))
+
+
+def test_a_fourth_signal_does_not_wait_for_a_disk_that_never_answers(tmp_path, monkeypatch):
+    moments = Moments(monkeypatch, signal.SIGINT, files.MOST_WAITING + 1)
+    moments.around(subprocess.Popen, "communicate", True)
+    monkeypatch.setattr(subprocess.Popen, "wait", lambda *_, **__: 0)
+    code, said = start(tmp_path / "said", *ROLLOUT, 4, "--out", tmp_path / "e").wait()
+    assert code == 128 + signal.SIGINT, said
 
 
 def test_kill_9_at_random_moments_leaves_files_that_can_be_read(tmp_path):

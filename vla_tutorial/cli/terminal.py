@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import put_off
 
 if TYPE_CHECKING:
     from vla_tutorial.loop import Step
@@ -135,7 +136,8 @@ class Interrupt:
     """A signal of `STOPPING` inside the `with` statement: it raises KeyboardInterrupt, surely.
 
     Python swallows an exception that is raised in a destructor or in a library's
-    `finally: continue`. So each control step calls `check`, which raises it again.
+    `finally: continue`. So each control step calls `check`, which raises it again. While a file is
+    finished (`files.uninterrupted`) it waits.
     """
 
     def __init__(self, graceful: bool = False) -> None:
@@ -158,6 +160,10 @@ class Interrupt:
     def _on_signal(self, number: int, _frame: object) -> None:
         self._presses += 1
         self.exit_code = SIGNALLED + number
+        if not put_off(lambda: self._answer(number)):
+            self._answer(number)
+
+    def _answer(self, number: int) -> None:
         self.check()
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         after = "no new episode starts; those in flight end and are recorded"
