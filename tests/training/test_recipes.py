@@ -21,8 +21,8 @@ from vla_tutorial.training import dagger, recipes
 from vla_tutorial.training.augment import Augmentation, augmented
 from vla_tutorial.training.dagger import RunConfig
 from vla_tutorial.training.labelling import layout_seed
-from vla_tutorial.training.looks import Looks
 from vla_tutorial.training.mini import NARROW
+from vla_tutorial.training.noise import Looks
 from vla_tutorial.training.recipes import RECIPES, run_recipe
 from vla_tutorial.training.samples import Prompts
 

@@ -33,6 +33,10 @@ class CapturedStep:
 def capture_step(work: Work, chosen: Tensor) -> CapturedStep | None:
     """Capture `work`, which has run before, and run it once more to see that it can.
 
+    Args:
+        work: the step. It runs three times here, and learns.
+        chosen: (N,) int64 on the GPU, samples to run it with.
+
     Returns:
         None with a warning where PyTorch cannot capture it; the step then runs as it is, slower.
     """

@@ -18,11 +18,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_tutorial.arrays import Bools, Floats, Picture
+from vla_tutorial.decoding import Count, Name, decode, decode_object
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.pixels import Float32
 from vla_tutorial.training.noise import Noise
@@ -137,7 +139,15 @@ def _unpack(planes: Picture, grid: float) -> Floats:
 
 
 def save_chunk(path: Path, chunk: Chunk) -> None:
-    """Write a file as a whole or not at all; raises a TutorialError where that fails."""
+    """Write a file as a whole or not at all.
+
+    Args:
+        path: the file, named by `chunk_name`; one that is there is replaced.
+        chunk: at least one episode.
+
+    Raises:
+        TutorialError: it cannot be written, for example to a full disk.
+    """
     header = {
         "format": CHUNK_FORMAT,
         "mujoco": mujoco.__version__,
@@ -195,27 +205,53 @@ def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, A
     arrays = {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
+            header_text = str(file["header"]).encode()
+            where = f"The header of {path}"
+            made = decode(header_text, _Made, where, _COLLECT)
             for what, here in (("format", CHUNK_FORMAT), ("mujoco", mujoco.__version__)):
-                if header[what] != here:
+                if getattr(made, what) != here:
                     raise TutorialError(
-                        f"{path} was made with {what} {header[what]}, and this is {what} {here}. "
+                        f"{path} was made with {what} {getattr(made, what)}, and this is {what} "
+                        f"{here}. "
                         "Install that version or collect again."
                     )
             for name in names:
                 kind, grid = _ARRAYS[name]
                 arrays[name] = _unpack(file[name], grid).astype(kind)
-        return header, arrays
+        return decode_object(header_text, _Header, where, _COLLECT), arrays
     except _DAMAGE as e:
         raise _damaged(path, e) from e
 
+
+class _Made(msgspec.Struct):
+    """What a header must say before the rest of it is looked at."""
+
+    format: int
+    mujoco: Name
+
+
+class _Entry(msgspec.Struct):
+    instruction: Name
+    noise: dict[str, Any]
+    fixtures: list[list[float]]
+    steps: Count
+
+
+class _Header(msgspec.Struct):
+    suite: Name
+    task: Count
+    attempts: Count
+    episodes: list[_Entry]
+
+
+_COLLECT = "Delete it and collect again."
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def _damaged(path: Path, reason: Exception) -> TutorialError:
     return TutorialError(
-        f"{path} is damaged or no file of demonstrations ({reason}). Delete it and collect again."
+        f"{path} is damaged or no file of demonstrations ({reason}). {_COLLECT}"
     )
 
 
@@ -246,7 +282,13 @@ def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:
 
 
 def chunk_name(suite: str, task: int, chunk: int) -> str:
-    """The file's name: "libero_goal_task03_chunk0012.npz"."""
+    """The name of a file: "libero_goal_task03_chunk0012.npz".
+
+    Args:
+        suite: one of LIBERO's.
+        task: number within it.
+        chunk: number of the file among the task's.
+    """
     return f"{chunk_prefix((suite, task))}{chunk:04d}.npz"
 
 

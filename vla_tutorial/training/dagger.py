@@ -105,9 +105,14 @@ class RunConfig:
 
 
 def beta(progress: float, lead: float) -> float:
-    """How much the policy acts, 0 … 1, `progress` (0 … 1) of the way: a ramp that ends at `lead`.
+    """How much the policy acts: a ramp that begins at a quarter of `lead` and ends at `lead`.
 
-    It begins at a quarter of `lead`. Without a lead the policy acts from the start.
+    Args:
+        progress: how far practice is, 0 … 1.
+        lead: share of it over which the expert leads; without any the policy acts from the start.
+
+    Returns:
+        0 … 1.
     """
     if lead == 0:
         return 1.0
@@ -125,6 +130,13 @@ def train(config: RunConfig, resume: bool = False) -> Trainer:
     Without `practise` a resumed run has the curve of an undisturbed one. With it, the run goes on
     from the saved state, or from the checkpoint alone where only that came along, and the states
     that were practised before (driven/) are demonstrations now.
+
+    Args:
+        config: the run; the same one in each slice, but for `slice` and `seed`.
+        resume: whether to go on in `config.out`.
+
+    Returns:
+        The trainer after its last step.
 
     Raises:
         TutorialError: nothing to learn from, no checkpoint in `start`, a full disk, no simulators.

@@ -50,9 +50,20 @@ def collect_episode(
     rng: np.random.Generator,
     noise: Noise | None = None,
 ) -> LabelledEpisode | None:
-    """Let the expert work in the random layout of `seed`; `noise` is drawn from `rng` when None.
+    """Let the expert work in a random layout.
 
-    Returns the episode until success, None if there is none. The simulator needs no camera.
+    Args:
+        simulator: of the task; it needs no camera.
+        expert: whose actions are the labels.
+        seed: of the layout (`layout_seed`).
+        rng: for what disturbs the executed actions.
+        noise: how they are disturbed; None draws it from `rng`.
+
+    Returns:
+        The episode until success; None if there is none.
+
+    Raises:
+        TutorialError: the layout cannot be built.
     """
     disturb = Disturbance(noise or Noise.random(rng), rng)
     policy = LabellingPolicy(simulator, seed, expert, disturb)

@@ -24,7 +24,13 @@ class InferenceCopy:
     """Greedy answers, on `device`, of a model whose weights are refreshed while it is asked."""
 
     def __init__(self, model: OpenVLA, prompts: Prompts, device: str) -> None:
-        """Copy `model`: to bfloat16 on a GPU, float32 on a CPU. `prompts` are on `device`."""
+        """Copy a model: to bfloat16 on a GPU, float32 on a CPU.
+
+        Args:
+            model: whose weights; it stays where it is.
+            prompts: the sentences, on `device`.
+            device: where to answer.
+        """
         self.device = torch.device(device)
         gpu = self.device.type == "cuda"
         copied = copy.deepcopy(model).to(self.device, torch.bfloat16 if gpu else torch.float32)
@@ -44,7 +50,15 @@ class InferenceCopy:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, rows: Tensor) -> Tensor:
-        """(N, 224, 224, 3) uint8, not cropped; (N,) prompts → (N, 7) int64 bins on the CPU."""
+        """Answer greedily.
+
+        Args:
+            images: (N, 224, 224, 3) uint8, not cropped.
+            rows: (N,) int64, of the prompts.
+
+        Returns:
+            (N, 7) int64 bins, 0 … 255, on the CPU.
+        """
         with self._lock:
             if not self._graphs:
                 return self._bins(images, rows)

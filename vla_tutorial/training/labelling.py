@@ -58,7 +58,17 @@ class LabellingPolicy:
     def __init__(
         self, simulator: Simulator, seed: int, expert: Policy, disturb: Disturbance
     ) -> None:
-        """Draw the layout of this seed (see `layout_seed`); it overwrites the simulator's state."""
+        """Draw the layout; that overwrites the simulator's state.
+
+        Args:
+            simulator: of the episode's task.
+            seed: of the layout (`layout_seed`).
+            expert: who says the labels.
+            disturb: the noise in what is executed.
+
+        Raises:
+            TutorialError: the layout cannot be built.
+        """
         self.simulator = simulator
         self.expert = expert
         self.disturb = disturb
@@ -85,9 +95,15 @@ class LabellingPolicy:
         return tokens[None]
 
     def act(self, seen: PolicyInput, step: LabelledEpisode, label: Ints) -> Ints:
-        """The tokens (7,) to be executed where the expert says `label` (7,).
+        """What is done in a state.
 
-        `step` is the state as an episode of one step; `executed` is not known yet (zeros).
+        Args:
+            seen: the picture and the prompt.
+            step: the state as an episode of one step; `executed` is not known yet (zeros).
+            label: (7,) token ids, what the expert says.
+
+        Returns:
+            (7,) token ids to be executed.
         """
         return disturbed_tokens(label, self.disturb, self.suite)
 
@@ -152,7 +168,13 @@ class Turns:
     """
 
     def __init__(self, rng: np.random.Generator, beta: float, steps: int) -> None:
-        """`steps` is the limit of the episode."""
+        """Draw who begins.
+
+        Args:
+            rng: where all is drawn from.
+            beta: 0 … 1, how much the policy acts.
+            steps: the limit of the episode.
+        """
         self.beta = beta
         self.free = rng.random() < 0.4 * beta
         self.begun = 0
@@ -193,6 +215,13 @@ class MixingPolicy(LabellingPolicy):
         rng: np.random.Generator,
         beta: float,
     ) -> None:
+        """Draw the layout, who acts, and the noise; `ask` answers for the policy in training.
+
+        The other arguments are as `LabellingPolicy` and `Turns` have them.
+
+        Raises:
+            TutorialError: the layout cannot be built.
+        """
         self.limit = FREE_STEPS[simulator.task.suite]
         self.turns = Turns(rng, beta, self.limit)
         noise = Noise.random(rng) if rng.random() < 0.5 else Noise()
@@ -248,15 +277,31 @@ def layout_seed(
 
 
 def libero_action(tokens: Ints, suite: str) -> Floats:
-    """Tokens (…, 7) → the action (…, 7) that LIBERO gets, as the loop decodes it."""
+    """The action that LIBERO gets, as the loop decodes it.
+
+    Args:
+        tokens: (…, 7) token ids.
+        suite: whose action statistics decode them.
+
+    Returns:
+        (…, 7) float64 in [−1, 1], as `Simulator.step` takes it.
+    """
     return actions.to_libero(actions.decode(tokens, _statistics(suite)))
 
 
 def disturbed_tokens(tokens: Ints, disturb: Disturbance, suite: str) -> Ints:
-    """The tokens (7,) that are executed in place of `tokens`; the same ones where noise is 0.
+    """What is executed in place of some tokens; the same ones where noise is 0.
 
     Noise becomes tokens like every action: it is quantised to bins, and clipped to the range of
     the suite's action statistics (quantiles of 1 % and 99 %).
+
+    Args:
+        tokens: (7,) token ids.
+        disturb: the episode's noise, which moves on by a step.
+        suite: whose statistics.
+
+    Returns:
+        (7,) token ids.
     """
     moved = disturb(libero_action(tokens, suite))
     return actions.encode(actions.from_libero(moved), _statistics(suite))

@@ -42,16 +42,31 @@ class ModelWithAuxHeads(nn.Module):
 
 
 def teacher_ids(prompts: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-    """Prompts (N, T), right-padded, each followed by six of its `actions` (N, 7) → (N, T + 7)."""
+    """Prompts, each followed by six of its seven action tokens.
+
+    Args:
+        prompts: (N, T) int64, right-padded.
+        lengths: (N,) int64, theirs without the padding.
+        actions: (N, 7) int64, ids of the tokens.
+
+    Returns:
+        (N, T + 7) int64.
+    """
     ids = torch.cat([prompts, prompts.new_zeros(len(prompts), ACTION_DIMENSIONS)], 1)
     at = lengths[:, None] + torch.arange(ACTION_DIMENSIONS - 1, device=ids.device)
     return ids.scatter(1, at, actions[:, :-1])
 
 
 def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
-    """Bins (N, D) int64 → probabilities (N, D, count): a Gaussian around each bin.
+    """A Gaussian around each bin; the gripper's, the last, stay sharp.
 
-    `spread` is its standard deviation in bins. The gripper's end bins stay sharp.
+    Args:
+        bins: (N, D) int64.
+        spread: standard deviation in bins.
+        count: how many bins there are.
+
+    Returns:
+        (N, D, count) float32 probabilities.
     """
     distance = torch.arange(count, device=bins.device) - bins[..., None]
     weights = torch.exp(-0.5 * (distance / spread) ** 2)
@@ -62,9 +77,13 @@ def soft_targets(bins: Tensor, spread: float, count: int) -> Tensor:
 def keypoint_targets(keypoints: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """How points divide among the four patches around them, straight in either axis.
 
-    Of `keypoints` (N, K, 2), x and y in the picture's −1 … 1 or NaN for what is not there, and a
-    picture of `side`² patches: (N, side², K) weights that sum to 1 over the patches, and (N, K)
-    bool, whether the point is inside the picture.
+    Args:
+        keypoints: (N, K, 2), x and y in the picture's −1 … 1, or NaN for what is not there.
+        side: the picture has side² patches.
+
+    Returns:
+        (N, side², K) weights that sum to 1 over the patches; (N, K) bool, whether the point is
+        inside the picture.
     """
     # A comparison with NaN is false.
     inside = (keypoints.abs() < 1).all(-1)
@@ -77,7 +96,15 @@ def keypoint_targets(keypoints: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def keypoint_loss(found: Tensor, keypoints: Tensor) -> Tensor:
-    """Cross-entropy of logits (N, patches, K), averaged over the keypoints in the picture."""
+    """Cross-entropy of where keypoints are, averaged over those in the picture.
+
+    Args:
+        found: (N, patches, K) logits.
+        keypoints: (N, K, 2) as `keypoint_targets` takes them.
+
+    Returns:
+        A scalar, nat.
+    """
     targets, inside = keypoint_targets(keypoints, round(found.shape[1] ** 0.5))
     cross_entropy = -(targets * found.float().log_softmax(1)).sum(1)
     return (cross_entropy * inside).sum() / inside.sum().clamp(min=1)

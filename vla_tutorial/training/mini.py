@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from vla_tutorial.actions import N_BINS
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import read_data
 from vla_tutorial.openvla.config import (
     VISION_KEY,
     LlamaConfig,
@@ -104,7 +104,15 @@ def train_tokenizer(instructions: Sequence[str]) -> Tokenizer:
 
 
 def initialise(model: OpenVLA, seed: int = 0) -> OpenVLA:
-    """Draw fresh weights in place: normal, σ 0.02 as GPT-2 and Llama, less at residual outputs."""
+    """Draw fresh weights in place: normal, σ 0.02 as GPT-2 and Llama, less at residual outputs.
+
+    Args:
+        model: on the CPU.
+        seed: the same one gives the same weights.
+
+    Returns:
+        The model itself.
+    """
     generator = torch.Generator().manual_seed(seed)
     depth = model.config.llama.num_hidden_layers + model.config.vision.dino.depth
     for name, parameter in model.named_parameters():
@@ -177,8 +185,7 @@ def write_checkpoint(
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     tokenizer.save(str(folder / "tokenizer.json"))
-    packaged = resources.files("vla_tutorial").joinpath("data/norm_stats.json").read_text()
-    known = json.loads(packaged)
+    known = read_data("norm_stats.json")
     statistics = {suite: known[suite] for suite in suites}
     (folder / "dataset_statistics.json").write_text(json.dumps(statistics, indent=1))
     config = {

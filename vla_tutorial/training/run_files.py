@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from vla_tutorial.decoding import decode, read_lines
+from vla_tutorial.decoding import Seconds, decode, read_lines, read_object
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
 from vla_tutorial.openvla.checkpoint import load_weights
@@ -40,6 +40,12 @@ class _Line(msgspec.Struct):
     step: int
 
 
+class _Progress(msgspec.Struct):
+    """What `PROGRESS` holds."""
+
+    seconds: Seconds
+
+
 def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None:
     """Take the weights of a checkpoint; heads and optimiser start anew.
 
@@ -59,7 +65,16 @@ def begin_with(trainer: Trainer, checkpoint: Path, tokenizer: Tokenizer) -> None
 
 
 def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
-    """Take over the state in `out`; lines of the curves that come after it are deleted."""
+    """Take over the state in `out`; lines of the curves that come after it are deleted.
+
+    Args:
+        trainer: of the same model.
+        out: the run's folder.
+        curves: its curves.jsonl; there may be none.
+
+    Raises:
+        TutorialError: no state, a damaged one, another model's, or a line of the curves is damaged.
+    """
     path = out / STATE
     try:
         trainer.load(read_state(path))
@@ -81,13 +96,9 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
 
 def read_progress(out: Path) -> float:
     """Seconds of fitting that earlier slices of a run took; a TutorialError for none."""
-    path = out / PROGRESS
-    try:
-        return float(json.loads(path.read_text())["seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise TutorialError(
-            f"Nothing to resume: {path} cannot be read ({e}). Start without --resume."
-        ) from e
+    remedy = "Nothing to resume: start without --resume."
+    seconds: float = read_object(out / PROGRESS, _Progress, remedy)["seconds"]
+    return seconds
 
 
 def write_progress(out: Path, seconds: float) -> None:

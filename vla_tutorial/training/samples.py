@@ -38,9 +38,14 @@ class Prompts:
         self._first = self._counts.cumsum(0) - self._counts
 
     def rows(self, family: Tensor, wording: Tensor) -> Tensor:
-        """(N,) int64 rows of `ids`: families (N,) int64 in the wordings (N,) float32, 0 … 1.
+        """Which sentence of a family a wording is.
 
-        Wording 0 is the published sentence.
+        Args:
+            family: (N,) int64.
+            wording: (N,) float32, 0 … 1; 0 is the published sentence.
+
+        Returns:
+            (N,) int64 rows of `ids`.
         """
         counts = self._counts[family]
         within = (wording * counts).long().minimum(counts - 1)
@@ -111,9 +116,13 @@ class Samples:
         return min(self.added, len(self.images))
 
     def append(self, images: Tensor, labels: Labels, origin: int = 0) -> None:
-        """Add pictures (N, 224, 224, 3) uint8; another thread may read.
+        """Add pictures; another thread may read.
 
-        `settle` sorts them by `origin` (the first picture's; the rest count on), equal in all runs.
+        Args:
+            images: (N, 224, 224, 3) uint8, on any device.
+            labels: theirs.
+            origin: the first picture's number, equal in all runs; the rest count on. `settle` sorts
+                by it.
         """
         capacity = len(self.images)
         count = len(images)

@@ -101,9 +101,14 @@ class Schedule:
         return 1.0 if math.isnan(share) else max(LEAST_NEED, 1 - share)
 
     def success_of(self, scene: int, midway: bool = False) -> float:
-        """Share of successes of the policy alone in a task's scene; NaN before there are any.
+        """Share of successes of the policy alone in a task's scene.
 
-        From the start, or of episodes that began `midway`.
+        Args:
+            scene: number of the task.
+            midway: whether of episodes that began in the middle of the task, else of the others.
+
+        Returns:
+            0 … 1; NaN before there are any.
         """
         which = self._midway if midway else self._recent
         recent = [episode.success for episode in list(which[scene])]

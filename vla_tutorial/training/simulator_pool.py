@@ -65,10 +65,15 @@ class SimulatorPool(threading.Thread):
         schedule: Schedule,
         keep: float = 1.0,
     ) -> None:
-        """Start a process for each spec; pictures and labels go to `samples`.
+        """Start a process for each spec.
 
-        `answers` is the policy in training, None where nobody practises. Of the practised steps a
-        share `keep` is kept, and all fine work: neighbours differ little.
+        Args:
+            specs: the workers.
+            samples: where pictures and labels go.
+            answers: the policy in training; None where nobody practises.
+            schedule: of the same tasks as the specs.
+            keep: share of the practised steps that is kept, 0 … 1, beside all fine work:
+                neighbours differ little.
         """
         super().__init__(daemon=True)
         self.samples = samples

@@ -34,7 +34,7 @@ from vla_tutorial.training.chunks import (
 )
 from vla_tutorial.training.labelling import MixingPolicy, as_trained, layout_seed, practise
 from vla_tutorial.training.labels import Labels, keypoints
-from vla_tutorial.training.looks import Looks
+from vla_tutorial.training.noise import Looks
 from vla_tutorial.training.sentences import family_number
 
 _PRACTICE_CHUNKS = 10**6

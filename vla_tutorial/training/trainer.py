@@ -71,7 +71,13 @@ class TrainConfig:
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
-    """The learning rate at a step, `progress` (0 … 1) of the way."""
+    """AdamW's rate: it grows at first, stays, and falls straight to a hundredth.
+
+    Args:
+        config: how to fit.
+        step: optimiser steps so far.
+        progress: how much of the run is over, 0 … 1.
+    """
     warm = min(1.0, (step + 1) / config.warmup)
     left = min(1.0, (1 - progress) / (1 - config.decay_from))
     return config.learning_rate * warm * max(0.01, left)
@@ -109,7 +115,15 @@ class Trainer:
         self._captured: CapturedStep | None = None
 
     def loss(self, samples: Samples, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss on some samples (indices (N,) int64), a scalar, and what to log of it."""
+        """What is to be made small.
+
+        Args:
+            samples: pictures and labels on the trainer's device.
+            chosen: (N,) int64, which of them.
+
+        Returns:
+            A scalar with gradients; name → scalar, what to log of it.
+        """
         vocabulary = self.learner.model.config.vocabulary
         prompts = samples.prompts
         rows = prompts.draw(samples.family[chosen], self.config.deaf)
@@ -226,7 +240,14 @@ def fit(
     """Train to the config's last step, appending to the JSONL file `curves`.
 
     The choice of samples and their augmentation depends on the seed and the step alone, so that a
-    resumed run sees what an undisturbed one would have. `save` is called each `SAVE_STEPS` steps.
+    resumed run sees what an undisturbed one would have.
+
+    Args:
+        trainer: it goes on from its present step.
+        samples: at least one.
+        curves: gets a line each `LOG_STEPS` steps and at the end.
+        seed: of the run.
+        save: called each `SAVE_STEPS` steps.
     """
     started = time.perf_counter()
     config = trainer.config
@@ -246,7 +267,14 @@ def fit(
 def write_curves(
     curves: Path, step: int, seconds: float, logged: Mapping[str, Tensor | float]
 ) -> None:
-    """Append a line to the curves, and log it. What is not finite becomes null."""
+    """Append a line to the curves, and log it.
+
+    Args:
+        curves: the JSONL file.
+        step: optimiser steps so far.
+        seconds: since the start.
+        logged: name → number; what is not finite becomes null.
+    """
     line: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
     for name, value in logged.items():
         number = round(float(value), 5)
