@@ -86,7 +86,7 @@ export function makeSliders(move) {
       move({ [name]: Number(input.value) });
     } });
     const output = h("output", { for: id }, told(slider, usual));
-    const reset = h("button", { type: "button", "aria-label": `${slider.label}: back to usual`, onclick: () => {
+    const reset = h("button", { type: "button", "aria-label": `reset: ${slider.label}`, onclick: () => {
       input.value = String(usual);
       output.textContent = told(slider, usual);
       move({ [name]: null });
