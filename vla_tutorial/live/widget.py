@@ -1,6 +1,6 @@
 """The live page inside a notebook, driven from Python. Needs anywidget, and no torch.
 
-    from vla_tutorial.live.widget import Live
+    from vla_tutorial.live import Live
     live = Live(task=0, conditions=["no_flip"])
     live                 # as the last line of a cell: the page
     live.table()         # its log as a pandas table
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -55,6 +56,7 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
     _esm = Path(__file__).parent / "page" / "widget.js"
     address = traitlets.Unicode().tag(sync=True)
     height = traitlets.Int(760).tag(sync=True)
+    _server: ThreadingHTTPServer | None = None
 
     def __init__(
         self,
@@ -67,10 +69,11 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
         run: bool = False,
         folder: Path | str | None = None,
     ) -> None:
-        self._server = make_server(_find_page(folder))
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        server = make_server(_find_page(folder))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._server = server
         asked = _link(task, init, conditions, instruction, beside)
-        super().__init__(address=f"{_root(self._server.server_port)}index.html?embed=1#{asked}")
+        super().__init__(address=f"{_root(server.server_port)}index.html?embed=1#{asked}")
         self._lines: dict[str, list[Mapping[str, Any]]] = {side: [] for side in SIDES}
         self.on_msg(self._hear)
         if run:
@@ -142,8 +145,12 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take the page down, and its server."""
-        self._server.shutdown()
-        self._server.server_close()
+        server = self._server
+        # The base class closes objects whose making failed, too.
+        if server is not None:
+            self._server = None
+            server.shutdown()
+            server.server_close()
         super().close()
 
 
