@@ -10,7 +10,7 @@ from PIL import Image
 pytest.importorskip("onnxruntime", reason="the extra `book` is not installed")
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import policy_export
+from vla_tutorial.live import policy_export, policy_file
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.openvla.sizes import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
@@ -108,6 +108,12 @@ def test_mini_gives_the_engines_tokens(mini, content):
 def test_the_graph_is_the_same_each_time_and_holds_two_bytes_a_weight(mini, content):
     assert policy_export.build_graph(mini.model).SerializeToString(deterministic=True) == content
     assert 2 * mini.model.size < len(content) < 2.1 * mini.model.size
+
+
+def test_the_packed_file_is_the_graph_and_smaller(mini, content):
+    packed, runs = policy_file.pack(policy_export.build_graph(mini.model))
+    assert policy_file.unpack(packed, runs) == content
+    assert len(packed) < 0.72 * len(content)
 
 
 def test_other_weights_are_noticed(mini, content):

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from vla_tutorial.actions import ACTION_DIMENSIONS, VOCABULARY
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import tokenizer_export
+from vla_tutorial.live import policy_file, tokenizer_export
+from vla_tutorial.live.policy_file import Run
 from vla_tutorial.live.policy_graph import END, Graph
 from vla_tutorial.live.policy_layers import LlamaGraph, project, vision
 from vla_tutorial.live.site_files import entry, write_bytes
@@ -55,9 +56,11 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
     """A policy in the manifest.
 
     Attributes:
-        file: the graph, below the page's folder. Inputs `picture` (224, 224, 3) uint8 and `ids`
-            (T,) int64; output `tokens` (7,) int64 in the model's own numbering.
+        file: the graph, below the page's folder, packed by `policy_file`. Inputs `picture`
+            (224, 224, 3) uint8 and `ids` (T,) int64; output `tokens` (7,) int64 in the model's own
+            numbering.
         bytes, sha256: of the file.
+        runs: of weights in the file, as `policy_file.pack` has them.
         tokenizer: its file, below the page's folder.
         vocabulary: ids of the model without padding; id i is OpenVLA's i + 32000 − vocabulary.
         end_of_sequence: an id after which answers count from the sequence's end.
@@ -68,6 +71,7 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
     file: str
     bytes: int
     sha256: str
+    runs: list[Run]
     tokenizer: str
     vocabulary: int
     end_of_sequence: int
@@ -94,17 +98,18 @@ def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> P
         raise TutorialError(f"The policy {name!r} is no small model. Choose mini.")
     assert isinstance(policy.tokenizer, CheckedTokenizer)
     config = policy.model.config
-    content = build_graph(policy.model).SerializeToString(deterministic=True)
+    packed, runs = policy_file.pack(build_graph(policy.model))
     examples = _examples(policy)
-    check_tokens(policy, content, examples)
-    file = f"{FOLDER}/{name}.onnx"
-    write_bytes(folder / file, content)
+    check_tokens(policy, policy_file.unpack(packed, runs), examples)
+    file = f"{FOLDER}/{name}.onnx.gz"
+    write_bytes(folder / file, packed)
     tokenizer = tokenizer_export.export(folder, policy.tokenizer.path, config.empty_token_id)
     room = config.llama.max_position_embeddings - config.vision.patches - ACTION_DIMENSIONS
     return PolicyEntry(
         file,
-        len(content),
+        len(packed),
         entry(folder / file).sha256,
+        runs,
         tokenizer,
         config.vocabulary,
         config.llama.eos_token_id,

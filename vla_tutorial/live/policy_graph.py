@@ -29,7 +29,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._names: dict[tuple[bytes, tuple[int, ...], str], str] = {}
-        self._weights: dict[int, tuple[Tensor, str]] = {}
+        self._weights: dict[tuple[int, torch.Size], tuple[Tensor, str]] = {}
         self._values = 0
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -60,34 +60,35 @@ class Graph:
         """A constant in float32."""
         return self.constant(tensor.detach().float().contiguous().numpy())
 
-    def weight(self, tensor: Tensor) -> str:
+    def weight(self, tensor: Tensor, *, turned: bool = False) -> str:
         """A weight, kept in two bytes a number and used in float32.
 
         It stays in four bytes where bfloat16 does not hold it exactly. The checkpoint of `mini` is
-        in bfloat16.
+        in bfloat16. One that is used again is kept once.
+
+        Args:
+            turned: keep the transpose (in, out) of PyTorch's (out, in), as ONNX multiplies.
         """
-        known = self._weights.get(tensor.data_ptr())
-        if known is not None and known[0].shape == tensor.shape:
-            return known[1]
-        halves = tensor.detach().to(torch.bfloat16).contiguous()
-        if not torch.equal(halves.float(), tensor.detach().float()):
-            return self.floats(tensor)
+        key = (tensor.data_ptr(), tensor.shape)
+        if key not in self._weights:
+            values = tensor.detach().T if turned else tensor.detach()
+            # With the tensor itself, so that no other one can get its address.
+            self._weights[key] = (tensor, self._kept(values.contiguous()))
+        return self._weights[key][1]
+
+    def _kept(self, values: Tensor) -> str:
+        halves = values.to(torch.bfloat16)
+        if not torch.equal(halves.float(), values.float()):
+            return self.floats(values)
         name = f"c{len(self.constants)}"
-        kept = helper.make_tensor(
-            name,
-            TensorProto.BFLOAT16,
-            tensor.shape,
-            halves.view(torch.int16).numpy().tobytes(),
-            raw=True,
-        )
+        raw = halves.view(torch.int16).numpy().tobytes()
+        kept = helper.make_tensor(name, TensorProto.BFLOAT16, values.shape, raw, raw=True)
         self.constants.append(kept)
-        used = self.op("Cast", name, to=TensorProto.FLOAT)
-        self._weights[tensor.data_ptr()] = (tensor, used)
-        return used
+        return self.op("Cast", name, to=TensorProto.FLOAT)
 
     def product(self, x: str, weight: Tensor) -> str:
         """x · weightᵀ, for a weight (out, in) as PyTorch has it."""
-        return self.op("MatMul", x, self.op("Transpose", self.weight(weight), perm=[1, 0]))
+        return self.op("MatMul", x, self.weight(weight, turned=True))
 
     def linear(self, x: str, layer: nn.Linear, scale: Tensor | None = None) -> str:
         """A linear layer, and a factor (out,) on its result where one is given."""

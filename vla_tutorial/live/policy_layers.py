@@ -55,7 +55,7 @@ def _tower(graph: Graph, image: str, tower: ViT) -> str:
     )
     x = graph.op("Reshape", x, graph.whole(1, config.dim, -1))
     x = graph.op("Transpose", x, perm=[0, 2, 1])
-    x = graph.op("Add", x, graph.floats(tower.pos_embed))
+    x = graph.op("Add", x, graph.weight(tower.pos_embed))
     sequence = [x]
     if config.registers:
         sequence.insert(0, graph.floats(tower.reg_token))
@@ -73,7 +73,7 @@ def _block(graph: Graph, x: str, block: Block, heads: int) -> str:
     y = graph.op(
         "Attention",
         _layer_norm(graph, x, block.norm1),
-        graph.op("Transpose", graph.weight(attention.qkv.weight), perm=[1, 0]),
+        graph.weight(attention.qkv.weight, turned=True),
         graph.floats(attention.qkv.bias),
         num_heads=heads,
     )

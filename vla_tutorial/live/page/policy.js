@@ -17,7 +17,8 @@ import { Tokenizer } from "./tokenizer.js";
  * @typedef {{file: string, bytes: number, sha256: string}} FileEntry
  * @typedef {FileEntry & {ids: number[][], tokens: number[][]}} PolicyCheck
  * @typedef {FileEntry & {
- *   tokenizer: string, vocabulary: number, endOfSequence: number, longestPrompt: number,
+ *   runs: [start: number, count: number][], tokenizer: string, vocabulary: number,
+ *   endOfSequence: number, longestPrompt: number,
  *   check: PolicyCheck,
  * }} PolicyEntry
  * @typedef {{tokens: Int32Array, ms: number}} Prediction

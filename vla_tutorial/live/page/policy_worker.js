@@ -81,7 +81,7 @@ class Graph {
  */
 async function open(given) {
   const { base, entry, threads } = given;
-  const content = await load(base, entry, readAloud);
+  const content = await unpack(await load(base, entry, readAloud), entry.runs);
   let reason = "it was not asked for";
   if (given.provider !== "wasm") {
     reason = await openWithGpu(given, content).catch((error) => `it failed: ${error.message}`);
@@ -141,6 +141,25 @@ async function readAloud(url) {
     postMessage({ progress: done });
   }
   return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+/**
+ * The graph of a file (`live/policy_file.py`): decompressed, and the bytes of weights in order.
+ * @param {Uint8Array} file
+ * @param {PolicyEntry["runs"]} runs
+ */
+async function unpack(file, runs) {
+  const whole = new Blob([/** @type {BlobPart} */ (file)]).stream();
+  const stream = whole.pipeThrough(new DecompressionStream("gzip"));
+  const content = new Uint8Array(await new Response(stream).arrayBuffer());
+  for (const [start, count] of runs) {
+    const sorted = content.slice(start, start + 2 * count);
+    for (let i = 0; i < count; i++) {
+      content[start + 2 * i] = sorted[i];
+      content[start + 2 * i + 1] = sorted[count + i];
+    }
+  }
+  return content;
 }
 
 /** @param {ReadableStream<Uint8Array<ArrayBuffer>>} body */
