@@ -16,6 +16,7 @@ from vla_tutorial.cli.conditions import conditions
 from vla_tutorial.cli.demo import demo
 from vla_tutorial.cli.diagnose import diagnose
 from vla_tutorial.cli.doctor import doctor
+from vla_tutorial.cli.export import export
 from vla_tutorial.cli.join import join
 from vla_tutorial.cli.live import app as live
 from vla_tutorial.cli.report import compare, report
@@ -86,6 +87,7 @@ for command in (
     report,
     compare,
     clips,
+    export,
 ):
     app.command()(command)
 app.add_typer(train, name="train")
