@@ -21,6 +21,7 @@ from vla_tutorial.live.policy_layers import LlamaGraph, project, vision
 from vla_tutorial.live.site_files import entry, write_bytes
 from vla_tutorial.openvla.engine import TEXT_STEP
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
+from vla_tutorial.openvla.sizes import OpenVLAConfig
 from vla_tutorial.openvla.tokens import CheckedTokenizer
 from vla_tutorial.pixels import SIZE, prepare
 from vla_tutorial.policies import PolicyInput, load_policy
@@ -96,26 +97,35 @@ def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> P
     policy = load_policy(name, checkpoint, device="cpu")
     if not isinstance(policy, ModelPolicy) or not policy.model.is_small:
         raise TutorialError(f"The policy {name!r} is no small model. Choose mini.")
-    assert isinstance(policy.tokenizer, CheckedTokenizer)
-    config = policy.model.config
     packed, runs = policy_file.pack(build_graph(policy.model))
     examples = _examples(policy)
     check_tokens(policy, policy_file.unpack(packed, runs), examples)
     file = f"{FOLDER}/{name}.onnx.gz"
     write_bytes(folder / file, packed)
-    tokenizer = tokenizer_export.export(folder, policy.tokenizer.path, config.empty_token_id)
-    room = config.llama.max_position_embeddings - config.vision.patches - ACTION_DIMENSIONS
+    config = policy.model.config
     return PolicyEntry(
         file,
         len(packed),
         entry(folder / file).sha256,
         runs,
-        tokenizer,
+        _write_tokenizer(folder, policy),
         config.vocabulary,
         config.llama.eos_token_id,
-        room // TEXT_STEP * TEXT_STEP,
+        _longest_prompt(config),
         _write_check(folder, name, policy, examples),
     )
+
+
+def _write_tokenizer(folder: Path, policy: ModelPolicy) -> str:
+    assert isinstance(policy.tokenizer, CheckedTokenizer)
+    empty = policy.model.config.empty_token_id
+    return tokenizer_export.export(folder, policy.tokenizer.path, empty)
+
+
+def _longest_prompt(config: OpenVLAConfig) -> int:
+    """Ids of a prompt that the engine takes, which rounds lengths up."""
+    room = config.llama.max_position_embeddings - config.vision.patches - ACTION_DIMENSIONS
+    return room // TEXT_STEP * TEXT_STEP
 
 
 def build_graph(model: OpenVLA) -> onnx.ModelProto:

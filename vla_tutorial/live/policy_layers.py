@@ -44,28 +44,25 @@ def _channels(graph: Graph, values: tuple[float, ...]) -> str:
 def _tower(graph: Graph, image: str, tower: ViT) -> str:
     """An image (1, 3, S, S) float32 → (1, patches, d)."""
     config = tower.config
-    patches = tower.patch_embed.proj
-    bias = cast(Tensor, patches.bias)
-    x = graph.op(
-        "Conv",
-        image,
-        graph.weight(patches.weight),
-        graph.floats(bias),
-        strides=list(patches.stride),
-    )
-    x = graph.op("Reshape", x, graph.whole(1, config.dim, -1))
-    x = graph.op("Transpose", x, perm=[0, 2, 1])
-    x = graph.op("Add", x, graph.weight(tower.pos_embed))
-    sequence = [x]
+    sequence = [_patches(graph, image, tower)]
     if config.registers:
         sequence.insert(0, graph.floats(tower.reg_token))
     if config.class_token:
         sequence.insert(0, graph.floats(tower.cls_token))
-    if config.prefix:
-        x = graph.op("Concat", *sequence, axis=1)
+    x = graph.op("Concat", *sequence, axis=1)
     for block in list(tower.blocks)[: config.used_blocks]:
         x = _block(graph, x, cast(Block, block), config.heads)
     return graph.slice(x, config.prefix, END, 1)
+
+
+def _patches(graph: Graph, image: str, tower: ViT) -> str:
+    """Embedded patches with their positions, (1, patches, d)."""
+    layer = tower.patch_embed.proj
+    weights = (graph.weight(layer.weight), graph.floats(cast(Tensor, layer.bias)))
+    x = graph.op("Conv", image, *weights, strides=list(layer.stride))
+    x = graph.op("Reshape", x, graph.whole(1, tower.config.dim, -1))
+    x = graph.op("Transpose", x, perm=[0, 2, 1])
+    return graph.op("Add", x, graph.weight(tower.pos_embed))
 
 
 def _block(graph: Graph, x: str, block: Block, heads: int) -> str:
