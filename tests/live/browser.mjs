@@ -9,7 +9,7 @@ import { FOLDER } from "./built.mjs";
 const PAGE = fileURLToPath(new URL("../../vla_tutorial/live/page", import.meta.url));
 const HERE = fileURLToPath(new URL("pages", import.meta.url));
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".webp": "image/webp" };
+const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".webp": "image/webp" };
 const SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 
 /** Where a path of the test's server lies: the tests' pages, the page's modules as they are in the repository, or what was built. */
