@@ -8,6 +8,7 @@ import pytest
 from page_modules import in_node, needs_node
 
 from vla_tutorial.log import read_log, step_line
+from vla_tutorial.loop import Step
 
 COUNT = 400
 
@@ -36,13 +37,14 @@ def steps():
         picture[: rng.integers(0, 224)] = rng.integers(0, 256)
         observation = SimpleNamespace(eef_pos=awkward(rng, 3), gripper_qpos=awkward(rng, 2))
         found.append(
-            SimpleNamespace(
+            Step(
                 step=k,
                 observation=observation,
                 pixels=picture.astype(np.uint8),
                 tokens=rng.integers(0, 32064, 7),
                 action=awkward(rng, 7),
                 reward=float(rng.choice([0, 1])),
+                done=False,
             )
         )
     return found

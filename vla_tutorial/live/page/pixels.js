@@ -1,11 +1,12 @@
 /**
  * The boundary observation → pixels: what happens to a picture before the policy sees it.
  *
- * Each function gives the values of `vla_tutorial/pixels.py`, whose arithmetic is float32 in
- * TensorFlow's order. `Math.fround` rounds to float32.
+ * Each function gives the values of `vla_tutorial/pixels.py` bit for bit. Its arithmetic is float32
+ * in TensorFlow's order. `Math.fround` rounds to float32.
  */
 import { LiveError } from "./errors.js";
 import { jpegRoundTrip } from "./jpeg.js";
+import { sinf } from "./sinf.js";
 
 /** @typedef {import("./conditions.js").Wiring} Wiring */
 
@@ -132,8 +133,8 @@ function kernel(x) {
   if (x > 3) return 0;
   if (x <= f32(1e-3)) return 1;
   const turned = f32(f32(Math.PI) * x);
-  const sine = f32(Math.sin(turned));
-  const slow = f32(Math.sin(f32(turned / 3)));
+  const sine = sinf(turned);
+  const slow = sinf(f32(turned / 3));
   const pi2 = f32(f32(Math.PI) * f32(Math.PI));
   return f32(f32(f32(3 * sine) * slow) / f32(f32(pi2 * x) * x));
 }
