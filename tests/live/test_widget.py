@@ -14,7 +14,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import Live
 
 
-@pytest.fixture()
+@pytest.fixture
 def site(tmp_path):
     """A folder that looks like a built page."""
     (tmp_path / "data").mkdir()
@@ -25,7 +25,7 @@ def site(tmp_path):
     return tmp_path
 
 
-@pytest.fixture()
+@pytest.fixture
 def live(site):
     made = Live(task=3, init=7, conditions=["no_flip", "wrong_prompt"], folder=site)
     yield made
