@@ -17,15 +17,20 @@ export const read = async (url) => new Uint8Array(readFileSync(fileURLToPath(url
 /** The page's own modules, as they are in the repository. */
 export const page = (name) => import(new URL(`../../vla_tutorial/live/page/${name}`, import.meta.url).href);
 
-/** Golden vectors of a task: episodes with arrays {values, shape} and facts. */
-export function vectors(task) {
+/** Golden vectors of a task: its episodes, with facts and arrays by row. */
+export const vectors = (task) => golden(task, "episodes");
+
+/** Its perturbed starts. */
+export const starts = (task) => golden(task, "starts");
+
+function golden(task, kind) {
   const about = JSON.parse(readFileSync(join(FOLDER, "vectors", `task${task}.json`), "utf8"));
   const stored = readFileSync(join(FOLDER, "vectors", `task${task}.bin`));
   const numbers = new Float64Array(stored.buffer.slice(stored.byteOffset, stored.byteOffset + stored.length));
-  return about.episodes.map((episode) => {
+  return about[kind].map((episode) => {
     const found = {};
     for (const [name, entry] of Object.entries(episode)) {
-      if (entry.shape === undefined) found[name] = entry;
+      if (entry?.shape === undefined) found[name] = entry;
       else found[name] = rows(numbers, entry);
     }
     return found;
@@ -33,6 +38,7 @@ export function vectors(task) {
 }
 
 function rows(numbers, { start, shape }) {
+  if (shape.length === 1) return [numbers.slice(start, start + shape[0])];
   const width = shape.slice(1).reduce((a, b) => a * b, 1);
   return Array.from({ length: shape[0] }, (_, i) => numbers.slice(start + i * width, start + (i + 1) * width));
 }

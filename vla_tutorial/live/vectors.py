@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,36 @@ from vla_tutorial.arrays import Floats
 from vla_tutorial.live.site_files import write_bytes, write_json
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.policies import load_policy, native_key
-from vla_tutorial.scene import Scene
+from vla_tutorial.scene import Perturbation, Scene
 from vla_tutorial.sim import Simulator
 from vla_tutorial.wiring import Wiring
 
 INITS = 4
 """Initial states of each task whose episodes are recorded."""
 
+SETTLE_STEPS = 10
+
 POSES = (0, 20, 40, 60, 80)
 """Control steps of each episode whose picture is kept: 20 pictures a task."""
+
+CHANGES = {
+    "camera": Perturbation(camera_degrees=15),
+    "light": Perturbation(light=0.5),
+    "second_can": Perturbation(second_can=True),
+    "swapped": Perturbation(distractors="swapped"),
+    "hidden": Perturbation(distractors="hidden"),
+    "srgb": Perturbation(srgb_textures=True),
+    "friction": Perturbation(friction=0.9),
+    "nudge": Perturbation(joint_noise_seed=2),
+}
+"""Perturbations of which the start is recorded: the state and its picture."""
 
 
 def export(folder: Path, simulator: Simulator) -> None:
     """Record replays of one task below `folder`/vectors, of the privileged policy's actions.
 
     vectors/taskN.json says what is in vectors/taskN.bin (float64, little endian) and in
-    vectors/taskN.rgb (uint8 pictures of 256 × 256 × 3).
+    vectors/taskN.rgb (uint8 pictures of 256 × 256 × 3: those of the episodes, then of the starts).
     """
     task = simulator.task.index
     recorded = [_episode(simulator, init) for init in range(INITS)]
@@ -37,10 +52,13 @@ def export(folder: Path, simulator: Simulator) -> None:
     for episode in recorded:
         about.append({name: _append(arrays, value) for name, value in episode["arrays"].items()})
         about[-1].update(episode["facts"])
-    pictures = np.concatenate([episode["pictures"] for episode in recorded])
+    starts = [_start(simulator, name) for name in CHANGES]
+    changed = [{**start["facts"], "state": _append(arrays, start["state"])} for start in starts]
+    pictures = np.concatenate([part["pictures"] for part in [*recorded, *starts]])
     write_bytes(folder / f"vectors/task{task}.bin", np.concatenate(arrays).astype("<f8").tobytes())
     write_bytes(folder / f"vectors/task{task}.rgb", pictures.tobytes())
-    write_json(folder / f"vectors/task{task}.json", {"task": task, "episodes": about})
+    facts = {"task": task, "episodes": about, "starts": changed}
+    write_json(folder / f"vectors/task{task}.json", facts)
 
 
 def _append(arrays: list[Floats], value: Floats) -> dict[str, Any]:
@@ -76,6 +94,17 @@ def _episode(simulator: Simulator, init: int) -> dict[str, Any]:
         },
         "facts": {"init": init, "steps": len(steps), "done": steps[-1].done},
         "pictures": np.array([step.observation.image for step in steps if step.step in POSES]),
+    }
+
+
+def _start(simulator: Simulator, name: str) -> dict[str, Any]:
+    """The start of initial state 1 under a perturbation, settled."""
+    scene = Scene(simulator.task.suite, simulator.task.index, 1, perturbation=CHANGES[name])
+    observation = simulator.start(scene, SETTLE_STEPS)
+    return {
+        "state": simulator.state(),
+        "facts": {"name": name, "init": scene.init, "perturbation": asdict(CHANGES[name])},
+        "pictures": observation.image[None],
     }
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 from vla_tutorial.errors import TutorialError
@@ -30,10 +30,31 @@ ONNXRUNTIME_FILES = (
 )  # fmt: skip
 """Of onnxruntime-web's dist/: its CPU part, and the one with WebGPU, which is loaded on demand."""
 
-_MUJOCO_LICENSE = """\
-mujoco-js is MuJoCo, Copyright DeepMind Technologies Limited, under the Apache License 2.0:
-https://www.apache.org/licenses/LICENSE-2.0
-vla_tutorial/live/vendor.py lists what was changed in its JavaScript.
+_MUJOCO_NOTE = """\
+mujoco-js is MuJoCo, Copyright DeepMind Technologies Limited, under the Apache License 2.0 below.
+vla_tutorial/live/vendor.py of vla-tutorial lists what was changed in its JavaScript.
+
+"""
+
+_ONNXRUNTIME_LICENSE = """\
+MIT License
+
+Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+associated documentation files (the "Software"), to deal in the Software without restriction,
+including without limitation the rights to use, copy, modify, merge, publish, distribute,
+sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial
+portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES
+OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
+CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
 
@@ -88,17 +109,23 @@ def export(folder: Path, packages: Path) -> None:
     mujoco = folder / "vendor/mujoco"
     write_bytes(mujoco / "mujoco.js", script.encode())
     write_bytes(mujoco / "mujoco.wasm", binary)
-    write_bytes(mujoco / "LICENSE.txt", _MUJOCO_LICENSE.encode())
+    write_bytes(mujoco / "LICENSE.txt", _MUJOCO_NOTE.encode() + _mujoco_license())
     source = modules / "onnxruntime-web"
     for name in ONNXRUNTIME_FILES:
         write_bytes(folder / "vendor/onnxruntime" / name, (source / "dist" / name).read_bytes())
     write_bytes(folder / "vendor/onnxruntime/LICENSE.txt", _ONNXRUNTIME_LICENSE.encode())
 
 
-_ONNXRUNTIME_LICENSE = """\
-onnxruntime-web, Copyright Microsoft Corporation, under the MIT License:
-https://github.com/microsoft/onnxruntime/blob/main/LICENSE
-"""
+def _mujoco_license() -> bytes:
+    """MuJoCo's license and those of the code in it, as the Python package has them."""
+    texts = []
+    for file in metadata.files("mujoco") or []:
+        if file.name in ("LICENSE", "LICENSES_THIRD_PARTY.md"):
+            texts.append(Path(str(file.locate())).read_bytes())
+    if not texts:
+        raise TutorialError("The mujoco package has no license text. Install it again with pip.")
+    return b"\n".join(texts)
+
 
 _EMBEDDED = re.compile(r"return base64Decode\('([A-Za-z0-9+/=]{1000,})'\)")
 

@@ -27,7 +27,7 @@ const JOINT_NOISE = 0.01; // radians, as `sim/perturb.py`
 const HIDING_PLACE = [6, 0]; // metres, as `sim/perturb.py`
 const HIDING_DISTANCE = 0.5;
 const VIEWS = [
-  "qpos", "qvel", "ctrl", "qM", "qfrc_bias", "qacc_warmstart", "xfrc_applied",
+  "qpos", "qvel", "ctrl", "M", "qfrc_bias", "qacc_warmstart", "xfrc_applied",
   "site_xpos", "site_xmat", "xpos", "xmat", "xipos",
 ];
 const MASSES = ["body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0"];
@@ -109,8 +109,8 @@ export class Simulator {
     this.own = {
       friction: Float64Array.from(model.geom_friction),
       masses: MASSES.map((name) => Float64Array.from(model[name])),
-      parents: Int32Array.from(model.dof_parentid),
-      starts: Int32Array.from(model.dof_Madr),
+      rows: Int32Array.from(model.M_rowadr),
+      columns: Int32Array.from(model.M_colind),
       limits: Float64Array.from(model.actuator_ctrlrange),
     };
   }
@@ -292,7 +292,7 @@ export class Simulator {
       arm.angles[j] = v.qpos[armPositions[j]];
       arm.speeds[j] = v.qvel[armVelocities[j]];
     }
-    this.#readMass(v.qM);
+    this.#readMass(v.M);
     this.#readBias();
   }
 
@@ -301,16 +301,16 @@ export class Simulator {
     this.physics.armVelocities.forEach((at, j) => (this.#arm.bias[j] = bias[at]));
   }
 
-  /** The arm's part of the mass matrix: MuJoCo keeps each joint's row from itself to its root. @param {Float64Array} sparse */
-  #readMass(sparse) {
+  /** The arm's part of the mass matrix: the lower triangle in compressed rows. @param {Float64Array} values */
+  #readMass(values) {
     const { armVelocities } = this.physics;
+    const { rows, columns } = this.own;
     const { mass } = this.#arm;
     armVelocities.forEach((row, i) => {
-      let at = this.own.starts[row];
-      for (let column = row; column >= 0; column = this.own.parents[column]) {
-        const j = armVelocities.indexOf(column);
-        if (j >= 0) mass[7 * i + j] = mass[7 * j + i] = sparse[at];
-        at += 1;
+      for (let at = rows[row]; columns[at] <= row; at++) {
+        const j = armVelocities.indexOf(columns[at]);
+        if (j >= 0) mass[7 * i + j] = mass[7 * j + i] = values[at];
+        if (columns[at] === row) break;
       }
     });
   }

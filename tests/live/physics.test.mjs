@@ -1,0 +1,159 @@
+// Physics and controller against Python's MuJoCo 3.3.2: recorded episodes of every task that was built.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { BASE, page, read, starts, tasks, vectors } from "./built.mjs";
+
+const MILLIMETRE = 1e-3;
+const { loadManifest, loadTask } = await page("assets.js");
+const { SUBSTEPS, Simulator, loadMujoco } = await page("simulator.js");
+let mujoco, manifest, task, simulator;
+
+before(async () => {
+  mujoco = await loadMujoco(BASE, { read });
+  manifest = await loadManifest(BASE, { read });
+});
+
+async function open(number) {
+  simulator?.dispose();
+  task = await loadTask(BASE, manifest, number, { read, pictures: false });
+  simulator = new Simulator(mujoco, task);
+}
+
+after(() => simulator?.dispose());
+
+const apart = (a, b) => Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i])));
+
+for (const number of tasks()) {
+  test(`task ${number}: replayed actions move the arm as in Python and succeed at the same step`, async () => {
+    await open(number);
+    for (const episode of vectors(number)) {
+      simulator.reset(task.states[episode.init]);
+      episode.actions.forEach((action, k) => {
+        const { eefPos, gripperQpos } = simulator.observation();
+        assert.ok(apart(eefPos, episode.eef[k]) < 0.01 * MILLIMETRE, `init ${episode.init}, step ${k}: ${eefPos}, Python ${episode.eef[k]}`);
+        assert.ok(apart(gripperQpos, episode.gripper[k]) < 0.01 * MILLIMETRE);
+        const { done, reward } = simulator.step(action);
+        assert.equal(done, k === episode.steps - 1 && episode.done);
+        assert.equal(reward, done ? 1 : 0);
+        assert.ok(apart(simulator.state(), episode.states[k]) < 1e-4, `state after step ${k}`);
+      });
+    }
+  });
+
+  test(`task ${number}: perturbed starts settle where Python's do`, async () => {
+    await open(number);
+    for (const { name, init, perturbation, state } of starts(number)) {
+      simulator.reset(task.states[init], { scene: { perturbation } });
+      assert.ok(apart(simulator.state(), state[0]) < 1e-6, `${name}: ${apart(simulator.state(), state[0])}`);
+      assert.equal(simulator.secondCan !== null, name === "second_can");
+    }
+  });
+}
+
+test("a reset gives the same numbers, whatever was done before", async () => {
+  await open(tasks()[0]);
+  const run = () => {
+    simulator.reset(task.states[0]);
+    for (let k = 0; k < 5; k++) simulator.step([0.3, -0.2, -0.5, 0.1, 0, -0.1, 1]);
+    return simulator.state();
+  };
+  const first = run();
+  simulator.setMass(task.physics.movables[0].body, 3);
+  simulator.pull(task.physics.movables[0].body, [0, 0, 0], [0, 0, 1]);
+  simulator.step([0, 0, 0, 0, 0, 0, 1]);
+  simulator.setMass(task.physics.movables[0].body, 1);
+  assert.deepEqual(run(), first);
+});
+
+test("a saved moment can be continued from, to the bit", async () => {
+  await open(tasks()[0]);
+  simulator.reset(task.states[1]);
+  simulator.step([1, 0, 0, 0, 0, 0.2, -1]);
+  const saved = simulator.save();
+  const on = () => Array.from({ length: 4 }, () => (simulator.step([0.5, 0.5, -1, 0, 0.3, 0, 1]), simulator.state()));
+  const first = on();
+  simulator.reset(task.states[2]);
+  simulator.restore(saved);
+  assert.deepEqual(on(), first);
+});
+
+test("a body that is pulled up rises, and falls when it is let go", async () => {
+  await open(tasks()[0]);
+  simulator.reset(task.states[0]);
+  const { body } = task.physics.movables.find((one) => one.named && one.name !== "basket_1");
+  const height = () => simulator.pose.xpos[3 * simulator.bodies.indexOf(body) + 2];
+  const rest = height();
+  const { xpos } = simulator.pose;
+  const at = 3 * simulator.bodies.indexOf(body);
+  simulator.pull(body, [0, 0, 0], [xpos[at], xpos[at + 1], rest + 0.4]);
+  for (let k = 0; k < 20; k++) simulator.step([0, 0, 0, 0, 0, 0, -1]);
+  const lifted = height();
+  assert.ok(lifted > rest + 0.1, `${rest} → ${lifted}`);
+  simulator.pull(null);
+  for (let k = 0; k < 20; k++) simulator.step([0, 0, 0, 0, 0, 0, -1]);
+  assert.ok(height() < rest + 0.1);
+});
+
+test("friction, mass and disturbances change what happens", async () => {
+  await open(tasks()[0]);
+  const slide = (change) => {
+    simulator.reset(task.states[0]);
+    change();
+    for (let k = 0; k < 10; k++) simulator.step([0, 0, -1, 0, 0, 0, 1]);
+    return Array.from(simulator.state());
+  };
+  const plain = slide(() => {});
+  assert.notDeepEqual(slide(() => simulator.nudge(1)), plain);
+  assert.notDeepEqual(slide(() => simulator.setFriction(0.5)), plain);
+  const { body } = task.physics.movables[0];
+  assert.notDeepEqual(slide(() => simulator.setMass(body, 2)), plain);
+  simulator.setMass(body, 1);
+  assert.deepEqual(slide(() => {}), plain);
+});
+
+test("another object can be asked for", async () => {
+  await open(tasks()[0]);
+  const target = task.physics.movables.find((one) => !one.named).name;
+  simulator.reset(task.states[0], { scene: { target } });
+  assert.deepEqual(simulator.goal.map((part) => part.object), [target]);
+  assert.throws(() => simulator.reset(task.states[0], { scene: { target: "anvil_1" } }), /anvil_1.*expected one of/);
+});
+
+test("bad input is refused in a sentence", async () => {
+  await open(tasks()[0]);
+  assert.throws(() => simulator.step([0, 0, 0]), /seven finite numbers/);
+  assert.throws(() => simulator.step([0, 0, NaN, 0, 0, 0, 1]), /seven finite numbers/);
+  assert.throws(() => simulator.reset(new Float64Array(3)), /3 numbers; expected/);
+  assert.throws(() => simulator.setFriction(100), /friction is 100; expected 0.1 … 10/);
+  await assert.rejects(loadTask(BASE, manifest, 99, { read }), /Unknown task 99; expected one of/);
+  const damaged = async (url) => (url.includes("/states/") ? (await read(url)).map((x) => x ^ 1) : read(url));
+  await assert.rejects(loadTask(BASE, manifest, tasks()[0], { read: damaged, pictures: false }), /is damaged/);
+  const short = async (url) => (url.includes("/meshes/") ? (await read(url)).slice(1) : read(url));
+  await assert.rejects(loadTask(BASE, manifest, tasks()[0], { read: short, pictures: false }), /bytes; expected/);
+  const other = async (url) => new TextEncoder().encode(JSON.stringify({ ...manifest, format: 7 }));
+  await assert.rejects(loadManifest(BASE, { read: other }), /format 7; expected 1/);
+});
+
+test("memory stays flat over twenty resets and simulators that are made and disposed", async () => {
+  await open(tasks()[0]);
+  const bytes = () => mujoco.HEAPU8.length;
+  simulator.reset(task.states[0]);
+  const before = bytes();
+  for (let k = 0; k < 20; k++) simulator.reset(task.states[k]);
+  assert.equal(bytes(), before);
+  const made = () => {
+    const other = new Simulator(mujoco, task);
+    other.dispose();
+    other.dispose();
+  };
+  made();
+  const grown = bytes();
+  for (let k = 0; k < 8; k++) made();
+  assert.equal(bytes(), grown);
+});
+
+test("no glue code is compiled from text, so a strict policy can hold", async () => {
+  const script = new TextDecoder().decode(await read(`${BASE}/vendor/mujoco/mujoco.js`));
+  assert.ok(!/new Function|\beval\(/.test(script));
+  assert.equal(SUBSTEPS, 25);
+});
