@@ -9,7 +9,9 @@ import itertools
 import json
 import pkgutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from vla_tutorial.training import demos, labelling, labels
 from vla_tutorial.training.chunks import (
     Chunk,
     LabelledEpisode,
+    TaskKey,
     chunk_name,
     count_steps,
     load_chunk,
@@ -393,6 +396,45 @@ def test_collecting_goes_on_where_it_stopped(
     assert np.abs(load_chunk(path).episodes[0].qpos - here.qpos).max() < 1e-5
     demos.collect(tmp_path, [(SUITE, 0)], 1, workers=1)
     assert path.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_collection_stops_when_its_time_is_up_and_goes_on_later(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After half of the files no more is begun. A task on which the expert fails is left out."""
+    caplog.set_level("INFO")
+    begun: list[str] = []
+    now = [0.0]
+
+    def make_file(out: Path, key: TaskKey, chunk: int, **_: object) -> str:
+        name = chunk_name(*key, chunk)
+        begun.append(name)
+        if len(begun) == 6 - workers + 1:
+            now[0] = 100.0
+        if key == (SUITE, 3):
+            raise demos.ExpertFailed(f"The expert failed on {SUITE} task 3.")
+        (out / name).touch()
+        return name
+
+    monkeypatch.setattr(demos, "_make_file", make_file)
+    monkeypatch.setattr(demos, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(demos, "_pool", ThreadPoolExecutor)
+    tasks = [(SUITE, task) for task in range(4)]
+    assert not demos.collect(tmp_path, tasks, 60, workers, seconds=50)
+    assert 4 <= len(begun) <= 6
+    # All tasks evenly.
+    assert {name.partition("_chunk")[0] for name in begun[:4]} == {
+        f"{SUITE}_task{task:02d}" for task in range(4)
+    }
+    first = set(begun)
+    assert not demos.collect(tmp_path, tasks, 60, workers)
+    again = [name for name in begun if name in first and begun.count(name) > 1]
+    assert all("task03" in name for name in again)
+    assert len(list(tmp_path.iterdir())) == 9
+    assert demos.collect(tmp_path, tasks[:3], 60, workers)
+    warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "The expert failed on libero_object task 3." in warnings
 
 
 def test_a_stored_state_shows_what_the_simulator_showed(

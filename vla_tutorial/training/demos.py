@@ -8,8 +8,8 @@ import math
 import multiprocessing as mp
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -175,18 +175,28 @@ def collect(
     out.mkdir(parents=True, exist_ok=True)
     missing = _missing(out, tasks, episodes_per_task)
     log.info("%d files to make, each of %d episodes", len(missing), CHUNK_SIZE)
-    until = time.monotonic() + seconds
-    with _pool(workers) as pool:
-        make = partial(_make_file, out, episodes=CHUNK_SIZE, seed=seed, published=published)
-        futures = [pool.submit(make, *which) for which in missing]
-        for done in as_completed(futures):
-            if time.monotonic() > until:
-                pool.shutdown(wait=False, cancel_futures=True)
-            if not done.cancelled():
-                _tell(done)
+    make = partial(_make_file, out, episodes=CHUNK_SIZE, seed=seed, published=published)
+    _make_files(make, missing, workers, time.monotonic() + seconds)
     left = len(_missing(out, tasks, episodes_per_task))
     log.info("%d of %d files are made", len(missing) - left, len(missing))
     return left == 0
+
+
+def _make_files(
+    make: Callable[..., str], missing: Sequence[tuple[TaskKey, int]], workers: int, until: float
+) -> None:
+    """Make the files, `workers` at a time; none is begun after `until` by the monotonic clock."""
+    waiting = list(reversed(missing))
+    running: set[Future[str]] = set()
+    with _pool(workers) as pool:
+        while True:
+            while waiting and len(running) < workers and time.monotonic() < until:
+                running.add(pool.submit(make, *waiting.pop()))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                _tell(one)
 
 
 def _missing(
