@@ -189,11 +189,15 @@ def stretch(hand: Hand, over: float, p: Parameters) -> Floats:
 def fold(hand: Hand) -> Floats:
     """Translation (3,) that frees an arm locked over a table.
 
-    It goes inward, with the wrist to the shoulder's height. That bent the elbow within a second
-    from all states that were tried. Inward and up does not, and stretching keeps the arm locked.
+    An upright hand goes inward, the wrist to the shoulder's height: that bends the elbow within a
+    second. A hand whose wrist leans outward goes outward until it is upright; pulled inward it
+    would lean more, the elbow at its limit. (Both by trial from states in which the arm locked.)
     """
+    outward = _outward(hand)
+    lean = -float(hand.rotation[:2, 2] @ outward)
+    radial = 1.3 * ramp(lean, 0.15, 0.35) - 0.8
     level = hand.shoulder[2] - _FLANGE
-    return np.array([*(-0.8 * _outward(hand)), np.clip(10 * (level - hand.position[2]), -0.3, 0.3)])
+    return np.array([*(radial * outward), np.clip(10 * (level - hand.position[2]), -0.3, 0.3)])
 
 
 def _outward(hand: Hand) -> Floats:
