@@ -69,9 +69,14 @@ def test_plans_can_be_made_small_and_come_once() -> None:
 def test_the_table_has_a_row_a_condition(tmp_path: Path) -> None:
     for name in ("mini_official", "mini_silent_failures"):
         (tmp_path / name).symlink_to(RESULTS / name)
+    # One that has only begun is left out.
+    (tmp_path / "begun").mkdir()
+    config = (RESULTS / "mini_official" / "sweep.json").read_text()
+    (tmp_path / "begun" / "sweep.json").write_text(config)
     result = CliRunner().invoke(app, ["train", "table", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    head, _, *rows = result.output.splitlines()
+    assert "Left out" in result.stderr
+    head, _, *rows = result.stdout.splitlines()
     assert head.startswith("| sweep | suite |")
     assert "| mini_official | libero_object | mini" in rows[0]
     assert "| published | 500/500 | 100 |" in rows[0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from vla_tutorial.cli.terminal import out
+from vla_tutorial.cli.terminal import err, out, tell
 from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
+    from vla_tutorial.episodes import Sweep
     from vla_tutorial.report import Report
 
 _HEAD = ("sweep", "suite", "policy", "condition", "succeed", "%", "95 % over tasks", "errors")
@@ -24,12 +27,11 @@ def table(
 ) -> None:
     """Print one table of all sweeps in folders of evaluations (3 s).
 
-    The interval is a bootstrap over tasks. `vla-tutorial report` says more of each sweep, and the
-    stages of libero_10.
+    The interval is a bootstrap over tasks. A sweep that cannot be read, or has no episode yet, is
+    left out with a note. `vla-tutorial report` says more of each, and the stages of libero_10.
 
     Example: `vla-tutorial train table measured measured_narrow`
     """
-    from vla_tutorial.episodes import read_sweep
     from vla_tutorial.report import build_report
 
     found = [path.parent for folder in folders for path in sorted(folder.glob("*/sweep.json"))]
@@ -38,8 +40,18 @@ def table(
         raise TutorialError(
             f"No sweep in {listed}: expected folders with a sweep.json, as train evaluate makes."
         )
-    report = build_report([read_sweep(folder) for folder in found])
+    report = build_report(list(_readable(found)))
     out.print("\n".join(markdown(report)), markup=False, highlight=False, soft_wrap=True)
+
+
+def _readable(folders: Iterable[Path]) -> Iterator[Sweep]:
+    from vla_tutorial.episodes import read_sweep
+
+    for folder in folders:
+        try:
+            yield read_sweep(folder)
+        except TutorialError as e:
+            tell(err, f"[yellow]Left out:[/] {escape(str(e))}")
 
 
 def markdown(report: Report) -> list[str]:
