@@ -1,6 +1,8 @@
 """Files are whole or absent, and a folder that cannot take them is named before any work."""
 
+import errno
 import os
+import pickle
 import resource
 from pathlib import Path
 
@@ -190,3 +192,10 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_error_of_a_full_disk_passes_between_processes(tmp_path):
+    for why in ("it is full", OSError(errno.EDQUOT, "x")):
+        error = DiskFull(tmp_path, why, "Make room.")
+        found = pickle.loads(pickle.dumps(error))
+        assert (type(found), str(found), found.why) == (DiskFull, str(error), error.why)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vla_tutorial.decoding import read_object
 from vla_tutorial.errors import TutorialError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -213,6 +213,11 @@ class DiskFull(TutorialError):
             # The error of an encoder's broken pipe would not name the disk.
             self.why = os.strerror(why.errno if why.errno in FULL else errno.ENOSPC)
         super().__init__(f"Writing to {folder} failed: {self.why}. {remedy}")
+        self._made_of = (folder, self.why, remedy)
+
+    def __reduce__(self) -> tuple[type[DiskFull], tuple[Path, str, str]]:
+        """Processes send it to each other, and the text alone would not make it again."""
+        return DiskFull, self._made_of
 
 
 def is_disk_full(error: OSError, folder: Path) -> bool:
@@ -254,5 +259,5 @@ def shared_memory_folder() -> str:
 def read_data(name: str) -> dict[str, Any]:
     """The JSON object in a file of this package's `data` folder; only to be read."""
     file = resources.files("vla_tutorial").joinpath("data", name)
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    remedy = "It came with this package: install vla-tutorial again."
+    return read_object(Path(str(file)), dict[str, Any], remedy)

@@ -7,7 +7,6 @@ no result file holds stops the build.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -25,6 +24,7 @@ from book_sweeps import Counted
 
 from vla_tutorial import stats
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, changed_settings
+from vla_tutorial.decoding import read_object
 from vla_tutorial.episodes import Episode
 from vla_tutorial.lab.unlabelled import UNLABELLED
 from vla_tutorial.recorded import CLIPS
@@ -55,8 +55,8 @@ SPACE = "\N{NO-BREAK SPACE}"
 @cache
 def results(name: str) -> dict[str, Any]:
     """The result file `results/<name>.json`."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    remedy = "Run the benchmark again that writes it (benchmarks/README.md)."
+    return read_object(RESULTS / f"{name}.json", dict[str, Any], remedy)
 
 
 def value(address: str) -> Any:

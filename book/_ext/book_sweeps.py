@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from vla_tutorial.decoding import read_object
 from vla_tutorial.diagnose import VERDICTS
 from vla_tutorial.episodes import Episode, Sweep, read_sweep
 from vla_tutorial.plots import Row, confusion_figure, forest_figure, inline_svg
@@ -17,6 +19,12 @@ from vla_tutorial.stats import Paired, Rate, paired, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = ROOT / "results" / "sweeps"
+
+
+class _Diagnosis(msgspec.Struct):
+    """What is read of `results/diagnosis_mini.json`."""
+
+    confusion: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,7 @@ def success_plot(names: Sequence[str]) -> str:
 def verdict_plot() -> str:
     """What was wrong, against what the log alone says is wrong, of failed episodes, as SVG."""
     path = ROOT / "results" / "diagnosis_mini.json"
-    matrix = json.loads(path.read_text(encoding="utf-8"))["confusion"]
+    matrix = read_object(path, _Diagnosis, "Run benchmarks/diagnosis.py again.")["confusion"]
     rows = {kind: counts for kind, counts in matrix.items() if counts}
     said = []
     for kind, counts in rows.items():

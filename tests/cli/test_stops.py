@@ -214,13 +214,17 @@ def test_a_full_disk_at_20_moments_is_one_sentence(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named_before_the_simulator_is_built(tmp_path, name):
     (tmp_path / "dangling").symlink_to("/nonexistent/place")
     (tmp_path / "file").write_text("")
-    for command in ("rollout", "demo", "sweep"):
-        words = {
-            "rollout": [*ROLLOUT, 3],
-            "demo": ["demo"],
-            "sweep": ["sweep", "--suite", "libero_object", "--inits", "0"],
-        }
-        code, said = start(tmp_path / "said", *words[command], "--out", tmp_path / name).wait()
+    commands = (
+        [*ROLLOUT, 3],
+        ["demo"],
+        ["sweep", "--suite", "libero_object", "--inits", "0"],
+        ["train", "--recipe", "mini"],
+        ["train", "demos"],
+        ["train", "fit", "--demos", tmp_path],
+        ["train", "dagger"],
+    )
+    for words in commands:
+        code, said = start(tmp_path / "said", *words, "--out", tmp_path / name).wait()
         assert code == 2
         assert "Cannot write to" in said and "--out" in said
         assert "Traceback" not in said

@@ -15,6 +15,7 @@ from vla_tutorial.cli.evaluate import evaluate
 from vla_tutorial.cli.table import table
 from vla_tutorial.cli.terminal import out as terminal
 from vla_tutorial.errors import TutorialError, unknown
+from vla_tutorial.files import check_writable
 from vla_tutorial.ranges import parse_numbers
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def recipe(
     if recipe is None:
         terminal.print(context.get_help(), markup=False, highlight=False)
         return
+    check_writable(out)
     from vla_tutorial.training import RunConfig, TrainConfig
     from vla_tutorial.training.recipes import RECIPES, run_recipe
 
@@ -126,6 +128,7 @@ def demos(
 
     Example: `vla-tutorial train demos --out demos --episodes-per-task 120 --workers 2`
     """
+    check_writable(out)
     from vla_tutorial.training import collect
 
     _show_log()
@@ -155,6 +158,7 @@ def fit(
 
     Example: `vla-tutorial train fit --demos demos --out fitted`
     """
+    check_writable(out)
     from vla_tutorial.training import RunConfig, TrainConfig, load_chunk, train
 
     pictures = 0
@@ -212,6 +216,7 @@ def dagger(
 
     Example: `vla-tutorial train dagger --demos demos --out run --seconds 1200`
     """
+    check_writable(out)
     from vla_tutorial.training import RunConfig, TrainConfig, train
 
     for name in (device, answer_device or device):
@@ -252,6 +257,7 @@ def curves(
 
     Example: `vla-tutorial train curves run/curves.jsonl --out curves.png`
     """
+    check_writable(out.parent)
     from vla_tutorial import plots
 
     lines = plots.read_curves(log)
