@@ -40,6 +40,8 @@ class OpenDrawer:
     bar: str
     # The joint's value, negative, at which the drawer is open enough.
     far: float = -0.148
+    # The value that counts as open once the hand is away.
+    enough: float = -0.098
     thing: None = None
     tilt: float = np.radians(72)
     speed: float = 0.6
@@ -47,7 +49,7 @@ class OpenDrawer:
     def done(self, world: World) -> bool:
         """Open, and the hand away; farther away one that slid back a little counts as open."""
         near = self._near(world)
-        return not near and world.joint(self.joint).value < self.far + 0.05
+        return not near and world.joint(self.joint).value < self.enough
 
     def act(self, world: World) -> Command:
         """Aim, grip, pull, leave."""
