@@ -276,11 +276,10 @@ def test_nobody_serves_everybody_by_accident():
 
 
 def test_an_answer_does_not_wait_for_the_receipt_of_its_head():
-    with listen("127.0.0.1", 0) as listening:
-        with socket.create_connection(listening.getsockname(), timeout=60):
-            accepted, _ = listening.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_what_cannot_be_served():

@@ -84,7 +84,8 @@ def make_server(app: Starlette, limits: Limits) -> uvicorn.Server:
         ws="websockets-sansio",
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,
-        # A client that builds its simulator answers no ping for a minute. Silence has its own limit.
+        # A client that builds its simulator answers no ping for a minute; `idle_seconds` is
+        # the limit of silence.
         ws_ping_interval=None,
         ws_ping_timeout=None,
         log_level="warning",
