@@ -361,7 +361,8 @@ PLACES = {
         "a GPU of 16 GB", "TCP port 8000", "OpenVLA on an H100", "with an H100", "with 32 simulators", "150,528 bytes",
         "answers in 2 ms", "95 of 100 answers", "| 256 pictures", "64 of one", "503, come again", "| 200 pictures", "| 429 |", "4 MiB, 1024 pixels a side", "413, 422",
         "1000 characters", "| 422 |", "| 15 s |", "| 408 |", "256, silent for 10 minutes", "503; closed", "status 401", "status 422", "says 503",
-        "vla-eval 0.8.0", "224 × 224", "turned by 180°", "the original answers 200 and", "30 clients on one machine",
+        "vla-eval 0.8.0", "224 × 224", "turned by 180°", "the original answers 200 and", "30 clients on one machine", "in base64", "serve_throughput.py --clients 30", "no answer in 60 s",
+        "import base64", "base64.b64encode",
     ],
     "setup": ["Python 3.11 or 3.12", "WSL 2", "16 GiB of GPU memory, 15 GB of disk"],
     "claims.yml": [
