@@ -250,9 +250,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 
 
 def _damaged(path: Path, reason: Exception) -> TutorialError:
-    return TutorialError(
-        f"{path} is damaged or no file of demonstrations ({reason}). {_COLLECT}"
-    )
+    return TutorialError(f"{path} is damaged or no file of demonstrations ({reason}). {_COLLECT}")
 
 
 def _chunk(header: dict[str, Any], arrays: dict[str, Array]) -> Chunk:

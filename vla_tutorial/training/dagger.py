@@ -335,10 +335,7 @@ def worker_specs(config: RunConfig, resume: bool = False) -> list[WorkerSpec]:
 
 
 def _demonstrations(config: RunConfig, resume: bool) -> list[Path]:
-    """Files to render, by task: demonstrations, and what an earlier slice practised.
-
-    Where they hold more pictures than there is room for, a random choice of them.
-    """
+    """Files to render, by task; a random choice where they hold more than there is room for."""
     driven = config.out / "driven" if resume else None
     folders = [folder for folder in (config.demos, driven) if folder]
     files: list[Path] = []

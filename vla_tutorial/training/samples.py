@@ -121,8 +121,7 @@ class Samples:
         Args:
             images: (N, 224, 224, 3) uint8, on any device.
             labels: theirs.
-            origin: the first picture's number, equal in all runs; the rest count on. `settle` sorts
-                by it.
+            origin: the first one's number for `settle`, equal in all runs; the rest count on.
         """
         capacity = len(self.images)
         count = len(images)
@@ -146,13 +145,7 @@ class Samples:
     def draw(self, batch: int, fine: float, generator: torch.Generator) -> Tensor:
         """Choose samples at random, a share `fine` of them of fine work, the rest of everything.
 
-        Args:
-            batch: how many.
-            fine: 0 … 1.
-            generator: on the CPU.
-
-        Returns:
-            (batch,) int64, indices on the samples' device.
+        `generator` is on the CPU. Returns (batch,) int64, indices on the samples' device.
         """
         # Another thread may add some meanwhile.
         count = self.count
