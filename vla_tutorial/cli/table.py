@@ -15,6 +15,7 @@ from vla_tutorial.errors import TutorialError
 if TYPE_CHECKING:
     from vla_tutorial.episodes import Sweep
     from vla_tutorial.report import Report
+    from vla_tutorial.report.build import ConditionReport, SweepReport
 
 _HEAD = ("sweep", "suite", "policy", "condition", "succeed", "%", "95 % over tasks", "errors")
 
@@ -56,24 +57,24 @@ def _readable(folders: Iterable[Path]) -> Iterator[Sweep]:
 
 def markdown(report: Report) -> list[str]:
     """The lines of the table."""
-    from vla_tutorial.report.numbers import dashed, digits
-
     rows = [_HEAD, ("---",) * len(_HEAD)]
     for sweep in report.sweeps:
-        for condition in sweep.conditions:
-            rate = condition.rate
-            mean = condition.mean
-            succeed = f"{rate.successes}/{rate.episodes}" if rate else "0/0"
-            interval = mean.interval if mean else None
-            row = (
-                sweep.name,
-                sweep.suite,
-                sweep.policy,
-                condition.condition,
-                succeed,
-                digits(rate.rate) if rate else "–",
-                dashed(interval) if interval else "–",
-                str(condition.errors),
-            )
-            rows.append(row)
+        rows += [_row(sweep, condition) for condition in sweep.conditions]
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _row(sweep: SweepReport, condition: ConditionReport) -> tuple[str, ...]:
+    from vla_tutorial.report.numbers import dashed, digits
+
+    rate = condition.rate
+    interval = condition.mean.interval if condition.mean else None
+    return (
+        sweep.name,
+        sweep.suite,
+        sweep.policy,
+        condition.condition,
+        f"{rate.successes}/{rate.episodes}" if rate else "0/0",
+        digits(rate.rate) if rate else "–",
+        dashed(interval) if interval else "–",
+        str(condition.errors),
+    )
