@@ -143,11 +143,24 @@ def _write_model(folder: Path, name: str, simulator: Simulator) -> list[str]:
     compiler = root.find("compiler")
     assert compiler is not None
     compiler.set("meshdir", "../meshes")
+    _bound_memory(root)
     ElementTree.indent(root, space=" ")
     text = ElementTree.tostring(root, encoding="unicode")
     write_bytes(folder / name, f"{text}\n".encode())
     _check_same(mujoco.MjModel.from_xml_path(str(folder / name)), simulator.model)
     return meshes
+
+
+MEMORY = "32M"
+"""For contacts and constraints of a simulator. LIBERO's njmax and nconmax of 5000 take more than a
+gigabyte, so that a page had no room for two simulators beside each other."""
+
+
+def _bound_memory(root: ElementTree.Element) -> None:
+    for size in root.findall("size"):
+        for name in ("njmax", "nconmax"):
+            size.attrib.pop(name, None)
+        size.set("memory", MEMORY)
 
 
 def _strip_looks(root: ElementTree.Element) -> None:
