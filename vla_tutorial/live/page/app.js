@@ -490,7 +490,7 @@ class App {
   judge() {
     const boxes = this.sides
       .filter((side) => side.lines.length)
-      .map((side) => view.verdictBox(`Side ${side.view.letter}`, diagnose(side.lines, this.rules)));
+      .map((side) => view.verdictBox(`Side ${side.view.letter}`, diagnose(side.lines, this.rules), side.events.length > 0));
     const nothing = h("p", {}, "Nothing has run yet: press Play first.");
     $("verdicts").replaceChildren(...(boxes.length ? boxes : [nothing]));
   }

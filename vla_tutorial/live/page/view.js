@@ -2,7 +2,7 @@
 
 import { find, h, svg } from "./dom.js";
 import { fixed } from "./numbers.js";
-import { episodePlot, plotHeight, tokenRaster } from "./plots.js";
+import { episodePlot, plotHeight, spanOf, tokenRaster } from "./plots.js";
 import { BOUNDARIES, PRESETS, SLIDERS, presetOf } from "./presets.js";
 
 /** @typedef {import("./types").ConditionEntry} ConditionEntry */
@@ -153,6 +153,7 @@ function drawRasters(sides) {
       return;
     }
     canvas.width = lines.length;
+    canvas.style.width = `${(100 * lines.length) / spanOf(sides)}%`;
     canvas.getContext("2d")?.putImageData(new ImageData(tokenRaster(lines), lines.length, 7), 0, 0);
   });
 }
@@ -188,12 +189,19 @@ function tableRow({ condition, planned, done, errors, successes, interval, paire
     h("td", {}, rate), h("td", {}, bar, range), h("td", {}, against));
 }
 
-/** A verdict of `diagnose`. @param {string} whose @param {import("./diagnose").Diagnosis} found */
-export function verdictBox(whose, found) {
+/**
+ * A verdict of `diagnose`.
+ * @param {string} whose
+ * @param {import("./diagnose").Diagnosis} found
+ * @param {boolean} [changed] whether something was changed while the episode ran
+ */
+export function verdictBox(whose, found, changed = false) {
+  const mixed = "Something was changed while this episode ran, and the rules look at its first steps most. Press Restart for a verdict on one setting.";
   const wrong = found.verdict !== "nothing wrong";
   return h("article", { class: `diagnosis ${wrong ? "wrong" : "fine"}` },
     h("h3", {}, `${whose}: ${wrong ? `suspected: ${found.verdict}` : "nothing wrong"}`),
     h("ul", {}, ...found.evidence.map((sentence) => h("li", {}, sentence))),
     h("p", {}, h("strong", {}, "Next: "), found.nextStep),
+    changed && h("p", { class: "soft" }, mixed),
     ...found.notes.map((note) => h("p", { class: "soft" }, note)));
 }
