@@ -31,7 +31,7 @@ ActionForm = Literal["libero", "tokens"]
 Seen = dict[str, Any]
 
 
-class LiberoEnv(gymnasium.Env[Seen, Any]):
+class LiberoEnv(gymnasium.Env[Seen, Any]):  # type: ignore[misc]
     """One task of LIBERO, under the published protocol or under conditions.
 
     Observation:
@@ -84,16 +84,8 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):
         self._simulator: Simulator | None = None
         self._frames: list[Picture] = []
         self._steps = 0
-        self.observation_space = spaces.Dict(
-            {
-                "pixels": spaces.Box(0, 255, (pixels.SIZE, pixels.SIZE, 3), np.uint8),
-                "proprioception": spaces.Box(-np.inf, np.inf, (8,), np.float64),
-            }
-        )
-        bins = np.full(actions.ACTION_DIMENSIONS, len(actions.BIN_CENTERS))
-        self.action_space = spaces.Box(-1.0, 1.0, (actions.ACTION_DIMENSIONS,), np.float32)
-        if action_form == "tokens":
-            self.action_space = spaces.MultiDiscrete(bins)
+        self.observation_space = _observations()
+        self.action_space = _actions(action_form)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -161,7 +153,7 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):
             "success": success,
         }
 
-    def render(self) -> Picture | None:  # type: ignore[override]
+    def render(self) -> Picture | None:
         """The present picture (256, 256, 3) uint8, upright; None unless `render_mode` is set."""
         if self.render_mode is None or not self._frames:
             return None
@@ -172,6 +164,18 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):
         if self._simulator is not None:
             self._simulator.close()
         self._simulator = None
+
+
+def _observations() -> spaces.Dict:
+    picture = spaces.Box(0, 255, (pixels.SIZE, pixels.SIZE, 3), np.uint8)
+    body = spaces.Box(-np.inf, np.inf, (8,), np.float64)
+    return spaces.Dict({"pixels": picture, "proprioception": body})
+
+
+def _actions(form: ActionForm) -> spaces.Space[Any]:
+    if form == "tokens":
+        return spaces.MultiDiscrete(np.full(actions.ACTION_DIMENSIONS, len(actions.BIN_CENTERS)))
+    return spaces.Box(-1.0, 1.0, (actions.ACTION_DIMENSIONS,), np.float32)
 
 
 def _refuse_timing(wiring: Wiring) -> None:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,20 +69,24 @@ def find_factory(name: str) -> Callable[..., Any]:
     module_name, _, function = name.partition(":")
     if not module_name or not function:
         raise TutorialError(f"{name!r} is no policy's name; expected, for example, {EXAMPLE}.")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        # As `python -m` does, but last, so that no file there hides a library.
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as e:
-        if e.name is None or not f"{module_name}.".startswith(f"{e.name}."):
-            raise
-        remedy = "Run this in the folder that holds it, or install it."
-        raise TutorialError(f"There is no module {module_name!r} ({name}). {remedy}") from e
+    module = _import(module_name)
     factory = getattr(module, function, None)
     if not callable(factory):
         raise TutorialError(f"{module.__file__} has no function {function!r}; expected one.")
     return factory  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        # As `python -m` does, but last, so that no file there hides a library.
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        if e.name is None or not f"{name}.".startswith(f"{e.name}."):
+            raise
+        remedy = "Run this in the folder that holds it, or install it."
+        raise TutorialError(f"There is no module {name!r}. {remedy}") from e
 
 
 def own_wiring(name: str) -> Mapping[str, Any]:
