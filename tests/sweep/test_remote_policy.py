@@ -80,7 +80,7 @@ def test_a_single_picture_stays_in_memory_that_both_processes_see():
     seen, sent = [], []
     for _ in range(3):
         message = here.recv()
-        sent.append([pixels is not None for pixels, _ in message])
+        sent.append([pixels is not None for pixels, *_ in message])
         seen.append([int(item.pixels[0, 0, 0]) for item in read_question(message, shared)])
         here.send(np.zeros((len(message), 7), np.int64))
     process.join()

@@ -26,32 +26,38 @@ def export(
 
     Example: `vla-tutorial export out/no_flip --to rerun --out out/rerun`
     """
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise TutorialError(f"{out_dir} is not empty. Choose another folder with --out.")
     try:
-        from vla_tutorial.export import read_episode
-        from vla_tutorial.files import check_writable
-
-        if to == "lerobot":
-            from vla_tutorial.export.lerobot import check_alike, write_lerobot
-        else:
-            from vla_tutorial.export.rerun import write_rerun
+        count = _write(_folders(episodes), to, out_dir)
     except ModuleNotFoundError as e:
         remedy = "Install it: pip install 'vla-tutorial[export]'"
         raise TutorialError(f"The export needs a library ({e}). {remedy}") from e
+    said = f"{count} episode{'s' if count > 1 else ''}"
+    tell(out, f"Wrote {said} to [bold]{escape(str(out_dir))}[/].")
+
+
+def _write(folders: list[Path], to: str, out_dir: Path) -> int:
+    """How many episodes were written."""
+    from vla_tutorial.export import read_episode
+    from vla_tutorial.files import check_writable
+
     check_writable(out_dir)
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise TutorialError(f"{out_dir} is not empty. Choose another folder with --out.")
-    found = [read_episode(folder) for folder in _folders(episodes)]
+    found = [read_episode(folder) for folder in folders]
     if to == "lerobot":
+        from vla_tutorial.export.lerobot import check_alike, write_lerobot
+
         different = check_alike(found)
         if different:
             raise TutorialError(f"{different} Export them apart.")
         write_lerobot(found, out_dir)
-    else:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for number, episode in enumerate(found):
-            write_rerun(episode, out_dir / f"episode_{number:03d}.rrd")
-    count = f"{len(found)} episode{'s' if len(found) > 1 else ''}"
-    tell(out, f"Wrote {count} to [bold]{escape(str(out_dir))}[/].")
+        return len(found)
+    from vla_tutorial.export.rerun import write_rerun
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for number, episode in enumerate(found):
+        write_rerun(episode, out_dir / f"episode_{number:03d}.rrd")
+    return len(found)
 
 
 def _folders(given: list[Path]) -> list[Path]:

@@ -46,24 +46,25 @@ def write_lerobot(episodes: Sequence[RecordedEpisode], folder: Path) -> None:
     pictures: list[NDArray[Any]] = []
     start = 0
     for number, episode in enumerate(episodes):
-        columns = frame_columns(episode, number, start, tasks.index(episode.instruction))
-        frames.append(columns)
-        seen = picture_rows(episode)
-        pictures.append(seen)
-        rows.append(_episode_row(episode, number, start, {**columns, VIDEO_KEY: seen}))
+        frames.append(frame_columns(episode, number, start, tasks.index(episode.instruction)))
+        pictures.append(picture_rows(episode))
+        columns = {**frames[-1], VIDEO_KEY: pictures[-1]}
+        rows.append(_episode_row(episode, number, start, columns))
         start += len(episode.log)
-        place = _place(number)
-        video = folder / VIDEOS.format(video_key=VIDEO_KEY, **place)
-        video.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(episode.video, video)
+        _copy_video(episode, folder / VIDEOS.format(video_key=VIDEO_KEY, **_place(number)))
     together = {name: np.concatenate([one[name] for one in frames]) for name in frames[0]}
     _write_table(_arrow(together), folder / DATA.format(**_place(0)))
     _write_table(pa.Table.from_pylist(rows), folder / EPISODES)
     _write_table(_tasks_table(tasks), folder / "meta/tasks.parquet")
-    size = _picture_size(episodes[0])
-    _write_json(info(len(episodes), start, len(tasks), size), folder / "meta/info.json")
+    about = info(len(episodes), start, len(tasks), _picture_size(episodes[0]))
+    _write_json(about, folder / "meta/info.json")
     everything = {**together, VIDEO_KEY: np.concatenate(pictures)}
     _write_json(_statistics(everything), folder / "meta/stats.json")
+
+
+def _copy_video(episode: RecordedEpisode, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(episode.video, path)
 
 
 def frame_columns(episode: RecordedEpisode, number: int, start: int, task: int) -> Columns:
@@ -114,23 +115,8 @@ def info(episodes: int, frames: int, tasks: int, size: tuple[int, int]) -> dict[
 
 def features(size: tuple[int, int]) -> dict[str, Any]:
     """Name → dtype, shape and names of each column, and of the video."""
-    height, width = size
     found = {
-        VIDEO_KEY: {
-            "dtype": "video",
-            "shape": [height, width, 3],
-            "names": ["height", "width", "channels"],
-            "info": {
-                "video.height": height,
-                "video.width": width,
-                "video.codec": "h264",
-                "video.pix_fmt": "yuv420p",
-                "video.is_depth_map": False,
-                "video.fps": CONTROL_HZ,
-                "video.channels": 3,
-                "has_audio": False,
-            },
-        },
+        VIDEO_KEY: _video_feature(*size),
         "observation.state": _feature("float32", len(STATE_NAMES), list(STATE_NAMES)),
         "action": _feature("float32", len(ACTION_NAMES), list(ACTION_NAMES)),
         "next.reward": _feature("float32"),
@@ -141,6 +127,24 @@ def features(size: tuple[int, int]) -> dict[str, Any]:
     for name in ("frame_index", "episode_index", "index", "task_index"):
         found[name] = _feature("int64")
     return found
+
+
+def _video_feature(height: int, width: int) -> dict[str, Any]:
+    return {
+        "dtype": "video",
+        "shape": [height, width, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": CONTROL_HZ,
+            "video.channels": 3,
+            "has_audio": False,
+        },
+    }
 
 
 def _feature(dtype: str, length: int = 1, names: list[str] | None = None) -> dict[str, Any]:
@@ -172,10 +176,8 @@ def _episode_row(
         f"videos/{VIDEO_KEY}/from_timestamp": 0.0,
         f"videos/{VIDEO_KEY}/to_timestamp": count / CONTROL_HZ,
     }
-    for name, value in _place(0).items():
-        row[f"data/{name}"] = value
-    for name, value in _place(number).items():
-        row[f"videos/{VIDEO_KEY}/{name}"] = value
+    row |= {f"data/{name}": value for name, value in _place(0).items()}
+    row |= {f"videos/{VIDEO_KEY}/{name}": value for name, value in _place(number).items()}
     for key, found in _statistics(columns).items():
         for name, value in found.items():
             row[f"stats/{key}/{name}"] = value

@@ -89,14 +89,17 @@ class OpenPiPolicy:
         except OSError as e:
             what = f"No openpi server answers at {self.url} ({e})."
             raise TutorialError(f"{what} Start it, or give its address with --url.") from e
-        self.provenance: Mapping[str, Any] = {
+        self.provenance: Mapping[str, Any] = self._describe(len(first), taken)
+
+    def _describe(self, chunk: int, seconds: float) -> dict[str, Any]:
+        return {
             "server": _recordable(self._metadata),
             "served_at": self.url,
             "weights": str(_with_text(self._metadata).get("weights", "unknown")),
-            "latency_ms": round(1000 * taken, 1),
+            "latency_ms": round(1000 * seconds, 1),
             "answers": "actions",
-            "chunk": len(first),
-            "replan_steps": min(REPLAN_STEPS, len(first)),
+            "chunk": chunk,
+            "replan_steps": min(REPLAN_STEPS, chunk),
             "inputs": ["proprioception", "wrist"],
         }
 
@@ -122,10 +125,12 @@ class OpenPiPolicy:
                 pause = PAUSES[min(number, len(PAUSES) - 1)]
                 number += 1
                 if time.monotonic() + pause > ends:
-                    what = f"The server at {self.url} gave no answer in {self._patience:.0f} s"
-                    remedy = "Start it again, then run the episode again."
-                    raise PolicyUnreachable(f"{what} ({e}). {remedy}") from e
+                    raise self._unreachable(e) from e
                 time.sleep(pause)
+
+    def _unreachable(self, error: OSError) -> PolicyUnreachable:
+        what = f"The server at {self.url} gave no answer in {self._patience:.0f} s ({error})"
+        return PolicyUnreachable(f"{what}. Start it again, then run the episode again.")
 
     def _actions(self, message: bytes) -> Floats:
         """One question: (K, 7) float64; OSError where the connection fails."""
