@@ -84,6 +84,7 @@ def silent_failures():
         c.name
         for c in CATALOGUE.values()
         if c.boundary in ("pixels", "prompt", "motion", "simulator")
+        and c.name in book_sweeps.swept()
     ]
     assert sum(rate(name) == 1 for name in faults) >= 3, "several faults cost nothing"
     assert 0.9 < rate("actions_too_large") < 1, "costs little"
@@ -352,6 +353,24 @@ PLACES = {
     "numbers": [
         "at 95 %", "on an H100 and again on an H200", "bfloat16", "starts 25–44", "95 % interval", "256×256 picture",
         "AVX2", "32 pictures at once", "32 simulators", "libero_10, tasks 0, 1, 7; starts 0–3", "starts 0–4", "sweeps/mini_attempt_2", "starts 25–44", "attempt 2",
+    ],
+    "own_policy": [
+        "integers (N, 7)",
+        "numbers (N, 7)",
+        "in [−1, 1]",
+        "gripper −1 open, +1 close",
+        "(N, K, 7)",
+        "(224 × 224, upright)",
+        "(8 numbers)",
+        "| `chunk` | 1 |",
+        "turned by 180°",
+        "π0, π0.5 and others",
+        "a control step (50 ms at 20 Hz)",
+        "takes 208 ms comes four steps late",
+        "(k + 1)th",
+        "from initial state 0 of",
+        "95 % interval",
+        "LeRobot data set (version 3)",
     ],
     "references": [
         "[openvla issue 282]", "[335]", "LIBERO-object at 68–70 % instead of 88 %", "[LIBERO issue 88]",
