@@ -121,8 +121,10 @@ function lane(side, x, top, bottom, width) {
   return marks;
 }
 
-/** @param {Panel} panel @param {PlotSide[]} sides @param {(step: number) => number} x @param {number} top @param {number} inner @returns {Mark[]} */
-function panelMarks(panel, sides, x, top, inner) {
+/** @param {Panel} base @param {PlotSide[]} sides @param {(step: number) => number} x @param {number} top @param {number} inner @returns {Mark[]} */
+function panelMarks(base, sides, x, top, inner) {
+  const values = base.stepped ? [] : sides.flatMap((side) => side.lines.map(base.of));
+  const panel = { ...base, high: Math.max(base.high, ...values) };
   const above = top + TITLE;
   const clip = (/** @type {number} */ v) => Math.min(Math.max(v, panel.low), panel.high);
   const y = (/** @type {number} */ v) =>
