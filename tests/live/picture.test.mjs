@@ -54,6 +54,7 @@ test("a picture does not depend on what was drawn before", async () => {
 });
 
 test("a free camera draws at any size", async () => {
+  await page.evaluate(`open_task(${tasks()[0]})`);
   const found = await page.evaluate(`(() => {
     const view = { azimuth: 120, elevation: -25, distance: 1.6, lookat: [0, 0, 0.1] };
     const bytes = picture(0, { view, width: 320, height: 200, samples: 1 });
@@ -64,6 +65,7 @@ test("a free camera draws at any size", async () => {
 });
 
 test("a point of the picture names what is seen there", async () => {
+  await page.evaluate(`open_task(${tasks()[0]})`);
   const found = await page.evaluate(`(() => {
     const { renderer, task, poses } = now;
     const movable = task.physics.movables.find((one) => !one.named);
@@ -76,6 +78,7 @@ test("a point of the picture names what is seen there", async () => {
 });
 
 test("a lost WebGL context is told in a sentence and comes back", async () => {
+  await page.evaluate(`open_task(${tasks()[0]})`);
   const found = await page.evaluate(`(async () => {
     const { renderer, poses } = now;
     const before = picture(5);
@@ -88,6 +91,8 @@ test("a lost WebGL context is told in a sentence and comes back", async () => {
     await gone;
     let sentence = "";
     try { renderer.draw(poses[0]); } catch (error) { sentence = error.message; }
+    // The browser must first see that the loss was handled.
+    await new Promise((done) => setTimeout(done, 100));
     const back = next("restored");
     extension.restoreContext();
     await back;
@@ -99,6 +104,7 @@ test("a lost WebGL context is told in a sentence and comes back", async () => {
 });
 
 test("a renderer that is disposed of gives its buffers back", async () => {
+  await page.evaluate(`open_task(${tasks()[0]})`);
   const gone = await page.evaluate(`(() => {
     now.renderer.dispose();
     now.renderer.dispose();
