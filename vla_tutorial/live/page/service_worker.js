@@ -25,6 +25,7 @@ async function dropOld() {
 worker.addEventListener("message", (event) => {
   // The page found a file damaged: forget everything that was kept.
   if (event.data === "forget") event.waitUntil(caches.delete(CACHE));
+  else if (Array.isArray(event.data?.keep)) event.waitUntil(keep(event.data.keep));
 });
 
 worker.addEventListener("fetch", (event) => {
@@ -33,6 +34,16 @@ worker.addEventListener("fetch", (event) => {
   if (request.method !== "GET" || !ours) return;
   event.respondWith(answer(request).then(isolated));
 });
+
+/** Keep what a page loaded before this worker saw its requests. @param {string[]} addresses */
+async function keep(addresses) {
+  const cache = await caches.open(CACHE);
+  const ours = addresses.filter((address) => address.startsWith(worker.registration.scope));
+  for (const address of ours) {
+    const found = await fetch(address).catch(() => null);
+    if (found?.status === 200) await cache.put(address, found);
+  }
+}
 
 /** @param {Request} request */
 async function answer(request) {
