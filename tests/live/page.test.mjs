@@ -4,7 +4,6 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
-import { FOLDER } from "./built.mjs";
 
 const require = createRequire(new URL("../browser/", import.meta.url));
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -144,6 +143,20 @@ test("by keyboard alone: the presets come first, and Tab reaches the picture and
   await context.close();
 });
 
+test("once loaded, it opens without a network", { timeout: 900_000 }, async () => {
+  const { context, page } = await open();
+  await page.click(".go");
+  await reach(page, 1);
+  await page.click("#play");
+  // The service worker keeps in the background what was loaded before it was there.
+  await page.waitForFunction(async () => Boolean(await caches.match("index.html")) && Boolean(await caches.match("view.js")));
+  await context.setOffline(true);
+  const other = await context.newPage();
+  await other.goto(`${site.base}/index.html#a=no_flip`);
+  await other.locator("#live[data-state=idle]").waitFor({ timeout: LONG });
+  await context.close();
+});
+
 test("a sweep runs, is stopped, outlives the tab and resumes", { timeout: 900_000 }, async () => {
   const { context, page, trouble } = await open("#open=sweep");
   // Episodes of a few steps: what is tested is the sweep, not the policy.
@@ -176,5 +189,3 @@ test("a sweep runs, is stopped, outlives the tab and resumes", { timeout: 900_00
   assert.deepEqual(trouble, []);
   await context.close();
 });
-
-void FOLDER;
