@@ -44,9 +44,10 @@ NUMBER = re.compile(rf"[^\s|]*(?:\d|\b(?:{LARGE})\b)[^\s|]*", re.IGNORECASE)
 
 
 def prose(path):
-    """The Markdown cells of a notebook as one line."""
+    """The Markdown cells of a notebook as one line, without what the live page's buttons hold."""
     cells = nbformat.read(path, as_version=4).cells
-    return " ".join(" ".join(c.source.split()) for c in cells if c.cell_type == "markdown")
+    text = " ".join(" ".join(c.source.split()) for c in cells if c.cell_type == "markdown")
+    return re.sub(r'data-link="[^"]*"', "", text)
 
 
 def factors():
@@ -383,7 +384,13 @@ PLACES = {
         "vla-eval 0.8.0", "224 × 224", "turned by 180°", "the original answers 200 and", "30 clients on one machine", "in base64", "serve_throughput.py --clients 30", "no answer in 60 s",
         "import base64", "base64.b64encode",
     ],
-    "setup": ["Python 3.11 or 3.12", "WSL 2", "16 GiB of GPU memory, 15 GB of disk"],
+    "setup": [
+        "Python 3.11 or 3.12",
+        "WSL 2",
+        "16 GiB of GPU memory, 15 GB of disk",
+        "their hashes (SHA-256)",
+        "is row 3 of an array",
+    ],
     "claims.yml": [
         f"The published limit is {SUITE_STEPS} steps for LIBERO-object, {step_limit('libero_spatial')}, {step_limit('libero_goal')} and",
         "400 is that of", f"after step {SUITE_STEPS}",
