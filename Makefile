@@ -8,6 +8,8 @@ PORT ?= 8000
 # Where torch without CUDA is, for computers without an NVIDIA GPU. `make demo TORCH_INDEX=` takes PyPI's torch.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BROWSER_TESTS := tests/browser
+# What `make test` skips where the extra `book` is not installed.
+NEED_BOOK := tests/live/test_live_build.py tests/live/test_policy_graph.py tests/live/test_widget.py tests/player/test_player.py
 LIVE_PAGE := vla_tutorial/live/page
 # What the live page is built from; `--vectors` adds what its tests compare it with.
 LIVE_INPUTS = $(shell find vla_tutorial -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*')
@@ -75,6 +77,7 @@ test: lint  ## lint and all quick tests (real LIBERO)
 
 test-book: $(VENV)/.installed-dev  ## the site: notebooks, links and every button in a real browser (npm, chromium)
 	@$(MAKE) --no-print-directory book LIVE_OPTIONS=--vectors
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(NEED_BOOK)
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 -n $(JOBS) notebooks
 	@site=$$(mktemp -d) && chmod 755 $$site && cp -r _build/html/. $$site && { $(BIN)/linkchecker --no-warnings --no-status $$site/index.html; \

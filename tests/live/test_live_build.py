@@ -6,6 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
+pytest.importorskip("onnx", reason="the extra `book` is not installed")
+
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import build, meshes, physics_export, scene_export, shapes, vendor
 from vla_tutorial.live.site_files import write_bytes
