@@ -97,6 +97,7 @@ for (const [name, start] of [["disk", disk], ["server", serve]]) describe(`from 
       return open(context, host.base, INDEX);
     })();
     const player = page.locator(".vla-player").first();
+    await player.scrollIntoViewIfNeeded();
     await player.locator("section[data-side=left][data-state=failed]").waitFor({ timeout: 15000 });
     assert.match(await player.locator("section[data-side=left]").innerText(), /plot still works/i);
     assert.ok((await seen(player, "left")).lines.length > 100);
