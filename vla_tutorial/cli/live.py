@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from vla_tutorial.cli import options
 from vla_tutorial.cli.terminal import interrupt, out, tell
+from vla_tutorial.errors import TutorialError
 
 app = typer.Typer(no_args_is_help=True, help="The page in which the policy acts in a browser.")
 
@@ -34,8 +35,12 @@ def build(
 
     Example: `vla-tutorial live build --out _build/html/live`
     """
-    from vla_tutorial.live import LiveOptions
-    from vla_tutorial.live import build as build_page
+    try:
+        from vla_tutorial.live import LiveOptions
+        from vla_tutorial.live import build as build_page
+    except ModuleNotFoundError as e:
+        remedy = "Install them: pip install 'vla-tutorial[book]'"
+        raise TutorialError(f"Libraries of the live page are missing ({e}). {remedy}") from e
     from vla_tutorial.ranges import parse_numbers
 
     def show(line: str) -> None:

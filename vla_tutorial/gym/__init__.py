@@ -1,7 +1,6 @@
 """LIBERO's tasks for Gymnasium: `gymnasium.make("vla_tutorial/libero_object-task0-v0")`.
 
-Gymnasium finds them by this package's entry point. Without an installed package, import this module
-first.
+Import this module first: Gymnasium from 1.0 on loads no package by itself.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def register() -> None:
 
 
 def register_once() -> None:
-    """As `register`, where Gymnasium does not know them yet: what its entry point calls."""
+    """As `register`, where Gymnasium does not know them yet."""
     if "vla_tutorial/Libero-v0" not in gymnasium.registry:
         register()
 
