@@ -24,8 +24,11 @@ STEPS = 60
 
 
 def lines_in(folder):
-    path = folder / "steps.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    # `--overwrite` may remove the old log at any moment, so asking whether it exists is not enough.
+    try:
+        return (folder / "steps.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
 
 
 def wait_for_lines(folder, count, command):
