@@ -64,7 +64,7 @@ test("it starts, is broken while it runs, hears a sentence, is pushed, and its l
   await page.mouse.move(box.x + 0.75 * box.width, box.y + 0.8 * box.height, { steps: 4 });
   const at = Number((await page.textContent(".count")).slice(5));
   for (let step = 1; step <= 6; step++) {
-    await page.evaluate(() => vlaLive.stepOnce());
+    await page.evaluate(() => vlaLive.run.stepOnce());
     await reach(page, at + step);
   }
   await page.mouse.up();

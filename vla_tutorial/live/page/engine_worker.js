@@ -1,6 +1,7 @@
 // The worker: messages to the engine and back.
 
-import { Engine, sentenceOf } from "./engine.js";
+import { Engine } from "./engine.js";
+import { sentenceOf } from "./errors.js";
 import { layers } from "./layers.js";
 
 // Without the slash at its end, as the layers take it.

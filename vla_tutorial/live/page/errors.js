@@ -6,3 +6,12 @@ export class LiveError extends Error {
     this.name = "LiveError";
   }
 }
+
+/** One sentence for whatever was thrown. @param {unknown} error */
+export function sentenceOf(error) {
+  const text = error instanceof Error ? error.message : String(error);
+  if (/memory|allocat/i.test(text)) {
+    return "The browser ran out of memory. Close other tabs and load this page again; what was measured is kept.";
+  }
+  return text;
+}

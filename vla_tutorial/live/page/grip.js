@@ -11,9 +11,10 @@ const TUG = 0.08;
 const TUG_STEPS = 6;
 
 export class Grip {
-  /** @param {any} engine @param {import("./simulator.js").Simulator} simulator */
-  constructor(engine, simulator) {
-    this.engine = engine;
+  /** @param {import("./parts.js").Parts} parts @param {import("./orbit.js").Orbit} orbit @param {import("./simulator.js").Simulator} simulator */
+  constructor(parts, orbit, simulator) {
+    this.parts = parts;
+    this.orbit = orbit;
     this.simulator = simulator;
     /** @type {{body: string, localPoint: number[], depth: number} | null} */ this.held = null;
     this.steps = 0;
@@ -21,15 +22,14 @@ export class Grip {
 
   /** How the shown picture was drawn. @param {Scene} scene */
   #drawn(scene) {
-    const { orbitView } = this.engine;
-    if (orbitView) return { view: orbitView, width: FREE.width, height: FREE.height };
+    const { view } = this.orbit;
+    if (view) return { view, width: FREE.width, height: FREE.height };
     return { cameraDegrees: scene.perturbation.camera_degrees };
   }
 
   /** The camera that made the shown picture. @param {Scene} scene @returns {Camera} */
   #camera(scene) {
-    const { orbitView, task } = this.engine;
-    return cameraOf(orbitView ?? "agentview", task, scene.perturbation.camera_degrees);
+    return cameraOf(this.orbit.view ?? "agentview", this.parts.task, scene.perturbation.camera_degrees);
   }
 
   /**
@@ -38,7 +38,7 @@ export class Grip {
    * @param {number[]} at
    */
   #raw([x, y]) {
-    return this.engine.orbitView ? [x, 1 - y] : [1 - x, 1 - y];
+    return this.orbit.view ? [x, 1 - y] : [1 - x, 1 - y];
   }
 
   /**
@@ -48,7 +48,7 @@ export class Grip {
    */
   grab(at, scene) {
     const [x, y] = this.#raw(at);
-    const hit = this.engine.renderer.pick(this.simulator.pose, x, y, this.#drawn(scene));
+    const hit = this.parts.renderer.pick(this.simulator.pose, x, y, this.#drawn(scene));
     if (!hit || !this.#moves(hit.body)) return null;
     const depth = depthOf(this.#camera(scene), hit.worldPoint);
     this.held = { body: hit.body, localPoint: hit.localPoint, depth };
@@ -57,7 +57,7 @@ export class Grip {
 
   /** Whether pulling it moves anything: an object or the robot, not the floor. @param {string} body */
   #moves(body) {
-    const objects = this.engine.task.physics.movables;
+    const objects = this.parts.task.physics.movables;
     return /^(robot|gripper)/.test(body) || objects.some((/** @type {any} */ one) => one.body === body);
   }
 
@@ -76,12 +76,12 @@ export class Grip {
 
   /** Pull the named object sideways for some steps. @param {number[]} way right and down, in the shown picture @param {Scene} scene */
   tug([right, down], scene) {
-    const { task, layers } = this.engine;
+    const { task, layers } = this.parts;
     const body = layers.namedBody(task);
+    if (!body) return;
     const number = this.simulator.bodies.indexOf(body);
-    if (number < 0) return;
     const { matrix: m } = this.#camera(scene);
-    const across = this.engine.orbitView ? right : -right;
+    const across = this.orbit.view ? right : -right;
     const from = this.simulator.pose.xpos.subarray(3 * number, 3 * number + 3);
     const goal = Array.from(from, (x, i) => x + TUG * (across * m[3 * i] - down * m[3 * i + 1]));
     this.simulator.pull(body, [0, 0, 0], goal);

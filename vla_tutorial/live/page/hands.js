@@ -4,7 +4,7 @@
 
 /**
  * Drag on a side's picture: pulls what was hit, or turns the camera while one looks around.
- * @param {any} app @param {SideView} view @param {number} i number of the side
+ * @param {import("./app.js").App} app @param {SideView} view @param {number} i number of the side
  */
 export function pointer(app, view, i) {
   const canvas = view.picture;
@@ -15,19 +15,20 @@ export function pointer(app, view, i) {
   /** @type {number[] | null} */
   let from = null;
   canvas.addEventListener("pointerdown", (event) => {
-    if (!app.arranged) return;
+    if (!app.run.arranged) return;
     canvas.setPointerCapture(event.pointerId);
-    from = at(event);
+    const start = at(event);
+    from = start;
     canvas.classList.add("held");
-    if (!app.lookAround) app.act(() => app.grab(i, from));
+    if (!app.run.lookAround) app.act(() => app.run.grab(i, start));
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!from) return;
     const now = at(event);
-    if (app.lookAround) {
+    if (app.run.lookAround) {
       app.engine.call("orbit", now[0] - from[0], now[1] - from[1], 0);
       from = now;
-    } else if (!app.held) {
+    } else if (!app.run.held) {
       return;
     } else {
       app.engine.call("drag", i, now);
@@ -39,27 +40,27 @@ export function pointer(app, view, i) {
     from = null;
     canvas.classList.remove("held");
     spring(view, null, null);
-    if (!app.lookAround) app.act(() => app.release(i));
+    if (!app.run.lookAround) app.act(() => app.run.release(i));
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("wheel", (event) => {
-    if (!app.lookAround) return;
+    if (!app.run.lookAround) return;
     event.preventDefault();
     app.engine.call("orbit", 0, 0, event.deltaY / 800);
   }, { passive: false });
   canvas.addEventListener("keydown", (event) => onArrow(app, i, event));
 }
 
-/** Arrows on the picture: the same without a mouse. @param {any} app @param {number} i @param {KeyboardEvent} event */
+/** Arrows on the picture: the same without a mouse. @param {import("./app.js").App} app @param {number} i @param {KeyboardEvent} event */
 function onArrow(app, i, event) {
   /** @type {Record<string, number[]>} */
   const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const zoom = { "+": -0.1, "-": 0.1 }[event.key];
   const way = ways[event.key];
-  if (!app.arranged || (!way && zoom === undefined)) return;
+  if (!app.run.arranged || (!way && zoom === undefined)) return;
   event.preventDefault();
-  if (app.lookAround) app.engine.call("orbit", ...(way ?? [0, 0]).map((x) => 0.05 * x), zoom ?? 0);
+  if (app.run.lookAround) app.engine.call("orbit", ...(way ?? [0, 0]).map((x) => 0.05 * x), zoom ?? 0);
   else if (way) app.act(() => app.engine.call("tug", i, ...way));
 }
 
@@ -75,15 +76,15 @@ function spring(view, from, to) {
   box.append(line);
 }
 
-/** Keys for the whole page, where no field has the focus. @param {any} app */
+/** Keys for the whole page, where no field has the focus. @param {import("./app.js").App} app */
 export function keyboard(app) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (target.closest("input, select, textarea, button, summary, a")) return;
-    if (event.key === " ") app.toggle();
-    else if (event.key === ".") app.act(() => app.stepOnce());
-    else if (event.key.toLowerCase() === "r") app.act(() => app.restart());
+    if (event.key === " ") app.run.toggle();
+    else if (event.key === ".") app.act(() => app.run.stepOnce());
+    else if (event.key.toLowerCase() === "r") app.act(() => app.run.restart());
     else return;
     event.preventDefault();
   });

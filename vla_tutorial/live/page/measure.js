@@ -16,7 +16,7 @@ const $ = (/** @type {string} */ id) => find(`#${id}`);
 const field = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ ($(id));
 
 export class Measure {
-  /** @param {any} app */
+  /** @param {import("./app.js").App} app */
   constructor(app) {
     this.app = app;
     /** @type {SweepStore | null} */ this.store = null;
@@ -80,12 +80,12 @@ export class Measure {
 
   /** What a shard says of where it ran. Threads and provider may differ between shards. */
   #about() {
-    const { manifest, serving } = this.app;
+    const { manifest, run } = this.app;
     const weights = manifest.policies?.mini?.sha256?.slice(0, 16) ?? "";
     return {
       policy: { name: "mini", checkpoint: "vla_tutorial/weights/mini", device: "browser", weights },
       versions: Object.fromEntries(Object.entries(manifest.versions).map(([key, value]) => [key, String(value)])),
-      serving: serving ?? {},
+      serving: run.serving ?? {},
       machine: { gpus: [], cpus: navigator.hardwareConcurrency || 1, cpu: navigator.userAgent.slice(0, 200) },
     };
   }
@@ -105,7 +105,7 @@ export class Measure {
     const store = this.#kept();
     this.stop = new AbortController();
     this.#busy(true);
-    await app.pause();
+    await app.run.pause();
     this.rows = await store.rows(plan.id);
     this.#draw(plan);
     try {
@@ -122,7 +122,7 @@ export class Measure {
     } finally {
       this.stop = null;
       this.#busy(false);
-      app.arranged = false;
+      app.run.arranged = false;
       await this.#listKept();
     }
     const left = sweep.episodesLeft(plan, await store.rows(plan.id)).length;
@@ -143,7 +143,7 @@ export class Measure {
   /** @param {{key: import("./types").EpisodeKey, steps: number, shown: any}} event */
   onStep({ key, steps, shown }) {
     $("plan-says").textContent = `Now: ${key.condition}, task ${key.task}, start ${key.init}, step ${steps}.`;
-    const first = this.app.sides[0].view;
+    const first = this.app.stage.sides[0].view;
     first.showVeil(null);
     first.showPicture(shown);
   }
