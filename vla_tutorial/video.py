@@ -20,6 +20,12 @@ CONTROL_HZ = 20
 CLOSING_SECONDS = 120
 """What the encoder may take to write the rest. It has at most some frames left to encode."""
 
+LIVE = "-crf 23 -g 20"
+"""FFmpeg's options for a video that is encoded beside its episode: quick, a keyframe a second."""
+
+SMALL = "-crf 30 -g 60 -preset veryslow"
+"""Options for a video that is encoded once and downloaded often: a third of the bytes of `LIVE`."""
+
 ENDED = (0, 255)
 """FFmpeg's exit codes when the file is whole; 255 is after a signal, which it obeys when it can."""
 
@@ -27,9 +33,13 @@ ENDED = (0, 255)
 class Video:
     """Small H.264 that browsers can seek in. `path` appears, whole, at `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Say where it goes. The encoder starts with the first frame; all have its size."""
+    def __init__(self, path: Path, encoding: str = LIVE) -> None:
+        """Say where it goes, and how small it is to be: `LIVE` or `SMALL`.
+
+        The encoder starts with the first frame; all have its size.
+        """
         self._path = path
+        self._encoding = encoding
         self._part = path.with_name(f"{path.stem}.part{path.suffix}")
         self._encoder: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +69,8 @@ class Video:
 
     def _start(self, height: int, width: int) -> subprocess.Popen[bytes]:
         try:
-            words = [imageio_ffmpeg.get_ffmpeg_exe(), *_options(height, width), str(self._part)]
+            options = _options(height, width, self._encoding)
+            words = [imageio_ffmpeg.get_ffmpeg_exe(), *options, str(self._part)]
             # In a session of its own, so that a terminal's Ctrl-C does not end it too early.
             return subprocess.Popen(
                 words,
@@ -103,14 +114,14 @@ class Video:
         return code
 
 
-def _options(height: int, width: int) -> list[str]:
+def _options(height: int, width: int, encoding: str) -> list[str]:
     """FFmpeg's options for frames of a size, without the name of the file."""
     words = f"-y -f rawvideo -vcodec rawvideo -s {width}x{height} -pix_fmt rgb24 -r {CONTROL_HZ}"
     words += " -i - -an -vcodec libx264 -pix_fmt yuv420p"
     if height % 2 or width % 2:
         # This format has colours for two by two pixels.
         words += f" -vf scale={width + width % 2}:{height + height % 2}"
-    words += " -v quiet -crf 23 -g 20 -movflags +faststart"
+    words += f" -v quiet {encoding} -movflags +faststart"
     # Without dates and in one thread, so that the bytes depend on the frames alone.
     words += " -threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
     return words.split()

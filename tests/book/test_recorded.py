@@ -49,7 +49,7 @@ def test_an_installed_package_reads_its_own_copies(installed, tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "500 episodes\n280 steps\nPlayer of 87 clips" in done.stdout
+    assert "500 episodes\n280 steps\nPlayer of 51 clips" in done.stdout
     assert list(tmp_path.iterdir()) == [], "reading writes nothing"
 
 

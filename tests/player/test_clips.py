@@ -11,14 +11,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
+from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, PUBLISHED
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import log_of
 from vla_tutorial.player.clip_recorder import ClipRecorder, record_clips
 from vla_tutorial.player.clip_script import ClipIndex, read_clip_script, write_clip_script
 from vla_tutorial.player.clips import (
     CLIP_FILES,
+    FAILING_STARTS,
+    FEW,
+    FEW_TASKS,
     PAIRS,
+    TASKS,
     clip_index,
     clip_key,
     plan_clips,
@@ -75,22 +79,47 @@ def test_plan_holds_what_wants_a_clip_and_no_contradiction():
     clips = plan_clips(
         [0, 3, 0], also=[*PAIRS, ("flip_only", "no_flip"), ("wrong_prompt", "no_flip")]
     )
+    assert [(c.init, c.condition) for c in clips if c.init] == [
+        (start, name) for condition, _, start in FAILING_STARTS for name in (PUBLISHED, condition)
+    ]
     names = [c.conditions for c in clips if c.task == 3]
     assert names == [(), *((name,) for name in shown), *PAIRS]
-    assert len(clips) == 2 * len(names)
+    assert len(clips) == 2 * len(names) + 2 * len(FAILING_STARTS)
     assert {c.boundary for c in CATALOGUE.values() if c.clip} == BOUNDARIES.keys() - {"chance"}
     assert clip_key(clips[0]) == "0_0/published"
     assert clip_key(clips[len(shown) + 1]) == "0_0/no_flip+wrong_prompt"
 
 
+def test_few_are_what_the_lab_shows():
+    from vla_tutorial.lab.unlabelled import CHOICES
+
+    few = [clip.condition for clip in plan_clips((), few=(3,))]
+    assert few == [PUBLISHED, *FEW]
+    assert set(CHOICES) <= set(few)
+    assert plan_clips((0,), few=(0,)) == plan_clips((0,)), "each clip once"
+
+
+@pytest.mark.parametrize(("condition", "task", "start"), FAILING_STARTS)
+def test_a_failing_start_fails_where_the_published_run_succeeds(condition, task, start):
+    """Else a reader who does what the chapter says sees nothing."""
+    folder = BOOK / f"{task}_{start}"
+    assert read_clip_script(folder / condition / "episode.js")["success"] is False
+    assert read_clip_script(folder / PUBLISHED / "episode.js")["success"] is True
+    assert read_clip_script(BOOK / f"{task}_0" / condition / "episode.js")["success"] is True
+
+
 def test_the_book_s_clips_leave_a_site_that_can_be_carried():
-    """They are most of the site, which is to stay under 60 MB."""
-    assert sum(path.stat().st_size for path in BOOK.rglob("*")) < 45e6
+    """They travel with the tree to machines with a GPU, and the live page runs whatever they lack."""
+    assert sum(path.stat().st_size for path in BOOK.rglob("*") if path.is_file()) < 8e6
 
 
 def test_the_book_s_clips_are_current_and_their_index_is_what_the_code_writes():
     recorder = ClipRecorder(load_policy("mini"), BOOK)
-    assert all(recorder.is_current(clip) for clip in plan_clips((0, 3, 7)))
+    planned = plan_clips(TASKS, few=FEW_TASKS)
+    assert all(recorder.is_current(clip) for clip in planned)
+    assert {clip_key(clip) for clip in planned} == {
+        f"{path.parent.parent.name}/{path.parent.name}" for path in BOOK.glob("*/*/episode.js")
+    }, "the book has what `vla-tutorial clips` records, and nothing else"
     assert read_clip_script(BOOK / "manifest.js", ClipIndex) == clip_index(BOOK)
 
 

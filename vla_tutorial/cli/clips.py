@@ -17,8 +17,11 @@ def clips(
         Path, typer.Option("--out", help="Folder of the clips. The book shows book/clips.")
     ] = Path("book/clips"),
     tasks: Annotated[
-        str, typer.Option(help="Tasks of libero_object, for example 0-3,7.")
-    ] = "0,3,7",
+        str, typer.Option(help="Tasks of libero_object with every condition, for example 0-3,7.")
+    ] = "0",
+    few: Annotated[
+        str, typer.Option(help="Tasks with the lab's ten clips alone; '' for none.")
+    ] = "3,7",
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
     policy: options.PolicyName = "mini",
     also: Annotated[
@@ -33,10 +36,11 @@ def clips(
         bool, typer.Option("--overwrite", help="Record clips again that are up to date.")
     ] = False,
 ) -> None:
-    """Record the player's clips (an hour on two cores).
+    """Record the player's clips (half an hour on two cores).
 
-    Each task gets the published wiring, most conditions and a few pairs. A clip that is complete
-    and of the same weights is kept, so a new condition costs only its own episodes.
+    The tasks get the published wiring, most conditions and a few pairs; those of --few get what
+    the lab shows. A clip that is complete and of the same weights is kept, so a new condition
+    costs only its own episodes.
 
     Example: `vla-tutorial clips`
     """
@@ -49,7 +53,8 @@ def clips(
 
     check_writable(out_dir)
     pairs = [*PAIRS, *(split_condition(name) for name in also or [])]
-    wanted = plan_clips(parse_numbers(tasks), init, pairs, policy)
+    lab = parse_numbers(few) if few else []
+    wanted = plan_clips(parse_numbers(tasks), init, pairs, policy, lab)
     recorder = ClipRecorder(load_policy(policy), out_dir)
     todo = [clip for clip in wanted if overwrite or not recorder.is_current(clip)]
     kept = len(wanted) - len(todo)

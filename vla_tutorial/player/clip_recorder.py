@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing as mp
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.loop import Step
 from vla_tutorial.pixels import orient
@@ -28,6 +30,7 @@ from vla_tutorial.provenance import weights_hash
 from vla_tutorial.record import record_episode
 from vla_tutorial.sim import WORKER_NICENESS, KeptSimulator, Simulator
 from vla_tutorial.spec import EpisodeSpec
+from vla_tutorial.video import SMALL, Video
 
 
 class ClipRecorder:
@@ -75,14 +78,18 @@ class ClipRecorder:
         staging = _staging(self.out, clip)
         last: list[Step] = []
 
-        def keep_last(step: Step) -> None:
-            last[:] = [step]
-            on_step(step)
-
         simulator = self._simulators.get(scene.suite, scene.task, wiring.camera_size)
         episode = (self.policy, simulator, wiring, scene, staging, clip.conditions)
+        film = Video(staging / "episode.mp4", SMALL)
+
+        def keep(step: Step) -> None:
+            last[:] = [step]
+            film.append(_upright(step))
+            on_step(step)
+
         try:
-            record_episode(*episode, overwrite=True, on_step=keep_last)
+            with contextlib.closing(film):
+                record_episode(*episode, video=False, overwrite=True, on_step=keep)
             self._finish(clip, staging, last[0])
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -91,9 +98,8 @@ class ClipRecorder:
         """Turn an episode's folder into a clip's, and move it to its place."""
         key = clip_key(clip)
         data = {"key": key, **episode_data(staging), "weights": self.weights}
-        end = orient(last.observation.image, "rotate_180")
         Image.open(staging / "agentview.png").save(staging / "poster.webp", quality=80)
-        Image.fromarray(end).save(staging / "end.webp", quality=80)
+        Image.fromarray(_upright(last)).save(staging / "end.webp", quality=80)
         target = f"(globalThis.VLA_EPISODES??={{}})[{json.dumps(key)}]"
         write_clip_script(staging / "episode.js", target, data)
         for path in staging.iterdir():
@@ -103,6 +109,11 @@ class ClipRecorder:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(folder)
+
+
+def _upright(step: Step) -> Picture:
+    """The camera's picture as people hold it, (256, 256, 3)."""
+    return orient(step.observation.image, "rotate_180")
 
 
 def _staging(out: Path, clip: EpisodeSpec) -> Path:

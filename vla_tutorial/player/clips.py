@@ -35,6 +35,28 @@ PAIRS = (
 )
 """Two faults at once. Neither hides the other; the plot tells which boundary comes first."""
 
+TASKS = (0,)
+"""Tasks with every condition that wants a clip. The live page runs what no clip shows."""
+
+FEW_TASKS = (3, 7)
+"""Tasks with the published wiring and `FEW` alone."""
+
+FEW = (
+    "no_flip",
+    "flip_only",
+    "wrong_prompt",
+    "upper_case",
+    "wrong_unnorm_key",
+    "gripper_inverted",
+    "gripper_not_binarised",
+    "actions_too_large",
+    "paraphrase_1",
+)
+"""Conditions of the lab's clips: its choices, and what looks like one of them."""
+
+FAILING_STARTS = (("second_can", 0, 27),)
+"""Condition, task and initial state of a failure where the clips' usual start succeeds."""
+
 INDEXED = ("key", *DESCRIBED, "caption", "changes")
 
 
@@ -51,7 +73,11 @@ def in_catalogue_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def plan_clips(
-    tasks: Iterable[int], init: int = 0, also: Iterable[Sequence[str]] = PAIRS, policy: str = "mini"
+    tasks: Iterable[int] = TASKS,
+    init: int = 0,
+    also: Iterable[Sequence[str]] = PAIRS,
+    policy: str = "mini",
+    few: Iterable[int] = (),
 ) -> list[EpisodeSpec]:
     """The clips of these tasks of libero_object: published, and every condition that wants a clip.
 
@@ -59,22 +85,41 @@ def plan_clips(
         init: number of the saved initial state.
         also: combinations of conditions. One that contradicts itself is left out.
         policy: a key of `policies.POLICIES`.
+        few: tasks with the published wiring and the conditions of `FEW` alone.
+
+    Returns:
+        The clips, each once. After those of `init` come the `FAILING_STARTS` of `tasks`, each
+        with the published run from the same start.
 
     Raises:
         TutorialError: a task, the initial state or a condition does not exist.
     """
-    wanted: list[tuple[str, ...]] = [()]
-    wanted += [(name,) for name, condition in CATALOGUE.items() if condition.clip]
-    wanted += [in_catalogue_order(names) for names in also]
+    tasks = list(dict.fromkeys(tasks))
+    every = [(), *((name,) for name, condition in CATALOGUE.items() if condition.clip)]
+    every += [in_catalogue_order(names) for names in also]
     found = []
-    for task in dict.fromkeys(tasks):
-        check_task(SUITE, task, init)
-        for names in dict.fromkeys(wanted):
-            clip = EpisodeSpec(SUITE, task, init, policy, conditions=names)
-            # All names are known here, so an error is a contradiction.
-            with contextlib.suppress(TutorialError):
-                clip.settings()
-                found.append(clip)
+    for task in tasks:
+        found += _consistent(task, init, policy, every)
+    for task in few:
+        found += _consistent(task, init, policy, [(), *((name,) for name in FEW)])
+    for name, task, start in FAILING_STARTS:
+        if task in tasks:
+            found += _consistent(task, start, policy, [(), (name,)])
+    return list(dict.fromkeys(found))
+
+
+def _consistent(
+    task: int, init: int, policy: str, wanted: Iterable[tuple[str, ...]]
+) -> list[EpisodeSpec]:
+    """A clip for each combination of conditions that does not contradict itself."""
+    check_task(SUITE, task, init)
+    found = []
+    for names in wanted:
+        clip = EpisodeSpec(SUITE, task, init, policy, conditions=names)
+        # All names are known here, so an error is a contradiction.
+        with contextlib.suppress(TutorialError):
+            clip.settings()
+            found.append(clip)
     return found
 
 

@@ -6,13 +6,14 @@
  * and brings every <div data-vla-player> of the page to life. A source is where episodes come from:
  *   index() → manifest   series(key) → episode   video(key) → URL   still(key, "poster" | "end") → URL   (each a promise)
  *
- * For tests and style sheets: root[data-state="ready|failed"], root[data-step], section[data-side][data-key][data-state="loading|ready|failed|none"],
- * input[data-side][data-condition], .vla-plot (the slider), .vla-play, .vla-cursor, .vla-status. */
+ * How an episode ends is hidden until it was played to its end: the verdict, the caption, and what lies ahead in the plot.
+ *
+ * For tests and style sheets: root[data-state="ready|failed"], root[data-step], section[data-side][data-key][data-known][data-state="loading|ready|failed|none"],
+ * input[data-side][data-condition], .vla-preset, .vla-plot (the slider), .vla-play, .vla-skip, .vla-enlarge, .vla-cursor, .vla-status. */
 (() => {
   "use strict";
   const FPS = 20, FIRST_BIN = 31744, PUBLISHED = "published", SIDES = ["left", "right"], LETTER = { left: "A", right: "B" };
   const BOUNDARIES = { pixels: "observation → pixels", prompt: "instruction → prompt", motion: "tokens → motion", simulator: "simulator", shift: "distribution shift", language: "language", chance: "chance" };
-  const SHOWN = 2; // conditions of a boundary that stand open; the others fold away
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
   const PLAY = "M3 1.5v13l11-6.5z", PAUSE = "M3 2h3.6v12H3zM9.4 2H13v12H9.4z";
   let ids = 0;
@@ -135,20 +136,65 @@
 
   // ---- Words
 
-  const nameOf = (names) => names.join(" + ") || "published protocol";
+  const PUBLISHED_WORDS = "Published settings";
+  /* The same presets, in the same words, as the live page's. */
+  const PRESETS = [
+    [PUBLISHED_WORDS, []],
+    ["Picture upside down", ["no_flip"]],
+    ["Another prompt", ["wrong_prompt"]],
+    ["Another robot’s units", ["wrong_unnorm_key"]],
+  ];
+  const same = (names, others) => names.length === others.length && names.every((n) => others.includes(n));
+  const presetOf = (names) => PRESETS.find(([, wanted]) => same(names, wanted));
+  const codes = (names) => names.join(" + ");
+  const nameOf = (names) => {
+    const preset = presetOf(names);
+    if (!preset) return codes(names);
+    return names.length ? `${preset[0]} (${codes(names)})` : preset[0];
+  };
   const verdictOf = (e) => ({ true: `✓ done at step ${e.steps}`, false: `✗ no success in ${e.steps} steps`, null: `… stopped at step ${e.steps}` })[e.success];
   const shown = (value) => (typeof value === "string" ? value.replaceAll("\n", "↵") : JSON.stringify(value));
   const tokensAt = (series, step) => Array.from({ length: 7 }, (_, i) => FIRST_BIN + parseInt(series.tokens.substr(14 * step + 2 * i, 2), 16));
-  const command = (value) => (value > 0 ? "close" : "open");
+  const tokenWords = (tokens) => `tokens: x y z ${tokens.slice(0, 3).join(" ")} · rotation ${tokens.slice(3, 6).join(" ")} · gripper ${tokens[6]}`;
+  const command = (value) => (value > 0 ? "closes" : "opens");
+
+  // ---- What the policy sees
+
+  const CROP = Math.sqrt(0.9); // the side of the middle 90 % of the area (pixels.CROP_AREA)
+
+  /* The video shows what the camera saw, upright. The settings say how the policy's picture differs from it. Null: it is another camera's. */
+  function pathOfPicture(changes) {
+    const now = (name, usual) => (changes[name] ? changes[name][1] : usual);
+    if (now("camera", "agentview") !== "agentview") return null;
+    return { orientation: now("orientation", "rotate_180"), crop: now("center_crop", true), swapped: now("colour_order", "rgb") === "bgr", late: now("frame_delay", 0) };
+  }
+
+  function drawView(canvas, video, how) {
+    const pen = canvas.getContext("2d"), size = canvas.width, side = video.videoWidth * (how.crop ? CROP : 1), from = (video.videoWidth - side) / 2;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    if (how.orientation === "raw") pen.setTransform(-1, 0, 0, -1, size, size);
+    if (how.orientation === "flip_vertical") pen.setTransform(-1, 0, 0, 1, size, 0); // the camera's rows alone reversed is a mirror image of the video
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(video, from, from, side, side, 0, 0, size, size);
+  }
+
+  /* Red and blue change places. A filter works on a page from a disk too, where a script may not read a video's pixels. */
+  function swapFilter(id) {
+    const filter = s("filter", { id, "color-interpolation-filters": "sRGB" }), svg = s("svg", { width: 0, height: 0, "aria-hidden": "true", class: "vla-filter" });
+    filter.append(s("feColorMatrix", { values: "0 0 1 0 0  0 1 0 0 0  1 0 0 0 0  0 0 0 1 0" }));
+    svg.append(filter);
+    return svg;
+  }
 
   // ---- The plot
 
   const PANELS = [
     { of: "gripper", title: "gripper command", height: 38, low: -1.3, high: 1.3, ticks: [[-1, "open"], [1, "close"]], stepped: true },
-    { of: "height", title: "end-effector height, cm", height: 84, low: 0, high: 34 },
-    { of: "motion", title: "commanded |action|, 1 = full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
+    { of: "height", title: "height of the hand above the floor, cm", height: 84, low: 0, high: 34 },
+    { of: "motion", title: "commanded motion (x, y, z), share of full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
   ];
-  const LEFT = 42, RIGHT = 52, LANE = 20, TITLE = 19, GAP = 7, ROW = 7, AXIS = 34;
+  const TOKEN_ROWS = [["x y z", 1.5], ["rotation", 4.5], ["gripper", 6.5]];
+  const LEFT = 60, RIGHT = 52, LANE = 20, TITLE = 20, GAP = 7, ROW = 8, AXIS = 36;
   const plotHeight = (sides) => 6 + sides * (LANE + TITLE + 7 * ROW + GAP) + PANELS.reduce((sum, p) => sum + TITLE + p.height + GAP, 0) + AXIS;
 
   function path(values, x, y, stepped) {
@@ -170,58 +216,70 @@
     return canvas.toDataURL();
   }
 
+  /* One lane an episode: how long it lasts, the first close, the verdict. */
+  function drawLane(put, side, x, middle, width, bottom) {
+    const e = side.entry, mark = `vla-${side.name}`, end = x(e.steps);
+    put("line", { x1: x(0), x2: end, y1: middle, y2: middle, class: `vla-life ${mark}` });
+    const at = e.first_close == null ? null : x(e.first_close), words = `first close ${e.first_close}`, room = 92;
+    const before = at != null && at > LEFT + room, after = at != null && !before && end - at > room;
+    const behind = at != null && !before && !after && end + 48 + room < width ? ` · ${words}` : "";
+    put("text", { x: end + 5, y: middle + 4, class: `vla-end ${mark}` }, `${{ true: "✓", false: "✗", null: "…" }[e.success]} ${e.steps}${behind}`);
+    if (at == null) return;
+    put("line", { x1: at, x2: at, y1: middle, y2: bottom, class: `vla-close ${mark}` });
+    put("circle", { cx: at, cy: middle, r: 4.5, class: `vla-dot ${mark}` });
+    if (before || after) put("text", { x: at + (before ? -8 : 8), y: middle + 4, class: `vla-note ${mark}`, "text-anchor": before ? "end" : "start" }, words);
+  }
+
+  /* What a side did is drawn into a layer of its own, of which only the part that was played is seen; on paper, all. */
   function drawPlot(svg, width, sides, steps) {
-    const inner = width - LEFT - RIGHT, x = (step) => LEFT + (inner * step) / steps, parts = [];
+    const inner = width - LEFT - RIGHT, x = (step) => LEFT + (inner * step) / steps, parts = [], layers = {};
     const put = (tag, attributes, text) => parts.push(s(tag, attributes, text));
+    for (const side of sides) layers[side.name] = s("g", { class: "vla-seen", "clip-path": `url(#${side.mask.parentNode.id})` });
+    const into = (side) => (tag, attributes, text) => layers[side.name].append(s(tag, attributes, text));
     const total = plotHeight(sides.length), drawn = sides.filter((side) => side.entry);
+    const from = width < 420 ? 2 : LEFT + 6; // a telephone has no room for a title beside the labels
     let top = 4;
-    for (const side of sides) {  // one lane an episode: how long it lasts, the first close, the verdict
-      const middle = top + LANE / 2, e = side.entry, mark = `vla-${side.name}`;
-      put("text", { x: LEFT - 8, y: middle + 4, class: `vla-end ${mark}`, "text-anchor": "end" }, LETTER[side.name]);
-      if (e) {
-        put("line", { x1: x(0), x2: x(e.steps), y1: middle, y2: middle, class: `vla-life ${mark}` });
-        const at = e.first_close == null ? null : x(e.first_close), words = `first close ${e.first_close}`, room = 92;
-        const before = at != null && at > LEFT + room, after = at != null && !before && x(e.steps) - at > room;
-        const behind = at != null && !before && !after && x(e.steps) + 48 + room < width ? ` · ${words}` : "";
-        put("text", { x: x(e.steps) + 5, y: middle + 4, class: `vla-end ${mark}` }, `${{ true: "✓", false: "✗", null: "…" }[e.success]} ${e.steps}${behind}`);
-        if (at != null) {
-          put("line", { x1: at, x2: at, y1: middle, y2: total - AXIS, class: `vla-close ${mark}` });
-          put("circle", { cx: at, cy: middle, r: 4.5, class: `vla-dot ${mark}` });
-          if (before || after) put("text", { x: at + (before ? -8 : 8), y: middle + 4, class: `vla-note ${mark}`, "text-anchor": before ? "end" : "start" }, words);
-        }
-      }
+    for (const side of sides) {
+      const middle = top + LANE / 2;
+      put("text", { x: LEFT - 8, y: middle + 4, class: `vla-end vla-${side.name}`, "text-anchor": "end" }, LETTER[side.name]);
+      if (side.entry) drawLane(into(side), side, x, middle, width, total - AXIS);
       top += LANE;
     }
     for (const base of PANELS) {
       const most = Math.max(base.high, ...drawn.flatMap((side) => (side.data && !base.stepped ? side.data.series[base.of] : [])));
       const panel = { ...base, high: most }, every = most > 60 ? 20 : 10;
-      const title = top + 14, above = top + TITLE, y = (v) => above + (panel.height * (panel.high - Math.min(v, panel.high))) / (panel.high - panel.low);
-      put("text", { x: LEFT + 8, y: title, class: "vla-name" }, panel.title);
+      const title = top + 15, above = top + TITLE, y = (v) => above + (panel.height * (panel.high - Math.min(v, panel.high))) / (panel.high - panel.low);
+      put("text", { x: from, y: title, class: "vla-name" }, panel.title);
       for (const [value, label] of panel.ticks || Array.from({ length: Math.floor(most / every) + 1 }, (_, n) => [n * every, n * every])) {
         put("line", { x1: LEFT, x2: LEFT + inner, y1: y(value), y2: y(value), class: "vla-grid" });
         put("text", { x: LEFT - 6, y: y(value) + 4, class: "vla-tick", "text-anchor": "end" }, label);
       }
-      for (const side of drawn) if (side.data) put("path", { d: path(side.data.series[panel.of], x, y, panel.stepped), class: `vla-line vla-${side.name}` });
+      for (const side of drawn) if (side.data) into(side)("path", { d: path(side.data.series[panel.of], x, y, panel.stepped), class: `vla-line vla-${side.name}` });
       top = above + panel.height + GAP;
     }
     for (const side of sides) {
-      put("text", { x: LEFT + 8, y: top + 14, class: "vla-name" }, `tokens of ${LETTER[side.name]}, purple low, green high`);
+      put("text", { x: from, y: top + 15, class: "vla-name" }, `tokens of ${LETTER[side.name]}: low bins purple, high bins green`);
       top += TITLE;
       put("rect", { x: LEFT, y: top, width: inner, height: 7 * ROW, class: "vla-field" });
-      if (side.data) put("image", { href: side.picture ||= raster(side.data.series.tokens), x: LEFT, y: top, width: x(side.data.steps) - LEFT, height: 7 * ROW, preserveAspectRatio: "none", class: "vla-raster" });
-      for (const [label, row] of [["x y z", 1.5], ["turn", 4.5], ["grip", 6.5]]) put("text", { x: LEFT - 6, y: top + row * ROW + 4, class: "vla-tick", "text-anchor": "end" }, label);
+      if (side.data) into(side)("image", { href: side.picture ||= raster(side.data.series.tokens), x: LEFT, y: top, width: x(side.data.steps) - LEFT, height: 7 * ROW, preserveAspectRatio: "none", class: "vla-raster" });
+      for (const [label, row] of TOKEN_ROWS) put("text", { x: LEFT - 6, y: top + row * ROW + 4, class: "vla-tick", "text-anchor": "end" }, label);
       top += 7 * ROW + GAP;
     }
     const gap = [10, 20, 50, 100].find((n) => (inner * n) / steps > 44) || 200;
     for (let step = 0; step <= steps; step += gap) {
       put("line", { x1: x(step), x2: x(step), y1: total - AXIS, y2: total - AXIS + 4, class: "vla-grid" });
-      put("text", { x: x(step), y: total - AXIS + 16, class: "vla-tick", "text-anchor": "middle" }, step);
+      put("text", { x: x(step), y: total - AXIS + 17, class: "vla-tick", "text-anchor": "middle" }, step);
     }
     put("text", { x: LEFT + inner, y: total - 3, class: "vla-tick", "text-anchor": "end" }, "control step, 20 a second");
+    const masks = s("defs", {});
+    for (const side of sides) {
+      masks.append(side.mask.parentNode);
+      side.mask.setAttribute("height", total);
+    }
     svg.setAttribute("width", width);
     svg.setAttribute("height", total);
     svg.setAttribute("viewBox", `0 0 ${width} ${total}`); // so that paper can shrink it
-    svg.replaceChildren(...parts);
+    svg.replaceChildren(masks, ...parts, ...Object.values(layers));
   }
 
   // ---- One player
@@ -244,89 +302,122 @@
     const id = `vla${++ids}`, free = index.conditions.length === 0;
     const entries = new Map(index.episodes.map((e) => [e.key, e]));
     const conditions = new Map(index.conditions.map((c) => [c.name, c]));
-    const scenes = new Map(index.episodes.map((e) => [`${e.task}_${e.init}`, e]));
+    const scenes = new Map();
+    for (const e of index.episodes) if (!scenes.has(`${e.task}_${e.init}`)) scenes.set(`${e.task}_${e.init}`, e);
     let scene = `${options.task ?? 0}_${options.init ?? 0}`;
     if (!scenes.has(scene)) scene = [...scenes.keys()][0];
-    const keyOf = (names) => `${scene}/${[...conditions.keys()].filter((n) => names.has(n)).join("+") || PUBLISHED}`;
+    const ordered = (names) => [...conditions.keys()].filter((n) => names.has(n));
+    const keyOf = (names) => `${scene}/${ordered(names).join("+") || PUBLISHED}`;
+    const here = () => index.episodes.filter((e) => `${e.task}_${e.init}` === scene);
 
-    let time = 0, playing = false, rate = 1, last = 0, frame = 0, ended = false, onScreen = false;
+    let time = 0, playing = false, rate = 1, last = 0, frame = 0, ended = false, onScreen = false, guess = null;
     const sides = SIDES.slice(0, free ? Math.min(2, index.episodes.length) : 2).map(makeSide);
     const length = () => Math.max(20, ...sides.map((side) => (side.entry ? side.entry.steps : 0)));
+    const span = () => (free ? length() : Math.max(length(), ...here().map((e) => e.steps))); // one axis for all: its end gives nothing away
     const stepNow = () => Math.min(length() - 1, Math.floor(time * FPS + 1e-6));
+    const guessed = sides[1] && !free ? sides[1] : null;
 
     // What there is to see, from the top to the bottom
 
-    const task = h("select", { id: `${id}task`, onchange: (e) => { scene = e.target.value; sides.forEach(choose); } },
-      ...[...scenes].map(([value, e]) => h("option", { value, selected: value === scene }, e.instruction)));
+    const task = h("select", { id: `${id}task`, onchange: (e) => toScene(e.target.value) },
+      ...[...scenes].map(([value, e]) => h("option", { value, selected: value === scene }, `${e.instruction}${e.init ? ` (start ${e.init})` : ""}`)));
+    const presets = h("fieldset", { class: "vla-presets" }, h("legend", {}, sides.at(-1).badge(), " runs with"), ...PRESETS.map(presetRow));
     const status = h("p", { class: "vla-status", role: "status" });
+    const predict = h("fieldset", { class: "vla-predict" });
     const button = h("button", { type: "button", class: "vla-play", onclick: () => (playing ? pause() : play()) });
     const clock = h("span", { class: "vla-clock" });
     const speed = h("select", { id: `${id}speed`, onchange: (e) => { rate = +e.target.value; sides.forEach((side) => { side.video.playbackRate = rate; }); } },
       ...SPEEDS.map((v) => h("option", { value: v, selected: v === rate }, `${v}×`)));
+    const large = h("button", { type: "button", class: "vla-enlarge", "aria-pressed": "false", onclick: () => enlarge(!root.classList.contains("vla-large")) }, "Enlarge");
+    const run = h("a", { class: "vla-run" }, "Run this live");
     const svg = s("svg", { "aria-hidden": "true" });
     const cursor = h("div", { class: "vla-cursor" });
     const plot = h("div", { class: "vla-plot", role: "slider", tabindex: 0, "aria-label": "Time: control step", "aria-valuemin": 0, "aria-orientation": "horizontal" }, svg, cursor);
     const height = plotHeight(sides.length);
     plot.style.height = `${height}px`;
     cursor.style.height = `${height - AXIS}px`;
+    const switches = h("div", { class: "vla-switches" });
+    const folded = h("details", { class: "vla-more" }, h("summary", {}), switches);
 
-    const names = free ? picker() : switches();
     root.replaceChildren(
-      h("div", { class: "vla-head", hidden: free || null }, h("label", { for: `${id}task` }, "Task"), task),
-      names, status,
+      free ? picker() : h("div", { class: "vla-head" }, h("label", { for: `${id}task` }, "Task"), task),
+      ...(free ? [] : [presets, folded]),
       h("div", { class: "vla-pair", "data-count": sides.length }, ...sides.map((side) => side.section)),
-      h("div", { class: "vla-bar" }, button, clock, h("span", { class: "vla-speed" }, h("label", { for: `${id}speed` }, "Speed"), speed)),
+      ...(guessed ? [predict] : []),
+      h("div", { class: "vla-bar" }, button, clock, h("span", { class: "vla-speed" }, h("label", { for: `${id}speed` }, "Speed"), speed),
+        h("button", { type: "button", class: "vla-skip", onclick: () => { if (playing) pause(); toStep(length() - 1); } }, "To the end"), large, free ? null : run),
+      status,
       plot,
       h("div", { class: "vla-read" }, ...sides.map((side) => side.readout)),
       h("div", { class: "vla-pair vla-notes", "data-count": sides.length }, ...sides.map((side) => side.says)),
-      h("p", { class: "vla-keys" }, "Drag in the plot, or: space plays and pauses · ← → one step (with Shift 20) · Home, End"),
+      h("p", { class: "vla-keys" }, "Drag in the plot, or: space plays and pauses · ← → one step (with Shift 20) · Home, End. Each token stands for one of 256 bins of a number's range."),
+      swapFilter(`${id}swap`),
     );
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", "Player of recorded episodes");
-    // JupyterLab would take the arrows, the space and letters for itself; it asks the focused element before the ones around it
-    for (const node of [root, ...root.querySelectorAll("input, select, button, summary, [tabindex]")]) node.setAttribute("data-lm-suppress-shortcuts", "true");
+    if (!free) fillSwitches();
+    quiet();
     label();
 
     function makeSide(name) {
-      const side = { name, names: new Set((options[name] || []).filter((n) => conditions.has(n))), entry: null, data: null, ready: false, ticket: 0 };
-      side.badge = () => h("span", { class: `vla-badge vla-${name}` }, LETTER[name]);
+      const side = { name, names: new Set((options[name] || []).filter((n) => conditions.has(n))), entry: null, data: null, ready: false, seen: -1, how: null, ticket: 0 };
+      const letter = LETTER[name];
+      side.badge = () => h("span", { class: `vla-badge vla-${name}` }, letter);
+      side.known = () => Boolean(side.entry) && (free || side.seen >= side.entry.steps - 1);
       side.title = h("span", { class: "vla-title" });
       side.verdict = h("span", { class: "vla-verdict" });
-      side.video = h("video", { width: 256, height: 256, playsinline: true, preload: "auto", "aria-label": `Episode ${LETTER[name]}: the camera, turned upright` });
+      side.waits = h("span", { class: "vla-waits" });
+      side.video = h("video", { width: 256, height: 256, playsinline: true, preload: "auto", "aria-label": `Episode ${letter}: the camera, turned upright` });
       side.video.muted = true;
+      side.over = h("p", { class: "vla-over", hidden: true });
       side.message = h("div", { class: "vla-message", hidden: true });
       side.sees = h("img", { width: 224, height: 224, alt: "" });
+      side.view = h("canvas", { width: 224, height: 224, hidden: true, "aria-hidden": "true" }); // the picture below it has the words
+      side.viewWords = h("figcaption", {});
+      side.about = h("p", { class: "vla-about" });
       side.end = h("img", { class: "vla-end-still", width: 256, height: 256, alt: "" }); // paper shows it in place of the video
       side.says = h("div", { class: "vla-says" });
       side.readout = h("div", { class: "vla-now" });
+      side.mask = s("rect", { x: 0, y: 0, width: 0, height: 0 });
+      s("clipPath", { id: `${id}${name}` }).append(side.mask);
       side.video.addEventListener("click", () => (playing ? pause() : play()));
       side.video.addEventListener("error", () => side.video.getAttribute("src") && fail(side, new Error("the file is missing or broken")));
       side.video.addEventListener("loadeddata", () => arrive(side));
-      side.section = h("section", { tabindex: -1, "data-side": name, "aria-label": `Episode ${LETTER[name]}` },
-        h("p", { class: "vla-line1" }, side.badge(), side.title), h("p", { class: "vla-line2" }, side.verdict),
-        h("div", { class: "vla-views" },
-          h("div", { class: "vla-stage" }, side.video, side.end, side.message),
-          h("figure", { class: "vla-sees" }, side.sees, h("figcaption", {}, "what the policy sees at step 0"))));
+      side.video.addEventListener("seeked", () => look(side));
+      side.section = h("section", { tabindex: -1, "data-side": name, "aria-label": `Episode ${letter}` },
+        h("p", { class: "vla-line1" }, side.badge(), side.title), h("p", { class: "vla-line2" }, side.verdict, side.waits),
+        h("div", { class: "vla-stage" }, side.video, side.end, side.over, side.message),
+        h("div", { class: "vla-below" }, h("figure", { class: "vla-sees" }, h("span", {}, side.sees, side.view), side.viewWords), side.about));
       return side;
     }
 
-    function switches() {
-      const found = [...new Set(index.conditions.map((c) => c.boundary))];
-      return h("div", { class: "vla-switches" }, ...found.map((boundary) => {
-        const rows = index.conditions.filter((c) => c.boundary === boundary), few = rows.slice(0, SHOWN), more = rows.slice(SHOWN);
-        const open = more.some((c) => sides.some((side) => side.names.has(c.name)));
-        return h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
-          h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())), ...few.map(switchRow),
-          more.length ? h("details", { open }, h("summary", {}, `${more.length} more`), ...more.map(switchRow)) : null);
-      }));
+    function presetRow([words, names]) {
+      const key = names.join("+") || PUBLISHED;
+      return h("label", { class: "vla-preset" },
+        h("input", { type: "radio", name: `${id}preset`, value: key, onchange: () => { const side = sides.at(-1); side.names = new Set(names); choose(side); } }),
+        h("span", {}, words, names.length ? h("small", {}, ` ${codes(names)}`) : null));
+    }
+
+    /* Switches that some clip of this task shows; the rest is said, and where it runs. */
+    function fillSwitches() {
+      const shownHere = new Set(here().flatMap((e) => e.conditions));
+      const rows = index.conditions.filter((c) => shownHere.has(c.name)), missing = conditions.size - rows.length;
+      folded.firstChild.textContent = `All ${rows.length} switches that were recorded for this task`;
+      const boundaries = [...new Set(rows.map((c) => c.boundary))];
+      switches.replaceChildren(...boundaries.map((boundary) => h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
+        h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())),
+        ...rows.filter((c) => c.boundary === boundary).map(switchRow))),
+      h("p", { class: "vla-rest" }, `${recorded()}${missing ? ` ${missing} more switches were recorded for another task or start only.` : ""} `,
+        "Any other combination was not recorded; the live page runs it."));
+      quiet();
     }
 
     function switchRow(c) {
-      return h("div", { class: "vla-row", title: c.teaches },
+      return h("div", { class: "vla-row" },
         ...sides.map((side) => h("input", {
-          type: "checkbox", class: `vla-${side.name}`, "data-side": side.name, "data-condition": c.name, "aria-label": `${LETTER[side.name]}: ${c.name}`,
-          onchange: (e) => flip(side, c, e.target.checked),
-        })), h("span", {}, ...c.name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")])));
+          type: "checkbox", class: `vla-${side.name}`, checked: side.names.has(c.name), "data-side": side.name, "data-condition": c.name, "aria-label": `${LETTER[side.name]}: ${c.name}`,
+          "aria-describedby": `${id}about-${c.name}`, onchange: (e) => flip(side, c, e.target.checked),
+        })), h("p", {}, h("b", {}, ...c.name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")])), h("span", { id: `${id}about-${c.name}` }, c.teaches)));
     }
 
     function picker() {
@@ -337,29 +428,57 @@
       ]));
     }
 
+    // JupyterLab would take the arrows, the space and letters for itself; it asks the focused element before the ones around it
+    function quiet() {
+      for (const node of [root, ...root.querySelectorAll("input, select, button, summary, a, [tabindex]")]) node.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
+
+    function askGuess() {
+      if (!guessed) return;
+      guess = null;
+      const choice = (words, value) => h("label", {}, h("input", { type: "radio", name: `${id}guess`, onchange: () => { guess = value; } }), ` ${words}`);
+      predict.replaceChildren(h("legend", {}, "Before you play: will ", guessed.badge(), " do the task?"), choice("yes", true), choice("no", false));
+      predict.disabled = !guessed.entry;
+      quiet();
+    }
+
     // Choosing
 
+    function toScene(wanted) {
+      scene = wanted;
+      task.value = wanted;
+      fillSwitches();
+      sides.forEach((side) => choose(side));
+    }
+
+    /* Flip one switch. Where the result was not recorded, the new switch replaces the others, and the status says so. */
     function flip(side, condition, on) {
-      const off = [];
-      if (on) for (const name of side.names) {
-        const same = conditions.get(name).settings.find((setting) => condition.settings.includes(setting));
-        if (same) { side.names.delete(name); off.push(`${name} was switched off, because ${condition.name} changes the same setting (${same}). `); }
+      const letter = LETTER[side.name], before = ordered(side.names);
+      if (!on) {
+        side.names.delete(condition.name);
+        choose(side);
+        return;
       }
-      if (on) side.names.add(condition.name); else side.names.delete(condition.name);
-      choose(side, off.join(""));
+      const clash = before.map((name) => [name, conditions.get(name).settings.find((setting) => condition.settings.includes(setting))]).find(([, setting]) => setting);
+      side.names.add(condition.name);
+      if (clash) side.names.delete(clash[0]);
+      let note = clash ? `${clash[0]} was switched off, because ${condition.name} changes the same setting (${clash[1]}). ` : "";
+      if (!entries.has(keyOf(side.names)) && entries.has(keyOf(new Set([condition.name])))) {
+        side.names = new Set([condition.name]);
+        note = clash ? note : `${condition.name} together with ${codes(before)} was not recorded, so ${codes(before)} was switched off for ${letter}. The live page runs both. `;
+      }
+      choose(side, note);
     }
 
-    function choose(side, note) {
+    function choose(side, note = "") {
       for (const box of root.querySelectorAll(`input[data-side=${side.name}]`)) box.checked = side.names.has(box.dataset.condition);
-      show(side, keyOf(side.names), typeof note === "string" ? note : "");
+      show(side, keyOf(side.names), note);
     }
-
-    const here = () => index.episodes.filter((e) => keyOf(new Set(e.conditions)) === e.key);
 
     /* What of all combinations of switches was recorded, in words. */
     function recorded() {
-      const count = (n) => here().filter((e) => e.conditions.length === n).length;
-      return `Recorded for this task: the published protocol, each of the ${count(1)} switches alone, and ${count(2)} pairs of them. Give A and B different faults and play.`;
+      const count = (n) => here().filter((e) => e.conditions.length === n).length, pairs = count(2);
+      return `Recorded for this task: the published settings, each of the ${count(1)} switches alone${pairs ? `, and ${pairs} pairs of them` : ""}.`;
     }
 
     /* Recorded combinations of this scene that differ least, at most two. */
@@ -370,29 +489,42 @@
 
     function show(side, key, note = "") {
       const ticket = ++side.ticket, entry = entries.get(key) || null, letter = LETTER[side.name];
-      Object.assign(side, { entry, data: null, picture: null, ready: false });
+      Object.assign(side, { entry, data: null, picture: null, ready: false, seen: -1, how: entry && pathOfPicture(entry.changes) });
       side.section.dataset.key = key;
       side.section.dataset.state = entry ? "loading" : "none";
       side.message.hidden = true;
       side.message.classList.remove("vla-low");
       side.message.replaceChildren();
       side.video.removeAttribute("poster");
-      side.sees.style.visibility = entry ? "" : "hidden";
+      side.view.hidden = true;
+      side.view.style.filter = side.how && side.how.swapped ? `url(#${id}swap)` : "";
+      side.sees.parentNode.parentNode.style.visibility = entry ? "" : "hidden";
+      side.viewWords.textContent = side.how ? "What the policy sees, redrawn from the video" : "What the policy sees at step 0";
       side.end.removeAttribute("src");
-      side.title.textContent = entry && entry.label ? entry.label : nameOf([...conditions.keys()].filter((n) => side.names.has(n)));
-      side.title.title = side.title.textContent;
-      side.verdict.textContent = entry ? verdictOf(entry) : "not recorded";
-      side.verdict.dataset.success = entry ? String(entry.success) : "";
+      side.title.textContent = entry && entry.label ? entry.label : nameOf(ordered(side.names));
+      side.about.textContent = free ? "" : ordered(side.names).map((n) => conditions.get(n).teaches).join(" ") || "Every setting as published.";
       describe(side);
-      status.textContent = `${note}${letter} shows ${side.title.textContent}. ${entry ? entry.caption : "This combination was not recorded."}`;
+      if (time > 0 && !playing) seek(0);
+      if (side === guessed) askGuess();
+      for (const radio of presets.querySelectorAll("input")) radio.checked = radio.value === (ordered(sides.at(-1).names).join("+") || PUBLISHED);
+      live();
+      status.textContent = `${note}${letter} shows ${side.title.textContent}. ${entry ? "Play shows what happens." : "This combination was not recorded."}`;
       if (!entry) { missing(side); seek(time); return; }
       source.still(key, "poster").then((url) => { if (side.ticket === ticket) { side.sees.src = url; side.sees.alt = `First picture that the policy was given in episode ${letter}`; } }, () => {});
       source.still(key, "end").then((url) => { if (side.ticket === ticket) { side.end.src = url; side.end.alt = `The camera at the end of episode ${letter}`; } }, () => {});
       source.series(key).then((data) => { if (side.ticket === ticket) side.data = data; }, (error) => {
         if (side.ticket === ticket) status.textContent = `The series of ${key} are missing (${error.message}); the video still plays.`;
-      }).then(() => { if (side.ticket === ticket) { draw(); tell(); } });
+      }).then(() => { if (side.ticket === ticket) draw(); });
       draw();
       if (onScreen) film(side);
+    }
+
+    /* The address at which the live page runs what is chosen here. */
+    function live() {
+      run.hidden = free || !home;
+      if (run.hidden) return;
+      const [number, init] = scene.split("_"), [a, b] = sides.map((side) => ordered(side.names).join("."));
+      run.href = new URL(`../live/index.html#task=${number}&init=${init}&a=${a}&b=${b}`, home).href;
     }
 
     async function film(side) {
@@ -406,7 +538,8 @@
     function missing(side) {
       blank(side);
       side.message.replaceChildren(h("p", {}, "This combination was not recorded. Nearest:"),
-        ...nearest(side).map((e) => h("button", { type: "button", onclick: () => { side.names = new Set(e.conditions); choose(side); side.section.focus(); } }, nameOf(e.conditions))));
+        ...nearest(side).map((e) => h("button", { type: "button", onclick: () => { side.names = new Set(e.conditions); choose(side); side.section.focus(); } }, nameOf(e.conditions))),
+        ...(run.hidden ? [] : [h("a", { href: run.href }, "Run it live")]));
       side.message.hidden = false;
       draw();
     }
@@ -421,6 +554,7 @@
       blank(side);
       side.ready = false;
       side.section.dataset.state = "failed";
+      side.viewWords.textContent = "What the policy sees at step 0";
       const why = codec ? `The clip cannot be shown: ${error.message}.` : "This browser has no decoder for H.264 video.";
       side.message.replaceChildren(h("p", {}, `${why} The plot still works.`));
       side.message.classList.add("vla-low");
@@ -435,17 +569,43 @@
       side.section.dataset.state = "ready";
       side.video.playbackRate = rate;
       place(side);
+      look(side);
       if (playing && time < side.entry.steps / FPS) side.video.play().catch(() => {});
     }
 
+    /* Draw what the policy sees now, from the frame that the video shows. */
+    function look(side) {
+      if (!side.ready || !side.how || side.video.readyState < 2) return;
+      drawView(side.view, side.video, side.how);
+      side.view.hidden = false;
+      if (side.how.late) side.viewWords.textContent = `What the policy sees, redrawn from the video. What it got was ${side.how.late} step${side.how.late > 1 ? "s" : ""} older`;
+    }
+
     function describe(side) {
-      const e = side.entry, on = [...conditions.values()].filter((c) => side.names.has(c.name));
-      const rows = e ? Object.entries(e.changes) : [];
+      const e = side.entry, known = side.known(), rows = e ? Object.entries(e.changes) : [];
+      side.verdict.textContent = e ? verdictOf(e) : "not recorded";
+      side.verdict.dataset.success = e ? String(e.success) : "";
+      side.verdict.hidden = Boolean(e) && !known;
+      side.waits.textContent = known || !e ? "" : "not played yet";
+      side.over.textContent = e ? { true: `${LETTER[side.name]} is done: ended at step ${e.steps}`, false: `${LETTER[side.name]} ended at step ${e.steps}, without success`, null: `${LETTER[side.name]} was stopped at step ${e.steps}` }[e.success] : "";
+      side.section.dataset.known = known;
+      const others = e && e.conditions.length ? index.episodes.filter((o) => o.task === e.task && o.init !== e.init && same(o.conditions, e.conditions)) : [];
       side.says.replaceChildren(
-        h("p", { class: "vla-caption" }, side.badge(), e ? ` ${e.caption}` : " This combination was not recorded."),
-        ...on.map((c) => h("p", {}, c.teaches)),
+        h("p", { class: "vla-line1" }, side.badge(), h("b", {}, "What is changed")),
         rows.length ? h("ul", {}, ...rows.map(([name, [before, after]]) => h("li", {}, h("code", {}, name), " ", h("del", {}, shown(before)), " → ", h("ins", {}, shown(after))))) :
-          e && !free ? h("p", {}, "Every setting as published.") : "");
+          h("p", {}, e ? "Nothing: every setting as published." : "This combination was not recorded."),
+        h("p", { class: "vla-caption", hidden: !known }, h("b", {}, "What happened: "), e ? e.caption : ""),
+        ...others.map((o) => h("button", { type: "button", onclick: () => toScene(`${o.task}_${o.init}`) }, `Also recorded from ${o.init ? `start ${o.init}` : "the first start"}: show it`)));
+      quiet();
+    }
+
+    /* The end of an episode was reached for the first time. */
+    function reveal(side) {
+      describe(side);
+      if (free || !sides.every((one) => one.known())) return;
+      const words = sides.map((one) => `${LETTER[one.name]}: ${verdictOf(one.entry).slice(2)}.`).join(" ");
+      const right = guess === null || guessed.entry.success === null ? "" : ` You expected ${LETTER[guessed.name]} ${guess ? "to do the task" : "not to do the task"}, and ${guess === guessed.entry.success ? "it came so" : "it came otherwise"}.`;
+      status.textContent = words + right;
     }
 
     // Time
@@ -479,6 +639,7 @@
       for (const side of running.slice(1)) if (Math.abs(side.video.currentTime - time) > 0.2 * Math.max(1, rate)) place(side);
       if (time >= length() / FPS - 0.01) { time = length() / FPS; pause(); return; }
       tell();
+      running.forEach(look);
       frame = requestAnimationFrame(tick);
     }
 
@@ -501,22 +662,31 @@
     }
 
     function draw() {
-      if (plot.clientWidth) drawPlot(svg, plot.clientWidth, sides, length());
+      if (plot.clientWidth) drawPlot(svg, plot.clientWidth, sides, span());
       tell();
     }
 
+    function readout(side, step) {
+      const data = side.data, of = data && data.series, at = data && Math.min(step, data.steps - 1);
+      if (!data) return ["–"];
+      if (step >= data.steps) return ["ended"];
+      return [`gripper ${command(of.gripper[at])}`, `height ${of.height[at].toFixed(1)} cm`, `motion ${of.motion[at].toFixed(2)}`,
+        `picture's mean ${of.image_mean[at].toFixed(0)} of 255`, tokenWords(tokensAt(of, at))];
+    }
+
     function tell() {
-      const step = stepNow(), inner = plot.clientWidth - LEFT - RIGHT;
+      const step = stepNow(), inner = plot.clientWidth - LEFT - RIGHT, across = (n) => LEFT + (inner * Math.min(n, span())) / span();
       const spoken = [`step ${step}`];
-      cursor.style.transform = `translateX(${(LEFT + (inner * Math.min(step + 0.5, length())) / length()).toFixed(1)}px)`;
-      clock.textContent = `step ${step} of ${length()} · ${(step / FPS).toFixed(1)} s`;
+      cursor.style.transform = `translateX(${across(step + 0.5).toFixed(1)}px)`;
+      clock.textContent = `step ${step} · ${(step / FPS).toFixed(1)} s`;
       for (const side of sides) {
-        const data = side.data, letter = LETTER[side.name], over = data && step >= data.steps, at = data && Math.min(step, data.steps - 1), of = data && data.series;
-        const cells = !data ? ["–"] : [
-          over ? "ended" : `gripper ${command(of.gripper[at])}`, `height ${of.height[at].toFixed(1)} cm`, `|action| ${of.motion[at].toFixed(2)}`,
-          `picture mean ${of.image_mean[at].toFixed(0)}`, `tokens ${tokensAt(of, at).join(" ")}`];
+        const was = side.known(), cells = readout(side, step);
+        if (side.entry && time > 0) side.seen = Math.max(side.seen, step);
+        side.mask.setAttribute("width", side.known() ? plot.clientWidth : across(side.seen + 1.5));
+        side.over.hidden = !side.known() || step < side.entry.steps - 1;
         side.readout.replaceChildren(side.badge(), ...cells.map((c, i) => h("span", { class: i === 4 && "vla-tokens" }, c)));
-        if (data) spoken.push(`${letter}: ${over ? "ended" : cells.slice(0, 2).join(", ")}`);
+        spoken.push(`${LETTER[side.name]}: ${cells.slice(0, 2).join(", ")}`);
+        if (side.known() && !was) reveal(side);
       }
       root.dataset.step = step;
       plot.setAttribute("aria-valuemax", length() - 1);
@@ -526,18 +696,29 @@
 
     function drag(event) {
       const box = plot.getBoundingClientRect(), inner = box.width - LEFT - RIGHT;
-      toStep(Math.min(length() - 1, Math.floor(((event.clientX - box.left - LEFT) / inner) * length())));
+      toStep(Math.min(length() - 1, Math.floor(((event.clientX - box.left - LEFT) / inner) * span())));
     }
     plot.addEventListener("pointerdown", (e) => { if (e.button === 0) { plot.setPointerCapture(e.pointerId); drag(e); } });
     plot.addEventListener("pointermove", (e) => { if (plot.hasPointerCapture(e.pointerId)) drag(e); });
 
+    /* Fill the screen; where the browser does not allow it, the window. */
+    function enlarge(on) {
+      root.classList.toggle("vla-large", on);
+      large.setAttribute("aria-pressed", String(on));
+      large.textContent = on ? "Back to the page" : "Enlarge";
+      if (on && root.requestFullscreen) root.requestFullscreen().catch(() => {});
+      else if (!on && document.fullscreenElement === root) document.exitFullscreen();
+    }
+    root.addEventListener("fullscreenchange", () => { if (document.fullscreenElement !== root) enlarge(false); });
+
     root.addEventListener("keydown", keys);
     function keys(e) {
-      if (e.altKey || e.ctrlKey || e.metaKey || e.target.tagName === "SELECT") return;
+      if (e.altKey || e.ctrlKey || e.metaKey || e.target.tagName === "SELECT" || e.target.type === "radio") return;
       const by = e.shiftKey ? 20 : 1, step = stepNow();
       const moves = { ArrowRight: step + by, ArrowUp: step + by, ArrowLeft: step - by, ArrowDown: step - by, PageUp: step + 20, PageDown: step - 20, Home: 0, End: length() - 1 };
       if (e.key in moves) toStep(moves[e.key]);
-      else if (e.key === " " && !["BUTTON", "INPUT", "SUMMARY"].includes(e.target.tagName)) { if (playing) pause(); else play(); }
+      else if (e.key === "Escape" && root.classList.contains("vla-large")) enlarge(false);
+      else if (e.key === " " && !["A", "BUTTON", "INPUT", "SUMMARY"].includes(e.target.tagName)) { if (playing) pause(); else play(); }
       else return;
       e.preventDefault();
       e.stopPropagation();
@@ -546,8 +727,8 @@
     // Clips one switch away, once the reader has shown interest
     function ahead() {
       if (!source.ahead || (navigator.connection && navigator.connection.saveData)) return;
-      const near = new Set(sides.flatMap((side) => [...conditions.keys()].map((name) => {
-        const other = new Set(side.names);
+      const near = new Set([...(folded.open ? conditions.keys() : []), ...PRESETS.flatMap(([, names]) => names)].flatMap((name) => sides.map((side) => {
+        const other = new Set(folded.open ? side.names : []);
         if (!other.delete(name)) other.add(name);
         return keyOf(other);
       })));
@@ -564,7 +745,8 @@
       root.dataset.state = "ready";
       sides.forEach((side, i) => { if (free) show(side, index.episodes[i].key); else choose(side); });
       const unknown = SIDES.flatMap((name) => options[name] || []).filter((n) => !conditions.has(n));
-      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : recorded();
+      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : "Both start alike. Only the settings of B differ: what will happen?";
+      if (!unknown.length && !free && ordered(sides[0].names).length) status.textContent = "Both start alike, and only settings differ: what will happen?";
     };
     const watch = new IntersectionObserver((seen) => {
       if (ended || !seen.some((e) => e.isIntersecting)) return;
@@ -591,14 +773,14 @@
 
   // ---- Hosts
 
-  const here = document.currentScript && document.currentScript.src ? new URL(".", document.currentScript.src).href : null;
+  const home = document.currentScript && document.currentScript.src ? new URL(".", document.currentScript.src).href : null;
   const list = (text) => (text || "").split("+").filter(Boolean);
 
   function upgrade() {
     for (const root of document.querySelectorAll("[data-vla-player]:not([data-state])")) {
       const inside = root.querySelector("script[type='application/json']"), d = root.dataset;
       root.dataset.state = "loading";
-      const source = inside ? fromPage(JSON.parse(inside.textContent)) : fromFolder(new URL(d.clips || "", here).href);
+      const source = inside ? fromPage(JSON.parse(inside.textContent)) : fromFolder(new URL(d.clips || "", home).href);
       mount(root, source, { task: d.task, init: d.init, left: list(d.left), right: list(d.right) });
     }
   }
@@ -608,7 +790,7 @@
   }
 
   globalThis.VlaPlayer = { mount, live };
-  if (here) {
+  if (home) {
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", upgrade);
     else upgrade();
   }
