@@ -61,3 +61,49 @@ def test_prefill_and_decode_equal_the_plain_runner(
             r.decode(tokens, last + step, c) for r, c in zip((plain, fast), caches, strict=True)
         ]
         torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 4])
+@pytest.mark.parametrize("rows", [1, 3])
+@torch.inference_mode()
+def test_verifying_a_draft_equals_the_plain_runner(kv_heads: int, rows: int) -> None:
+    """Several logits of a prefill, then passes over six slots of rows of other lengths."""
+    from vla_tutorial.openvla.cuda import CudaRunner
+    from vla_tutorial.openvla.product_kernels import Tile
+
+    llama = small_llama(kv_heads)
+    plain, fast = PlainRunner(llama), CudaRunner(llama)
+    for product in ("qkv", "o", "gate_up", "down", "head"):
+        fast.plans[product, rows * 6] = Tile(16, 64, 2, 4)
+    device = llama.lm_head.weight.device
+    x = torch.randn(rows, 76, 128, device=device)
+    starts = torch.tensor([70, 41, 66], device=device)[:rows]
+    caches = [Cache.empty(llama.config, rows, 80, x) for _ in range(2)]
+    last = starts[:, None] - 1 + torch.arange(7, device=device)
+    runners = list(zip((plain, fast), caches, strict=True))
+    results = [runner.prefill(x.clone(), last, cache) for runner, cache in runners]
+    assert results[1].shape == (rows, 7, 100)
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)
+    for _ in range(2):
+        tokens = torch.randint(0, 100, (rows, 6), device=device)
+        results = [runner.verify(tokens, starts, cache) for runner, cache in runners]
+        torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def small_llama(kv_heads: int) -> Llama:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=128,
+        intermediate_size=176,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=kv_heads,
+        vocab_size=100,
+        max_position_embeddings=128,
+    )
+    llama = Llama(config).to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    for name, p in llama.named_parameters():
+        if "norm" in name:
+            p.copy_(torch.rand_like(p) + 0.5)
+    return llama

@@ -179,6 +179,7 @@ def attend(qkv: Tensor, positions: Tensor, rope: Rope, keys: Tensor, values: Ten
 @triton.jit
 def _rotate(
     qkv,
+    starts,
     cos,
     sin,
     keys,
@@ -190,10 +191,13 @@ def _rotate(
     HALF: tl.constexpr,
     DIM: tl.constexpr,
     BH: tl.constexpr,
+    STARTS: tl.constexpr,
 ):
     token = tl.program_id(0)
     row = token // T
     p = token % T
+    if STARTS:
+        p += tl.load(starts + row).to(tl.int32)
     h = tl.program_id(1) * BH + tl.arange(0, BH)
     i = tl.arange(0, HALF)
     inside = (h < H + 2 * HKV)[:, None]
@@ -232,10 +236,18 @@ def _rotate(
     tl.store(values + slot + HALF, b, mask=value)
 
 
-def rotate(qkv: Tensor, rows: int, rope: Rope, keys: Tensor, values: Tensor) -> None:
-    """Rotate the queries of a prompt's qkv (rows · T, (H + 2 Hkv) · hd) in place.
+def rotate(
+    qkv: Tensor,
+    rows: int,
+    rope: Rope,
+    keys: Tensor,
+    values: Tensor,
+    starts: Tensor | None = None,
+) -> None:
+    """Rotate the queries of qkv (rows · T, (H + 2 Hkv) · hd) in place.
 
-    The rotated keys and the values go to the cache's positions 0 … T−1.
+    The rotated keys and the values go to the cache's positions starts + 0 … T−1, where `starts`,
+    (rows,) int64, is 0 when it is left out: a prompt.
     """
     tokens = len(qkv)
     _, groups, length, dim = keys.shape
@@ -243,6 +255,7 @@ def rotate(qkv: Tensor, rows: int, rope: Rope, keys: Tensor, values: Tensor) -> 
     grid = (tokens, triton.cdiv(heads, 16))
     _rotate[grid](
         qkv,
+        qkv if starts is None else starts,
         *rope,
         keys,
         values,
@@ -253,8 +266,134 @@ def rotate(qkv: Tensor, rows: int, rope: Rope, keys: Tensor, values: Tensor) -> 
         HALF=dim // 2,
         DIM=dim,
         BH=16,
+        STARTS=starts is not None,
         num_warps=4,
     )
+
+
+@triton.jit
+def _attend_few(
+    qkv,
+    starts,
+    keys,
+    values,
+    out,
+    tops,
+    totals,
+    T,
+    S,
+    H,
+    HKV,
+    scale,
+    DIM: tl.constexpr,
+    BT: tl.constexpr,
+    BS: tl.constexpr,
+    PARTS: tl.constexpr,
+):
+    row = tl.program_id(0)
+    head = tl.program_id(1)
+    part = tl.program_id(2)
+    group = head // (H // HKV)
+    t = tl.arange(0, BT)
+    d = tl.arange(0, DIM)
+    token = row * T + t
+    given = (t < T)[:, None]
+    place = token[:, None] * (H + 2 * HKV) * DIM + head * DIM + d[None, :]
+    query = tl.load(qkv + place, mask=given, other=0.0)
+    p = tl.load(starts + row).to(tl.int32)
+    base = (row * HKV + group).to(tl.int64) * S * DIM
+
+    # Every token's key is in the cache by now. Each part takes its share of them all.
+    top = tl.full((BT,), -1e30, tl.float32)
+    total = tl.zeros((BT,), tl.float32)
+    acc = tl.zeros((BT, DIM), tl.float32)
+    share = tl.cdiv(p + T, PARTS)
+    end = tl.minimum((part + 1) * share, p + T)
+    for s0 in range(part * share, end, BS):
+        j = s0 + tl.arange(0, BS)
+        inside = (j < end)[:, None]
+        at = base + j[:, None] * DIM + d[None, :]
+        key = tl.load(keys + at, mask=inside, other=0.0)
+        value = tl.load(values + at, mask=inside, other=0.0)
+        score = tl.dot(query, tl.trans(key), input_precision="ieee") * scale
+        seen = (j < end)[None, :] & (j[None, :] <= p + t[:, None])
+        score = tl.where(seen, score, float("-inf"))
+        new = tl.maximum(top, tl.max(score, 1))
+        weight = tl.exp(score - new[:, None])
+        shrink = tl.exp(top - new)
+        total = total * shrink + tl.sum(weight, 1)
+        acc = acc * shrink[:, None]
+        acc = tl.dot(weight.to(value.dtype), value, acc, input_precision="ieee")
+        top = new
+    place = (token * H + head) * PARTS + part
+    if PARTS == 1:
+        acc /= total[:, None]
+    else:
+        tl.store(tops + place, top, mask=t < T)
+        tl.store(totals + place, total, mask=t < T)
+    tl.store(
+        out + place[:, None] * DIM + d[None, :],
+        acc.to(out.dtype.element_ty),
+        mask=given,
+    )
+
+
+def attend_few(qkv: Tensor, starts: Tensor, rope: Rope, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of K ≤ 16 new tokens a row, over what the row has in its cache before and in them.
+
+    Args:
+        qkv: (N · K, (H + 2 Hkv) · hd), not yet rotated; it is rotated in place.
+        starts: (N,) int64, each row's first position; keys and values go to it and the next K − 1.
+        rope: from `llama.rope_table`, float32.
+        keys, values: one layer of the cache, (N, Hkv, S, hd).
+
+    Returns:
+        (N · K, H · hd) in qkv's dtype.
+    """
+    rows, groups, length, dim = keys.shape
+    heads = qkv.shape[1] // dim - 2 * groups
+    tokens = len(qkv)
+    rotate(qkv, rows, rope, keys, values, starts)
+    parts = min(8, max(1, triton.next_power_of_2(PROGRAMS // (rows * heads))))
+    out = qkv.new_empty(tokens, heads * dim)
+    partial = out
+    if parts > 1:
+        partial = torch.empty(tokens * heads * parts, dim, device=qkv.device)
+    tops, totals = torch.empty(
+        2,
+        tokens * heads * parts,
+        device=qkv.device,
+    )
+    _attend_few[(rows, heads, parts)](
+        qkv,
+        starts,
+        keys,
+        values,
+        partial,
+        tops,
+        totals,
+        tokens // rows,
+        length,
+        heads,
+        groups,
+        dim**-0.5,
+        DIM=dim,
+        BT=max(16, triton.next_power_of_2(tokens // rows)),
+        BS=64,
+        PARTS=parts,
+        num_warps=4,
+    )
+    if parts > 1:
+        _merge[(tokens * heads,)](
+            partial,
+            tops,
+            totals,
+            out,
+            DIM=dim,
+            PARTS=parts,
+            num_warps=1,
+        )
+    return out
 
 
 @triton.jit

@@ -39,11 +39,12 @@ class PlainRunner:
         """Choose how to run this many rows; called once a batch size, before capturing."""
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """Embeddings (N, T, d) and each row's last index (N,) → logits there (N, vocab_size).
+        """Embeddings (N, T, d) and indices (N,) or (N, K) → logits there (N, [K,] vocab_size).
 
+        An index is a row's last one, or K of them are the last and those of a draft behind it.
         x is right-padded and may be overwritten. The cache is filled.
         """
-        rows, length, _ = x.shape
+        length = x.shape[1]
         cache.clear_from(length)
         cos, sin = self.rope
         x = self.llama(
@@ -51,17 +52,28 @@ class PlainRunner:
             (cos[:length], sin[:length]),
             cache.prefill,
         )
-        return self.llama.logits(x[torch.arange(rows, device=x.device), last])
+        return self.llama.logits(_picked(x, last))
 
     def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         """Newest tokens and their positions, (N,) int64 → next logits (N, vocab_size)."""
-        x = self.llama.model.embed_tokens(tokens[:, None])
-        x = self.llama(x, self._rope_at(positions), cache.decode(positions))
-        return self.llama.logits(x[:, 0])
+        return self.verify(tokens[:, None], positions, cache)[:, 0]
+
+    def verify(self, tokens: Tensor, starts: Tensor, cache: Cache) -> Tensor:
+        """Tokens (N, K) int64 at positions starts (N,) + 0 … K − 1 → logits after each (N, K, V).
+
+        Each row's cache holds all positions before its start.
+        """
+        positions = starts[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        x = F.embedding(tokens, self.llama.model.embed_tokens.weight)
+        x = self._layers(x, self._rope_at(positions), cache.extend(positions))
+        return self.llama.logits(x)
+
+    def _layers(self, x: Tensor, rope: Rope, attend: Attend) -> Tensor:
+        return self.llama(x, rope, attend)  # type: ignore[no-any-return]
 
     def _rope_at(self, positions: Tensor) -> Rope:
         cos, sin = self.rope
-        return cos[positions][:, None, None], sin[positions][:, None, None]
+        return cos[positions][:, None], sin[positions][:, None]
 
 
 class CompactRunner(PlainRunner):
@@ -83,27 +95,24 @@ class CompactRunner(PlainRunner):
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
         """As in `PlainRunner`. After the last attention, only each row's last index is run."""
-        rows, length, _ = x.shape
+        length = x.shape[1]
         cache.clear_from(length)
         cos, sin = self.rope
         rope = (cos[:length], sin[:length])
+        kept = last.reshape(len(x), -1)
         for i in range(len(self.layers)):
             out = self._attention(i, x, rope, cache.prefill)
             if i == len(self.layers) - 1:
-                ends = torch.arange(rows, device=x.device)
-                out = out[ends, last][:, None]
-                x = x[ends, last][:, None]
+                out = _picked(out, kept)
+                x = _picked(x, kept)
             x = self._rest(i, x, out)
-        return self.llama.logits(x[:, 0])
+        logits = self.llama.logits(x)
+        return logits.reshape(*last.shape, -1)
 
-    def decode(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """As in `PlainRunner`."""
-        rope = self._rope_at(positions)
-        x = F.embedding(tokens[:, None], self.llama.model.embed_tokens.weight)
-        attend = cache.decode(positions)
+    def _layers(self, x: Tensor, rope: Rope, attend: Attend) -> Tensor:
         for i in range(len(self.layers)):
             x = self._rest(i, x, self._attention(i, x, rope, attend))
-        return self.llama.logits(x[:, 0])
+        return x
 
     def _attention(self, i: int, x: Tensor, rope: Rope, attend: Attend) -> Tensor:
         heads = self.config.num_attention_heads
@@ -125,6 +134,14 @@ class CompactRunner(PlainRunner):
         x = x + layer.self_attn.o_proj(out)
         gate, up = self.gate_up[i](layer.post_attention_layernorm(x)).chunk(2, -1)
         return x + layer.mlp.down_proj(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+def _picked(x: Tensor, index: Tensor) -> Tensor:
+    """(N, T, d), indices (N,) or (N, K) → (N, d) or (N, K, d)."""
+    rows = torch.arange(len(x), device=x.device)
+    if index.ndim == 2:
+        rows = rows[:, None]
+    return x[rows, index]
 
 
 def can_pack(model: OpenVLA) -> bool:

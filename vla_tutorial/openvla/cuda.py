@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_tutorial.openvla.attention_kernels import attend, rotate, silu_mul
+from vla_tutorial.openvla.attention_kernels import attend, attend_few, rotate, silu_mul
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
 from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
 
@@ -75,10 +75,11 @@ class CudaRunner:
         self.timings: dict[tuple[str, int], Mapping[Tile | None, float]] = {}
 
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
-        """As in `PlainRunner`. After the last attention, only each row's last index is run."""
+        """As in `PlainRunner`. After the last attention, only the asked indices are run."""
         rows, length, width = x.shape
         x = x.reshape(-1, width)
-        ends = torch.arange(rows, device=x.device) * length + last
+        begins = torch.arange(rows, device=x.device) * length
+        ends = (begins[:, None] + last.reshape(rows, -1)).flatten()
         for i, layer in enumerate(self.layers):
             qkv = F.linear(self._normed(x, layer.qkv), layer.qkv.weight)
             out = self._attend_prompt(
@@ -93,7 +94,8 @@ class CudaRunner:
             x.addmm_(out, layer.o.weight.t())
             gated = silu_mul(F.linear(self._normed(x, layer.gate_up), layer.gate_up.weight))
             x.addmm_(gated, layer.down.weight.t())
-        return F.linear(self._normed(x, self.head), self.head.weight)
+        logits = F.linear(self._normed(x, self.head), self.head.weight)
+        return logits.view(*last.shape, -1)
 
     def _attend_prompt(self, qkv: Tensor, rows: int, keys: Tensor, values: Tensor) -> Tensor:
         """(N · T, (H + 2 Hkv) · hd), not rotated → (N · T, H · hd); fills a cache's layer."""
@@ -123,6 +125,23 @@ class CudaRunner:
             x = self.product(out, layer.o, x)
             x = self.product(self.product(x, layer.gate_up), layer.down, x)
         return self.product(x, self.head)
+
+    def verify(self, tokens: Tensor, starts: Tensor, cache: Cache) -> Tensor:
+        """As in `PlainRunner`. Six kernels a layer, whose products read each weight once."""
+        rows, slots = tokens.shape
+        x = F.embedding(tokens.flatten(), self.embedding)
+        for i, layer in enumerate(self.layers):
+            qkv = self.product(x, layer.qkv)
+            out = attend_few(
+                qkv,
+                starts,
+                self.rope,
+                cache.k[i],
+                cache.v[i],
+            )
+            x = self.product(out, layer.o, x)
+            x = self.product(self.product(x, layer.gate_up), layer.down, x)
+        return self.product(x, self.head).view(rows, slots, -1)
 
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
         """Run one product as `tune` chose; untuned, the first tile for few rows, else cuBLAS."""

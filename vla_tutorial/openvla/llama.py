@@ -72,20 +72,20 @@ class Cache:
         self.k[:, :, :, length:] = 0
         self.v[:, :, :, length:] = 0
 
-    def decode(self, positions: Tensor) -> Attend:
-        """An `Attend` for one new token a row, at `positions` (N,) int64.
+    def extend(self, positions: Tensor) -> Attend:
+        """An `Attend` for a few new tokens a row, at `positions` (N, K) int64, ascending.
 
-        A row sees its own past alone, so rows may differ in length.
+        A token sees its own row's past and itself alone, so rows may differ in length.
         """
-        rows = torch.arange(len(positions), device=positions.device)
+        rows = torch.arange(len(positions), device=positions.device)[:, None]
         places = torch.arange(self.k.shape[3], device=positions.device)
-        mask = (places <= positions[:, None])[:, None, None]
+        mask = (places <= positions[..., None])[:, None]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys = self.k[layer]
             values = self.v[layer]
-            keys[rows, :, positions] = k[:, :, 0]
-            values[rows, :, positions] = v[:, :, 0]
+            keys[rows, :, positions] = k.transpose(1, 2)
+            values[rows, :, positions] = v.transpose(1, 2)
             gqa = q.shape[1] != k.shape[1]
             return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=gqa)
 
