@@ -28,6 +28,7 @@ from vla_tutorial.log import closing_steps, log_of, step_line
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.pixels import orient
 from vla_tutorial.policies.base import Policy, check_applies
+from vla_tutorial.prompt import Prompt
 from vla_tutorial.provenance import versions
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator, own_instruction
@@ -37,7 +38,14 @@ from vla_tutorial.wiring import PINNED_MUJOCO, Wiring
 EPISODE_FORMAT = 2
 """Version of the episode folder. 2 adds `img_channels` and `img_sharpness` to each step of 1."""
 
-EPISODE_FILES = ("steps.jsonl", "episode.json", "agentview.png", "episode.mp4", "gripper.png")
+EPISODE_FILES = (
+    "episode.json",
+    "steps.jsonl",
+    "camera.png",
+    "agentview.png",
+    "episode.mp4",
+    "gripper.png",
+)
 
 AFTER_FULL_DISK = (
     "What fitted is kept and marked incomplete. Make room, and run it again with --overwrite."
@@ -91,7 +99,8 @@ class Recorder:
 
         Args:
             header: what `episode.json` says beside the outcome.
-            video, pictures: write episode.mp4, and agentview.png with gripper.png, as well.
+            video, pictures: write episode.mp4, and agentview.png (the first picture that the policy
+                saw), camera.png (that picture as the simulator gave it) and gripper.png, as well.
         """
         check_folder(folder, overwrite)
         self.folder = folder
@@ -103,9 +112,10 @@ class Recorder:
         self._video = Video(folder / "episode.mp4") if video else None
         with explain_full_disk(folder, AFTER_FULL_DISK):
             folder.mkdir(parents=True, exist_ok=True)
-            for path in map(folder.joinpath, EPISODE_FILES):
-                path.unlink(missing_ok=True)
+            # Before the old files go: if this is killed among them, the folder says "incomplete".
             self._write_episode()
+            for path in map(folder.joinpath, EPISODE_FILES[1:]):
+                path.unlink(missing_ok=True)
             append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._steps = os.open(folder / "steps.jsonl", append, 0o644)
 
@@ -121,8 +131,10 @@ class Recorder:
             append_whole(self._steps, (json.dumps(line) + "\n").encode())
             self.lines.append(line)
             if step.step == 0 and self.pictures:
-                with whole_file(self.folder / "agentview.png") as part:
-                    Image.fromarray(step.pixels).save(part)
+                pictures = {"agentview": step.pixels, "camera": step.observation.image}
+                for name, picture in pictures.items():
+                    with whole_file(self.folder / f"{name}.png") as part:
+                        Image.fromarray(picture).save(part)
             if self._video:
                 self._video.append(orient(step.observation.image, "rotate_180"))
 
@@ -206,6 +218,17 @@ def header(
     }
 
 
+def prompt_entry(policy: Policy, prompt: Prompt | None) -> dict[str, Any] | None:
+    """What the policy was asked, for the record: text, empty_token, and ids where it has some."""
+    if prompt is None:
+        return None
+    entry: dict[str, Any] = asdict(prompt)
+    ids = getattr(policy, "ids", None)
+    if ids is not None:
+        entry["ids"] = ids(prompt)
+    return entry
+
+
 def record_episode(
     policy: Policy,
     simulator: Simulator,
@@ -239,6 +262,8 @@ def record_episode(
     ):
         done = False
         for step in interruptible(rollout(policy, simulator, wiring, scene)):
+            if step.step == 0:
+                recorder.header["prompt"] = prompt_entry(policy, step.prompt)
             recorder.write(step)
             done = step.done
             on_step(step)
