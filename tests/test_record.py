@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vla_tutorial import pixels, record
+from vla_tutorial import pixels, prompt, record
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.log import read_log
@@ -32,6 +32,7 @@ def test_folder_holds_everything(episode, read_json):
     folder, result = episode
     assert sorted(p.name for p in folder.iterdir()) == [
         "agentview.png",
+        "camera.png",
         "episode.json",
         "episode.mp4",
         "gripper.png",
@@ -60,6 +61,14 @@ def test_video_and_pictures_open(episode):
     seen = np.asarray(Image.open(folder / "agentview.png"))
     assert seen.shape == (224, 224, 3)
     assert abs(seen.mean() - read_log(folder).image_mean[0]) < 0.01
+    given = np.asarray(Image.open(folder / "camera.png"))
+    assert np.array_equal(pixels.prepare(given, WIRING), seen)
+
+
+def test_the_prompt_is_kept_as_the_policy_got_it(episode, read_json):
+    entry = read_json(episode[0] / "episode.json")
+    expected = prompt.build(WIRING, entry["instruction"])
+    assert entry["prompt"] == {"text": expected.text, "empty_token": True}
 
 
 def test_same_rollout_gives_the_same_bytes(simulator, expert, episode, tmp_path):

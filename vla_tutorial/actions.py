@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from vla_tutorial.arrays import Bools, Floats, Ints
 from vla_tutorial.decoding import decode as decode_json
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.files import read_data
-from vla_tutorial.wiring import GripperMapping
+from vla_tutorial.wiring import GripperMapping, Wiring
 
 ACTION_DIMENSIONS = 7
 """Numbers of an action: x, y, z, three rotations, gripper."""
@@ -42,6 +42,8 @@ class _Action(msgspec.Struct):
     q99: _Quantiles
     # Missing, it means all true. The published code takes null for all false, which nobody wants.
     mask: list[bool] | msgspec.UnsetType = msgspec.UNSET
+    min: _Quantiles | None = None
+    max: _Quantiles | None = None
 
 
 class _Entry(msgspec.Struct):
@@ -58,11 +60,13 @@ class ActionStatistics:
         q01, q99: (D,) float64, the 1 % and 99 % quantiles of each action dimension in the data's
             own units, q01 ≤ q99. D is between 1 and 64.
         mask: (D,) bool; where False (the gripper), the number stays as it is, in [−1, 1].
+        extremes: (2, D) float64, the smallest and the largest value; None where a file lacks them.
     """
 
     q01: Floats
     q99: Floats
     mask: Bools
+    extremes: Floats | None = None
 
     @classmethod
     def from_json(
@@ -83,6 +87,10 @@ class ActionStatistics:
         if action.mask is not msgspec.UNSET:
             mask = action.mask
         lengths = {"q01": len(action.q01), "q99": len(action.q99), "mask": len(mask)}
+        extremes = None
+        if action.min is not None and action.max is not None:
+            lengths |= {"min": len(action.min), "max": len(action.max)}
+            extremes = [action.min, action.max]
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise TutorialError(
@@ -92,7 +100,8 @@ class ActionStatistics:
             if low > high:
                 order = f"q01[{i}] {low} above q99[{i}] {high}; expected q01 ≤ q99"
                 raise TutorialError(f"{where}: action holds {order}. {_REMEDY}")
-        return cls(np.array(action.q01), np.array(action.q99), np.array(mask))
+        known = None if extremes is None else np.array(extremes)
+        return cls(np.array(action.q01), np.array(action.q99), np.array(mask), known)
 
 
 _REMEDY = "Use the statistics that came with the checkpoint."
@@ -139,9 +148,32 @@ def find_statistics(key: str, statistics: Mapping[str, ActionStatistics]) -> Act
     raise unknown("unnorm key", key, statistics, remedy, likeness=0.9)
 
 
-def token_bins(tokens: ArrayLike) -> Ints:
-    """Token ids → action bins, same shape: 31999 is bin 0, 31998 is bin 1. Nothing is clipped."""
-    return VOCABULARY - 1 - np.asarray(tokens, np.int64)
+def as_wired(statistics: ActionStatistics, wiring: Wiring) -> ActionStatistics:
+    """The statistics as the wiring reads them: other bounds, or no mask.
+
+    Raises:
+        TutorialError: the wiring wants the extremes, and the statistics do not hold them.
+    """
+    changed = statistics
+    if wiring.action_bounds == "extremes":
+        if statistics.extremes is None:
+            raise TutorialError(
+                "action_bounds is 'extremes', but the statistics hold no min and max. "
+                "Use a key that does, or 'quantiles'."
+            )
+        low, high = statistics.extremes
+        changed = replace(changed, q01=low, q99=high)
+    if not wiring.action_mask:
+        changed = replace(changed, mask=np.ones_like(statistics.mask))
+    return changed
+
+
+def token_bins(tokens: ArrayLike, vocabulary: int = VOCABULARY) -> Ints:
+    """Token ids → action bins, same shape: 31999 is bin 0, 31998 is bin 1. Nothing is clipped.
+
+    With a vocabulary that is too large, every bin is that much too high.
+    """
+    return vocabulary - 1 - np.asarray(tokens, np.int64)
 
 
 def bin_tokens(bins: ArrayLike) -> Ints:
@@ -149,7 +181,7 @@ def bin_tokens(bins: ArrayLike) -> Ints:
     return VOCABULARY - 1 - np.asarray(bins, np.int64)
 
 
-def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
+def decode(tokens: ArrayLike, statistics: ActionStatistics, vocabulary: int = VOCABULARY) -> Floats:
     """Token ids (…, D) → actions (…, D) float64 in the data's units; gripper 0 close … 1 open.
 
     31999 and every id above is the lowest bin. 31745 and every id below is the highest bin.
@@ -157,7 +189,7 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
     Raises:
         TutorialError: the statistics are for another number of dimensions.
     """
-    bins = np.clip(token_bins(tokens), 0, len(BIN_CENTERS) - 1)
+    bins = np.clip(token_bins(tokens, vocabulary), 0, len(BIN_CENTERS) - 1)
     if bins.shape[-1:] != statistics.q01.shape:
         raise TutorialError(
             f"Tokens of shape {bins.shape} cannot become motion with statistics of "
@@ -168,14 +200,16 @@ def decode(tokens: ArrayLike, statistics: ActionStatistics) -> Floats:
     return np.where(statistics.mask, span, normalised)
 
 
-def decode_answer(answer: Ints | Floats, statistics: ActionStatistics) -> Floats:
+def decode_answer(
+    answer: Ints | Floats, statistics: ActionStatistics, vocabulary: int = VOCABULARY
+) -> Floats:
     """What a policy answers (…, 7) → actions in the data's units: `decode`, where it is tokens.
 
     Floating-point numbers are such actions already, of a policy that answers without tokens.
     """
     if np.issubdtype(answer.dtype, np.floating):
         return check_action(answer)
-    return decode(answer, statistics)
+    return decode(answer, statistics, vocabulary)
 
 
 def nearest_tokens(answer: Ints | Floats, statistics: ActionStatistics) -> Ints:

@@ -11,6 +11,7 @@ from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import Policy, PolicyInput, PrivilegedState, reads
 from vla_tutorial.policies.timing import Timing
+from vla_tutorial.prompt import Prompt
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Observation, Simulator, own_instruction, step_limit
 from vla_tutorial.wiring import Wiring
@@ -32,6 +33,7 @@ class Step:
         done: whether the task is done after the action.
         waiting: whether the policy was still thinking about an older picture, and the action is
             what the wiring has for that time.
+        prompt: what the policy was given beside the picture.
     """
 
     step: int
@@ -42,6 +44,7 @@ class Step:
     reward: float
     done: bool
     waiting: bool = False
+    prompt: Prompt | None = None
 
 
 def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) -> Iterator[Step]:
@@ -52,20 +55,25 @@ def rollout(policy: Policy, simulator: Simulator, wiring: Wiring, scene: Scene) 
     observation = simulator.start(scene, wiring.settle_steps)
     state = _privileged_state(simulator) if policy.privileged else None
     timing = Timing(policy, wiring, statistics)
-    frames = deque([observation.image], maxlen=wiring.frame_delay + 1)
+    frames = deque([frame(simulator, observation, wiring)], maxlen=wiring.frame_delay + 1)
     for step in range(limit):
         seen = pixels.prepare(frames[0], wiring)
         further = _further(policy, simulator, observation, wiring)
         turn = timing.turn(PolicyInput(seen, instruction, state, *further))
-        decoded = actions.decode_answer(turn.answer, statistics)
+        decoded = actions.decode_answer(turn.answer, statistics, wiring.vocabulary)
         action = actions.to_libero(decoded, wiring.gripper, wiring.translation_gain)
         after, reward, done = simulator.step(action)
         tokens = actions.nearest_tokens(turn.answer, statistics)
-        yield Step(step, observation, seen, tokens, action, reward, done, turn.waiting)
+        yield Step(step, observation, seen, tokens, action, reward, done, turn.waiting, instruction)
         if done:
             return
         observation = after
-        frames.append(observation.image)
+        frames.append(frame(simulator, observation, wiring))
+
+
+def frame(simulator: Simulator, observation: Observation, wiring: Wiring) -> Picture:
+    """The camera's picture (H, W, 3) that the wiring chooses."""
+    return simulator.wrist_picture() if wiring.camera == "wrist" else observation.image
 
 
 def _further(
@@ -101,7 +109,7 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
     if wiring.embedded_statistics or not known:
         known = {**actions.embedded_statistics(), **known}
     try:
-        return actions.find_statistics(wiring.unnorm_key, known)
+        found = actions.find_statistics(wiring.unnorm_key, known)
     except TutorialError as e:
         if wiring.unnorm_key not in actions.embedded_statistics():
             raise
@@ -110,3 +118,4 @@ def statistics_for(policy: Policy, wiring: Wiring) -> actions.ActionStatistics:
             "those statistics; to see what they do, set embedded_statistics=True in the wiring "
             "(--embedded-statistics)."
         ) from e
+    return actions.as_wired(found, wiring)

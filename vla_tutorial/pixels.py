@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import io
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -115,15 +116,44 @@ def lanczos3_matrix(size_in: int, size_out: int) -> csr_array:
     return csr_array(matrix)
 
 
+@cache
+def bilinear_matrix(size_in: int, size_out: int) -> csr_array:
+    """(size_out, size_in) float32: bilinear resampling of one axis, pixels' centres aligned.
+
+    Without antialiasing: a smaller picture skips pixels.
+    """
+    at = (np.arange(size_out) + 0.5) * size_in / size_out - 0.5
+    at = at.clip(0, size_in - 1)
+    below = np.floor(at).astype(int)
+    fraction = at - below
+    matrix = np.zeros((size_out, size_in), f32)
+    rows = np.arange(size_out)
+    matrix[rows, below] = 1 - fraction
+    matrix[rows, np.minimum(below + 1, size_in - 1)] += fraction.astype(f32)
+    return csr_array(matrix)
+
+
 def resize_lanczos3(image: Picture, size: int = SIZE) -> Picture:
     """(H, W, 3) uint8 → (size, size, 3) uint8 by antialiased lanczos3.
 
     First the rows, then the columns, then rounding, half to even.
     """
+    return _resampled(image, size, lanczos3_matrix)
+
+
+def resize_bilinear(image: Picture, size: int = SIZE) -> Picture:
+    """(H, W, 3) uint8 → (size, size, 3) uint8 as TensorFlow and OpenCV do unless told otherwise.
+
+    It is not what the training pictures went through.
+    """
+    return _resampled(image, size, bilinear_matrix)
+
+
+def _resampled(image: Picture, size: int, matrix: Callable[[int, int], csr_array]) -> Picture:
     height, width = image.shape[:2]
-    rows = lanczos3_matrix(height, size) @ image.reshape(height, -1).astype(f32)
+    rows = matrix(height, size) @ image.reshape(height, -1).astype(f32)
     turned = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, -1)
-    out = (lanczos3_matrix(width, size) @ turned).reshape(size, size, 3).transpose(1, 0, 2)
+    out = (matrix(width, size) @ turned).reshape(size, size, 3).transpose(1, 0, 2)
     return np.ascontiguousarray(np.clip(np.rint(out), 0, 255).astype(np.uint8))
 
 
@@ -169,7 +199,7 @@ def prepare(image: Picture, wiring: Wiring) -> Picture:
     out = orient(image, wiring.orientation)
     if wiring.jpeg:
         out = jpeg_round_trip(out)
-    out = resize_lanczos3(out)
+    out = resize_lanczos3(out) if wiring.resize == "lanczos3" else resize_bilinear(out)
     return center_crop(out) if wiring.center_crop else out
 
 

@@ -41,6 +41,11 @@ class Perturbation:
         friction: factor on every friction coefficient, 0.1 … 10.
         joint_noise_seed: 0 for none; k > 0 turns each arm joint by a random angle of standard
             deviation 0.01 rad before settling. The draw depends on k and on the initial state.
+        control_rate: control steps a second, 10 … 20. LIBERO has 20; with 10, each action lasts
+            100 ms. It holds from the first action on: settling stays as published.
+        absolute_control: whether the controller takes an action's translation for a place (metres,
+            world frame) and its rotation for an orientation, in place of a displacement. It holds
+            from the first action on, too.
     """
 
     camera_degrees: float = 0.0
@@ -51,6 +56,8 @@ class Perturbation:
     srgb_textures: bool = False
     friction: float = 1.0
     joint_noise_seed: int = 0
+    control_rate: float = 20.0
+    absolute_control: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
@@ -60,6 +67,7 @@ class Perturbation:
             "camera_noise": (0, 128),
             "friction": (0.1, 10),
             "joint_noise_seed": (0, 2**31),
+            "control_rate": (10, 20),
         }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)

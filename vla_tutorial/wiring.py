@@ -18,6 +18,9 @@ ColourOrder = Literal["rgb", "bgr"]
 LetterCase = Literal["lower", "as_given", "upper"]
 GripperMapping = Literal["binarised", "inverted", "continuous", "unscaled"]
 WhileWaiting = Literal["last", "zero"]
+Camera = Literal["agentview", "wrist"]
+Resize = Literal["lanczos3", "bilinear"]
+ActionBounds = Literal["quantiles", "extremes"]
 
 LOWEST = {
     "frame_delay": 0,
@@ -27,6 +30,7 @@ LOWEST = {
     "replan_steps": 1,
     "camera_size": 1,
     "max_steps": 1,
+    "vocabulary": 256,
 }
 """The lowest value of each whole number of a wiring."""
 
@@ -41,17 +45,26 @@ class Wiring:
         unnorm_key: whose action statistics turn the bins into motion; no default would be safe.
         embedded_statistics: whether this package's statistics may replace a key that the policy
             does not bring. False for a checkpoint: it was trained with its own keys.
+        camera: whose picture the policy gets: the one that looks at the robot, as published, or the
+            one at its wrist.
         orientation: what is done to the simulator's picture, which arrives upside down *and*
             mirrored relative to the training data.
         colour_order: order of the channels that reach the policy; published: red, green, blue.
         frame_delay: control steps by which the picture is old; the first one is shown until then.
         jpeg: whether the picture makes a JPEG round trip at quality 95, as the training data did.
+        resize: how the picture becomes 224 pixels wide. Published: lanczos3 with antialiasing.
+            `bilinear` has none, as TensorFlow's and OpenCV's resize do it unless told otherwise.
         center_crop: whether the middle 90 % of the area is cut out and enlarged (the policy was
             trained with random crops of that size).
         camera_size: width and height of the rendered picture in pixels; published: 256.
         prompt_template: text with `{instruction}` in it.
         empty_token: whether token 29871 ends the prompt.
         letter_case: what is done to the instruction's letters.
+        vocabulary: how many ids the token of bin 0 is counted down from. Llama-2's text has 32000;
+            checkpoints pad it to 32064.
+        action_bounds: what −1 and 1 mean: the 1 % and 99 % quantiles of the training data's
+            actions, as published, or their smallest and largest value.
+        action_mask: whether numbers that the statistics mask (the gripper) stay as they are.
         gripper: how the seventh number becomes the simulator's command; see `actions.to_libero`.
             `binarised`: −sign(2g−1).
         translation_gain: factor on x, y and z, which the controller clips to [−1, 1] afterwards.
@@ -74,15 +87,20 @@ class Wiring:
 
     unnorm_key: str
     embedded_statistics: bool = False
+    camera: Camera = "agentview"
     orientation: Orientation = "rotate_180"
     colour_order: ColourOrder = "rgb"
     frame_delay: int = 0
     jpeg: bool = True
+    resize: Resize = "lanczos3"
     center_crop: bool = True
     camera_size: int = 256
     prompt_template: str = OPENVLA_TEMPLATE
     empty_token: bool = True
     letter_case: LetterCase = "lower"
+    vocabulary: int = 32000
+    action_bounds: ActionBounds = "quantiles"
+    action_mask: bool = True
     gripper: GripperMapping = "binarised"
     translation_gain: float = 1.0
     realtime: float | None = None

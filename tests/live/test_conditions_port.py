@@ -22,6 +22,13 @@ UNSUPPORTED = {
     *(f"latency_{steps}" for steps in (1, 2, 4, 8)),
     *(f"replan_steps_{steps}" for steps in (1, 10)),
     "stale_chunk",
+    "bilinear_resize",
+    "wrist_camera",
+    "padded_vocabulary",
+    "mask_ignored",
+    "min_max_statistics",
+    "control_rate_10",
+    "absolute_control",
 }
 
 APPLY = """

@@ -8,6 +8,10 @@ from vla_tutorial.wiring import OPENVLA_TEMPLATE
 _GITHUB = "https://github.com"
 _LIBERO = f"{_GITHUB}/Lifelong-Robot-Learning/LIBERO"
 _OPENVLA = f"{_GITHUB}/openvla/openvla"
+_VLLM_OMNI = f"{_GITHUB}/vllm-project/vllm-omni/pull/6286"
+_PITFALLS = (
+    f"{_GITHUB}/allenai/vla-evaluation-harness/blob/main/docs/reproductions/common-pitfalls.md"
+)
 
 FAULTS = (
     Condition(
@@ -57,6 +61,23 @@ FAULTS = (
         "by up to 13 mm.",
         wiring_change(frame_delay=1),
         seen_in=(f"{_GITHUB}/Positronic-Robotics/positronic/issues/421",),
+    ),
+    Condition(
+        "bilinear_resize",
+        "pixels",
+        "The picture is made smaller bilinearly without antialiasing, as most libraries do unless "
+        "told otherwise. Training had lanczos3; edges are a little rougher.",
+        wiring_change(resize="bilinear"),
+        clip=False,
+    ),
+    Condition(
+        "wrist_camera",
+        "pixels",
+        "The policy gets the camera at the robot's wrist, under the other one's name. Shape and "
+        "type are the same.",
+        wiring_change(camera="wrist"),
+        seen_in=(f"{_GITHUB}/moojink/openvla-oft/issues/17",),
+        clip=False,
     ),
     Condition(
         "wrong_prompt",
@@ -138,6 +159,57 @@ FAULTS = (
         wiring_change(translation_gain=4.0),
         claims="What a wrong unnorm_key does: motion too large by a factor of 3 to 5, |dx| above "
         "0.1 m a step.",
+    ),
+    Condition(
+        "padded_vocabulary",
+        "motion",
+        "Tokens become bins by the padded vocabulary's 32064 ids, where 32000 is right: every bin "
+        "is 64 too high, a quarter of the range.",
+        wiring_change(vocabulary=32064),
+        needs="tokens",
+        seen_in=(_VLLM_OMNI, f"{_GITHUB}/FastCrest/tether/pull/245"),
+        clip=False,
+    ),
+    Condition(
+        "mask_ignored",
+        "motion",
+        "The statistics' mask is not read, so that the gripper is un-normalised as well: a close "
+        "comes out as one half, which has no sign.",
+        wiring_change(action_mask=False),
+        needs="tokens",
+        seen_in=(_VLLM_OMNI,),
+        clip=False,
+    ),
+    Condition(
+        "min_max_statistics",
+        "motion",
+        "Tokens are stretched to the smallest and largest action of the training data, where the "
+        "1 % and 99 % quantiles are right. Translations grow by up to a quarter, rotations more "
+        "than double.",
+        wiring_change(action_bounds="extremes"),
+        needs="tokens",
+        seen_in=(_PITFALLS,),
+        clip=False,
+    ),
+    Condition(
+        "control_rate_10",
+        "motion",
+        "The simulator runs at so many control steps a second. LIBERO's data have 20: with fewer, "
+        "each displacement lasts longer and gets farther.",
+        perturbation_change(control_rate=10.0),
+        level=10,
+        unit=" Hz",
+        seen_in=(f"{_GITHUB}/TensorAuto/OpenTau/pull/312",),
+        clip=False,
+    ),
+    Condition(
+        "absolute_control",
+        "motion",
+        "The controller takes displacements for places: the hand is sent to where the action's "
+        "numbers lie in the room.",
+        perturbation_change(absolute_control=True),
+        seen_in=(_PITFALLS,),
+        clip=False,
     ),
     *(
         Condition(

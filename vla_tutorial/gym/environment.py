@@ -13,6 +13,7 @@ from vla_tutorial import actions, pixels, prompt
 from vla_tutorial.arrays import Picture
 from vla_tutorial.conditions import apply
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.loop import frame
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import (
     Observation,
@@ -76,9 +77,8 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):  # type: ignore[misc]
         self._published = Wiring(base_suite(suite), **(wiring or {}))
         self._wiring, self._scene = apply(conditions, self._published, Scene(suite, task, 0))
         _refuse_timing(self._wiring)
-        self._statistics = actions.find_statistics(
-            self._wiring.unnorm_key, actions.embedded_statistics()
-        )
+        found = actions.find_statistics(self._wiring.unnorm_key, actions.embedded_statistics())
+        self._statistics = actions.as_wired(found, self._wiring)
         self._states = count_initial_states(suite, task)
         self._limit = self._wiring.max_steps or step_limit(suite)
         self._simulator: Simulator | None = None
@@ -108,7 +108,7 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):  # type: ignore[misc]
             self._simulator = Simulator(self._suite, self._task, self._wiring.camera_size)
         self._steps = 0
         observation = self._simulator.start(self._scene, self._wiring.settle_steps)
-        self._frames = [observation.image]
+        self._frames = [frame(self._simulator, observation, self._wiring)]
         return self._seen(observation), self._info(success=False)
 
     def step(self, action: Any) -> tuple[Seen, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -121,13 +121,14 @@ class LiberoEnv(gymnasium.Env[Seen, Any]):  # type: ignore[misc]
             raise TutorialError("There is no episode yet: call reset() before step().")
         observation, reward, done = self._simulator.step(self._command(action))
         self._steps += 1
-        self._frames.append(observation.image)
+        self._frames.append(frame(self._simulator, observation, self._wiring))
         truncated = self._steps >= self._limit and not done
         return self._seen(observation), reward, done, truncated, self._info(success=done)
 
     def _command(self, action: Any) -> Any:
         if self._form == "tokens":
-            decoded = actions.decode(actions.bin_tokens(action), self._statistics)
+            tokens = actions.bin_tokens(action)
+            decoded = actions.decode(tokens, self._statistics, self._wiring.vocabulary)
         else:
             # Back to a policy's numbers, so that the gripper's mapping and the gain act on them.
             decoded = actions.check_action(action).copy()

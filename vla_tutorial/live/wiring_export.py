@@ -26,6 +26,13 @@ AT_RESET = frozenset({"settle_steps", "max_steps", "distractors", "joint_noise_s
 UNSUPPORTED: Mapping[str, str] = {
     "mujoco": "The page has one version of MuJoCo.",
     "camera_size": "The page renders pictures of 256 × 256 pixels.",
+    "camera": "The page has one camera.",
+    "resize": "The page prepares pictures as published, or without crop or JPEG.",
+    "vocabulary": "The page counts bins down from 32000 ids.",
+    "action_bounds": "The page has the quantiles alone.",
+    "action_mask": "The page leaves the gripper as it is.",
+    "control_rate": "The page's simulator has 20 control steps a second.",
+    "absolute_control": "The page's controller takes displacements.",
     "latency": "The page's simulator waits for each answer.",
     "replan_steps": "The page's policy answers with one action.",
     "stale_chunks": "The page's policy answers with one action.",

@@ -95,7 +95,8 @@ class Timing:
     def _meanwhile(self) -> Ints | Floats:
         if self._wiring.while_waiting == "zero":
             held = REST.copy()
-            held[6] = actions.decode_answer(self._last, self._statistics)[6]
+            vocabulary = self._wiring.vocabulary
+            held[6] = actions.decode_answer(self._last, self._statistics, vocabulary)[6]
             return held
         if self._plan:
             self._last = self._plan.popleft()

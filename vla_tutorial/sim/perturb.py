@@ -48,6 +48,7 @@ class Perturber:
         # Each is a view of MuJoCo's memory.
         self._changed = [model.cam_pos, model.cam_quat, model.geom_friction, *self._lamps]
         self._kept = [array.copy() for array in self._changed]
+        self._control_timestep = inner.control_timestep
         self._textures: dict[int, Picture] = {}
         self._copy: RenderedCopy | None = None
         self._seed = 0
@@ -75,12 +76,19 @@ class Perturber:
             self.undo()
             raise
 
+    def settled(self) -> None:
+        """Turn on what holds from the first action on. The robot's reset makes a new controller."""
+        self._inner.control_timestep = 1 / self.now.control_rate
+        self._inner.robots[0].controller.use_delta = not self.now.absolute_control
+
     def undo(self) -> None:
         """Make the model what it was when this was built, to the bit."""
         if self.now == UNPERTURBED:
             return
         for array, kept in zip(self._changed, self._kept, strict=True):
             array[:] = kept
+        self._inner.control_timestep = self._control_timestep
+        self._inner.robots[0].controller.use_delta = True
         for texture, pixels in self._textures.items():
             self._write_texture(texture, pixels)
         self._textures.clear()

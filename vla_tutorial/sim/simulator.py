@@ -269,6 +269,7 @@ class Simulator:
         for k in range(settle_steps):
             self._show(k == settle_steps - 1)
             raw, *_ = self._inner.step(NO_OP)
+        self._perturber.settled()
         self._show(True)
         return self._observation(raw)
 

@@ -32,7 +32,7 @@ SIMULATOR = "VLA_TUTORIAL_SIMULATOR"
 HEARTBEAT_SECONDS = 1.0
 """Time between two heartbeats."""
 
-PICTURES = ("agentview.png", "gripper.png", "episode.mp4")
+PICTURES = ("camera.png", "agentview.png", "gripper.png", "episode.mp4")
 
 
 def build_simulator(
