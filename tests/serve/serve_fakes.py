@@ -78,13 +78,13 @@ def serving(policy=None, access=None, limits=None, settings=None):
             thread.join()
 
 
-def wait_for(url, seconds=60):
+def wait_for(url, seconds=180):
     """Wait until a server answers."""
     ends = time.monotonic() + seconds
     while True:
         try:
             return requests.get(f"{url}/healthz", timeout=10)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             if time.monotonic() > ends:
                 raise
             time.sleep(0.05)
