@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from dataclasses import replace
 
 import pytest
@@ -15,9 +14,7 @@ from vla_tutorial.errors import TutorialError
 
 def test_reads_what_mini_did(tmp_path):
     lines = sweep_folder.episodes() + sweep_folder.episodes("no_flip")
-    started = time.perf_counter()
     sweep = read_sweep(sweep_folder.write(tmp_path, lines))
-    assert time.perf_counter() - started < 1
     assert len(sweep.episodes) == 700
     assert sum(e.success for e in sweep.of("published")) == 482
     assert sweep.conditions == ("published", "no_flip")
