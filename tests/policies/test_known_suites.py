@@ -69,6 +69,8 @@ def test_a_suite_that_a_policy_does_not_know_is_said_in_a_sentence() -> None:
     assert unfamiliar(policy("libero_10_no_noops"), "libero_10") == ""
     assert unfamiliar(policy("libero_object", privileged=True), "libero_goal") == ""
     assert unfamiliar(policy(), "libero_goal") == ""
+    assert unfamiliar(policy("libero_4_task_suites_no_noops"), "libero_10_swap") == ""
+    assert unfamiliar(policy("libero_4_task_suites_no_noops"), "libero_90")
     said = unfamiliar(policy("libero_object", "libero_10"), "libero_goal_swap")
     assert said.startswith("mini does not know libero_goal: its checkpoint was trained on lib")
     assert "libero_10, libero_object." in said

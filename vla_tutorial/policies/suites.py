@@ -23,6 +23,13 @@ NARROW = "mini-narrow"
 PACKAGED = {"mini": "mini", NARROW: "mini_narrow"}
 """Small policies → their folders among the package's weights."""
 
+JOINT = {
+    "libero_4_task_suites": frozenset(
+        ("libero_spatial", "libero_object", "libero_goal", "libero_10"),
+    ),
+}
+"""Statistics of several suites at once → these. OpenVLA-OFT's joint data set has this name."""
+
 _FIRST = "libero_object"
 """Whose statistics a small policy takes in a suite that it does not know."""
 
@@ -96,7 +103,8 @@ def unfamiliar(policy: Policy, suite: str) -> str:
     # Published checkpoints name the data set: "libero_object_no_noops".
     known = {key.removesuffix("_no_noops") for key in policy.statistics}
     base = base_suite(suite)
-    if policy.privileged or not known or base in known:
+    joint = any(base in JOINT.get(key, ()) for key in known)
+    if policy.privileged or not known or base in known or joint:
         return ""
     listed = ", ".join(sorted(known))
     return (
