@@ -27,6 +27,9 @@ class Verifier(Protocol):
     def prefill(self, x: Tensor, last: Tensor, cache: Cache) -> Tensor:
         """Embeddings (N, T, d), indices (N, D) → logits there (N, D, V); fills the cache."""
 
+    def tune(self, rows: int) -> None:
+        """Choose how to run products of this many rows."""
+
     def verify(self, tokens: Tensor, starts: Tensor, cache: Cache) -> Tensor:
         """Tokens (N, K) at positions starts + 0 … K − 1 → logits after each (N, K, V)."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.cpu import CompactRunner, PlainRunner, can_pack, pack_linears
+from vla_tutorial.openvla.drafting import Drafter
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, pad, round_up
 
@@ -50,13 +51,20 @@ class Engine:
         model: filled, on its device.
         kernels: whether to use the Triton kernels. None: where they can run.
         graphs: whether to use CUDA graphs. None: on CUDA.
+        drafts: whether to guess an action's tokens from what was answered before, which changes
+            their time alone (`drafted.py`). None: for large models on CUDA, as long as it pays.
 
     Attributes:
         provenance: what runs and, for what does not, why not.
     """
 
     def __init__(
-        self, model: OpenVLA, *, kernels: bool | None = None, graphs: bool | None = None
+        self,
+        model: OpenVLA,
+        *,
+        kernels: bool | None = None,
+        graphs: bool | None = None,
+        drafts: bool | None = None,
     ) -> None:
         self.model = model
         self.device = model.device
@@ -67,10 +75,14 @@ class Engine:
         obstacle = "switched off" if kernels is False else _obstacle(model)
         packs = kernels is not False and can_pack(model)
         self.runner = _make_runner(model, obstacle, packs)
+        self.drafter: Drafter | None = None
+        if drafts or (drafts is None and self.on_gpu and not model.is_small):
+            self.drafter = Drafter(model, self.runner, graphs=self.graphs)
         # What runs and, for what does not, why not.
         self.provenance = {
             "kernels": _describe_kernels(obstacle, packs),
             "graphs": self._describe_graphs(graphs),
+            "drafts": "as long as they pay" if self.drafter else "none",
             "torch_compile": "not used: Llama's steps are fused by this package's own kernels, "
             "and vision is a tenth of the arithmetic",
         }
@@ -111,7 +123,7 @@ class Engine:
             with device:
                 for start in range(0, len(prompts), ROWS[-1]):
                     part = slice(start, start + ROWS[-1])
-                    tokens.append(self._run_part(pixels[part], prompts[part], count))
+                    tokens.append(self._answer(pixels[part], prompts[part], count))
         except torch.OutOfMemoryError as e:
             rows = min(len(prompts), ROWS[-1])
             raise TutorialError(self._explain_memory(rows, longest + count)) from e
@@ -142,6 +154,16 @@ class Engine:
             logits = self.runner.decode(tokens[-1], first + step, cache)
             tokens.append(logits.argmax(-1))
         return torch.stack(tokens, 1)
+
+    def _answer(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
+        if self.drafter is None:
+            return self._run_part(pixels, prompts, count)
+        return self.drafter.answer(
+            pixels,
+            prompts,
+            count,
+            self._run_part,
+        )
 
     def _run_part(self, pixels: Tensor, prompts: Sequence[Sequence[int]], count: int) -> Tensor:
         longest = max(map(len, prompts))
@@ -187,6 +209,8 @@ class Engine:
         """Forget every graph and give their memory back; the next call captures anew."""
         self.captured.clear()
         self.pool = None
+        if self.drafter is not None:
+            self.drafter.release()
         if self.on_gpu:
             torch.cuda.empty_cache()
 
