@@ -3,9 +3,14 @@
 //   node benchmarks/live_browser.mjs --live _build/live --tasks 0-9 --inits 0-4 --conditions published --out results/live_browser.json
 //
 // A result file that is there is continued: episodes that it holds are not run again. --minutes stops in time.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+// --logs FOLDER keeps each steps.jsonl where a sweep has it; --commit NAME is what was built, where that is not HEAD.
+// --mujoco FOLDER takes MuJoCo from FOLDER/vendor/mujoco in place of what was built. For the official package:
+//   npm pack @mujoco/mujoco@3.14.0 && tar xzf mujoco-mujoco-3.14.0.tgz && mkdir -p FOLDER/vendor/mujoco
+//   cp package/mujoco.js package/mujoco.wasm FOLDER/vendor/mujoco/
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { about } from "./live_about.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -15,8 +20,9 @@ const { values } = parseArgs({
     conditions: { type: "string", default: "published" },
     threads: { type: "string", default: "2" },
     minutes: { type: "string", default: "60" },
-    samples: { type: "string", default: "4" },
     logs: { type: "string" },
+    commit: { type: "string" },
+    mujoco: { type: "string" },
     out: { type: "string" },
   },
 });
@@ -32,11 +38,11 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1] ?? nu
 const isSame = (a) => (b) => a.condition === b.condition && a.task === b.task && a.init === b.init;
 
 const result = values.out && existsSync(values.out) ? JSON.parse(readFileSync(values.out, "utf8")) : { episodes: [] };
-result.command = "node benchmarks/live_browser.mjs --live _build/live --out results/live_browser.json";
-result.machine = { cpus: cpus().length, cpu: cpus()[0].model, graphics: "SwiftShader" };
+const { commit, ...self } = about(values);
+Object.assign(result, self);
 const deadline = Date.now() + 60_000 * Number(values.minutes);
 const started = Date.now();
-const chromium = await launch();
+const chromium = await launch({ first: [values.mujoco, values.live].filter(Boolean).map((folder) => resolve(folder)) });
 result.browser = chromium.browser.version();
 const page = await chromium.page("loop.html");
 await page.waitForFunction("window.ready");
@@ -46,16 +52,23 @@ for (const init of numbers(values.inits)) {
     for (const condition of values.conditions.split(",")) {
       const key = { condition, task, init };
       if (result.episodes.some(isSame(key)) || Date.now() > deadline) continue;
-      const { log, ...episode } = await page.evaluate((given) => window.episode(given), { ...key, samples: Number(values.samples) });
-      result.episodes.push({ ...key, ...episode, threads: result.loaded.threads });
-      console.log(`${condition} task ${task} init ${init}: ${episode.success ? "success" : "failure"} after ${episode.steps} steps, ${episode.stepsPerSecond.toFixed(2)} steps/s`, JSON.stringify(episode.ms));
-      if (values.logs) writeFileSync(`${values.logs}/${condition}_${task}_${init}.jsonl`, log);
+      const { log, ...episode } = await page.evaluate((given) => window.episode(given), key);
+      const about = { threads: result.loaded.threads, mujoco: result.loaded.mujoco, commit };
+      result.episodes.push({ ...key, ...episode, ...about });
+      console.log(`${condition} task ${task} init ${init}: ${episode.success ? "success" : "failure"} after ${episode.steps} steps, ${episode.verdict}, ${episode.stepsPerSecond.toFixed(2)} steps/s`, JSON.stringify(episode.ms));
+      if (values.logs) keep(log, `${values.logs}/episodes/${condition}/${task}_${init}`);
       if (values.out) writeFileSync(values.out, `${JSON.stringify(summarised(result), null, 1)}\n`);
     }
   }
 }
 await chromium.close();
 console.log(JSON.stringify(summarised(result).conditions, null, 1), `${((Date.now() - started) / 1000).toFixed(0)} s`);
+
+/** Keep a log where `vla-tutorial diagnose` finds it. */
+function keep(log, folder) {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${folder}/steps.jsonl`, log);
+}
 
 /** The result with a summary of each condition. */
 function summarised({ episodes, ...about }) {

@@ -12,17 +12,17 @@ const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".webp": "image/webp" };
 const SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 
-/** Where a path of the test's server lies: the tests' pages, the page's modules as they are in the repository, or what was built. */
-function fileOf(path) {
-  const candidates = [join(HERE, path), join(PAGE, path), join(FOLDER, path)];
+/** Where a path of the test's server lies: the tests' pages, `first`, the page's modules as they are in the repository, or what was built. */
+function fileOf(path, first) {
+  const candidates = [HERE, ...first, PAGE, FOLDER].map((folder) => join(folder, path));
   return candidates.find((file) => existsSync(file) && statSync(file).isFile());
 }
 
-/** @param {{isolated?: boolean}} [options] isolated: with the headers that threads need */
-export async function serve({ isolated = true } = {}) {
+/** @param {{isolated?: boolean, first?: string[]}} [options] isolated: with the headers that threads need; first: folders that go before the repository's */
+export async function serve({ isolated = true, first = [] } = {}) {
   const headers = isolated ? { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" } : {};
   const server = createServer((request, answer) => {
-    const file = fileOf(decodeURIComponent(new URL(request.url, "http://x").pathname));
+    const file = fileOf(decodeURIComponent(new URL(request.url, "http://x").pathname), first);
     if (!file) return answer.writeHead(404).end();
     answer.writeHead(200, { ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
     createReadStream(file).pipe(answer);
@@ -32,12 +32,17 @@ export async function serve({ isolated = true } = {}) {
   return { base: `http://127.0.0.1:${server.address().port}`, close };
 }
 
-/** A browser; `page(path)` opens one whose console and errors go to the test's output. */
-export async function launch() {
+/** What Playwright needs to start a browser that draws on the CPU. */
+export function software() {
   const executablePath = BROWSERS.find((path) => path && existsSync(path));
   if (!executablePath) throw new Error("No chromium: apt-get install chromium, or set CHROMIUM to its path");
-  const browser = await chromium.launch({ executablePath, args: SOFTWARE });
-  const { base, close } = await serve();
+  return { executablePath, args: SOFTWARE };
+}
+
+/** A browser; `page(path)` opens one whose console and errors go to the test's output. Options as `serve`. */
+export async function launch(options = {}) {
+  const browser = await chromium.launch(software());
+  const { base, close } = await serve(options);
   return {
     base,
     browser,
