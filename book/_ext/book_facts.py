@@ -36,6 +36,8 @@ from vla_tutorial.training.augment import Augmentation
 ROOT = book_sweeps.ROOT
 RESULTS = ROOT / "results"
 CLAIMS = ROOT / "book" / "claims.yml"
+TEMPLATES = Path(__file__).parent
+"""What pages include: `boundary.md.jinja`."""
 
 VERDICTS = {
     "holds": "what was tested comes out as the chapter says",
@@ -229,6 +231,11 @@ def boundaries() -> list[dict[str, Any]]:
     return found
 
 
+def boundary(name: str) -> dict[str, Any]:
+    """One of `boundaries`, by its name."""
+    return next(found for found in boundaries() if found["name"] == name)
+
+
 def unlabelled() -> dict[str, str]:
     """The lab's unlabelled episodes: letter → condition."""
     return dict(UNLABELLED)
@@ -289,7 +296,7 @@ def _canonical(package: str) -> str:
 
 FUNCTIONS = (
     value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, seen, against_published, one_close, caught,
-    false_alarms, half_width, episodes_for, machine, results_listed, boundaries, conditions,
+    false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
     claims, unlabelled, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
 )  # fmt: skip
@@ -298,6 +305,7 @@ FUNCTIONS = (
 
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -23,7 +23,8 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
         return
     source[0] = book_facts.render(source[0])
     read = [*book_facts.RESULTS.glob("*.json"), *book_facts.RESULTS.glob("sweeps/*/*.json*")]
-    for path in (*read, book_facts.CLAIMS, Path(book_facts.__file__)):
+    templates = book_facts.TEMPLATES.glob("*.jinja")
+    for path in (*read, *templates, book_facts.CLAIMS, Path(book_facts.__file__)):
         app.env.note_dependency(str(path))
 
 

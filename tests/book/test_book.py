@@ -116,24 +116,36 @@ def test_incomplete_results_are_called_so(rendered):
             assert f"`{entry['name']}` is **incomplete**" in rendered["numbers"]
 
 
-def test_conditions_page_lists_the_catalogue(rendered):
-    page = rendered["conditions"]
+def test_a_page_for_each_boundary_lists_its_conditions(rendered):
     for condition in book_facts.conditions():
-        assert f"\n(condition-{condition['name']})=\n" in page
-        assert re.search(rf"^### .*`{condition['name']}`", page, re.M)
+        name = condition["name"]
+        page = rendered[f"conditions_{condition['boundary']}"]
+        assert f"\n(condition-{name})=\n" in page
+        assert re.search(rf"^## .*`{name}`", page, re.M)
+        assert f"[`{name}`](#condition-{name})" in rendered["conditions"]
         assert condition["teaches"] in page
         for setting in condition["changes"]:
             assert f"| `{setting}` |" in page
         assert all(f"<{address}>" in page for address in condition["seen_in"])
-    claimed = {c["family"]: c["claims"] for c in reversed(book_facts.conditions()) if c["claims"]}
-    assert all(text in page for text in claimed.values())
+    claimed = {
+        c["family"]: (c["boundary"], c["claims"])
+        for c in reversed(book_facts.conditions())
+        if c["claims"]
+    }
+    assert all(text in rendered[f"conditions_{name}"] for name, text in claimed.values())
 
 
-def test_conditions_page_groups_by_boundary(rendered):
+def test_conditions_have_a_page_for_each_boundary_and_one_command(rendered):
     from vla_tutorial.conditions import BOUNDARIES
 
-    headings = re.findall(r"^## (\w+)$", rendered["conditions"], re.M)
-    assert headings == [name.capitalize() for name in BOUNDARIES]
+    pages = [name for name in rendered if name.startswith("conditions")]
+    assert sorted(pages) == sorted(["conditions", *(f"conditions_{name}" for name in BOUNDARIES)])
+    for name, about in BOUNDARIES.items():
+        assert f"\n(boundary-{name})=\n# " in f"\n{rendered[f'conditions_{name}']}"
+        assert about in rendered[f"conditions_{name}"]
+    whole = "".join(rendered[name] for name in pages)
+    assert whole.count("vla-tutorial sweep") == 1
+    assert all(rendered[name].count("p < 0.0001") <= 1 for name in pages)
 
 
 def test_nothing_is_left_to_fill(rendered):

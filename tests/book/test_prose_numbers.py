@@ -311,9 +311,13 @@ def typed(source):
     return " ".join(re.sub("|".join(parts), " ", source, flags=re.S).split())
 
 
+TEMPLATE = "boundary.md.jinja"
+"""What the pages of the boundaries include."""
+
 PLACES = {
     "claims": [],
-    "conditions": ["initial states 25–44", "Wilson's 95 % interval"],
+    "conditions": ["initial states 25–44", "Wilson's 95 %"],
+    TEMPLATE: ["† means that p is below 0.0001", "| 95 % interval"],
     "diagnosis": [
         "were set on initial states 0–24",
         "ran from 25–44",
@@ -417,6 +421,9 @@ PLACES = {
 
 def sources():
     found = {path.stem: path.read_text() for path in book_facts.pages()}
+    # These pages are one template, filled in for each boundary.
+    found = {name: text for name, text in found.items() if TEMPLATE not in text}
+    found[TEMPLATE] = (book_facts.TEMPLATES / TEMPLATE).read_text()
     claims = yaml.safe_load(book_facts.CLAIMS.read_text())
     return found | {"claims.yml": " ".join(claim["result"] for claim in claims)}
 
