@@ -141,7 +141,7 @@ class Drafter:
         device = self.model.device
         longest = max(map(len, prompts)) + drafts.shape[1] - 1
         ids, lengths = _appended(prompts, drafts, longest)
-        state = empty_state(*drafts.shape, device)
+        state = empty_state(len(drafts), drafts.shape[1], device)
         self._fill(state, drafts, lengths)
         ids = ids.to(device)
         cache = self._cache(len(ids), ids.shape[1])

@@ -33,12 +33,13 @@ Source = Callable[[Ints], Ints]
 
 def previous(history: Ints) -> Ints:
     """The last action again."""
-    return history[-1]
+    last: Ints = history[-1]
+    return last
 
 
 def mean_motion(history: Ints, steps: int = 4) -> Ints:
     """The mean of the last actions in bins; the gripper's last value, which knows no middle."""
-    guess = np.rint(history[-steps:].mean(0)).astype(np.int64)
+    guess: Ints = np.rint(history[-steps:].mean(0)).astype(np.int64)
     guess[-1] = history[-1, -1]
     return guess
 
@@ -46,8 +47,8 @@ def mean_motion(history: Ints, steps: int = 4) -> Ints:
 def extrapolated(history: Ints) -> Ints:
     """The last action and the change that led to it; the gripper's last value."""
     if len(history) < 2:
-        return history[-1]
-    guess = 2 * history[-1] - history[-2]
+        return previous(history)
+    guess: Ints = 2 * history[-1] - history[-2]
     guess[-1] = history[-1, -1]
     return guess
 
@@ -58,10 +59,11 @@ def followed(history: Ints) -> Ints:
     The action before it that is nearest, by the sum of differences in bins; the later of equals.
     """
     if len(history) < 3:
-        return history[-1]
+        return previous(history)
     distance = np.abs(history[:-1] - history[-1]).sum(1)
     nearest = len(distance) - 1 - int(distance[::-1].argmin())
-    return history[nearest + 1]
+    after: Ints = history[nearest + 1]
+    return after
 
 
 SOURCES: Mapping[str, Source] = {
