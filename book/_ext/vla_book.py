@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
+import io
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ from typing import Any
 
 import book_facts
 from myst_nb.core.render import MimeData, NbElementRenderer
+from PIL import Image
 from sphinx.errors import ExtensionError
 
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
@@ -89,6 +92,16 @@ def mend_labels(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
+def _on_white(data: MimeData) -> bool:
+    """Whether a picture is a drawing on white: all of its corners are white. In the dark it is turned to light on dark."""
+    if data.mime_type != "image/png":
+        return False
+    picture = Image.open(io.BytesIO(base64.b64decode(data.content))).convert("RGB")
+    right, bottom = picture.width - 1, picture.height - 1
+    corners = [picture.getpixel((x, y)) for x in (0, right) for y in (0, bottom)]
+    return corners == [(255, 255, 255)] * 4
+
+
 def keep_alternative_texts() -> None:
     """Let a picture in a notebook's output keep its `alt`. MyST-NB takes width and height from an output's metadata, and nothing else."""
     render = NbElementRenderer.render_image
@@ -104,6 +117,8 @@ def keep_alternative_texts() -> None:
             )
         for node in found:
             node["alt"] = alt
+            if _on_white(data):
+                node["classes"].append("on-white")
         return found
 
     render_with_alt.keeps_alt = True  # type: ignore[attr-defined]

@@ -321,7 +321,7 @@
 
     const task = h("select", { id: `${id}task`, onchange: (e) => toScene(e.target.value) },
       ...[...scenes].map(([value, e]) => h("option", { value, selected: value === scene }, `${e.instruction}${e.init ? ` (start ${e.init})` : ""}`)));
-    const presets = h("fieldset", { class: "vla-presets" }, h("legend", {}, sides.at(-1).badge(), " runs with"), ...PRESETS.map(presetRow));
+    const presets = h("fieldset", { class: "vla-presets" });
     const status = h("p", { class: "vla-status", role: "status" });
     const predict = h("fieldset", { class: "vla-predict" });
     const button = h("button", { type: "button", class: "vla-play", onclick: () => (playing ? pause() : play()) });
@@ -395,11 +395,14 @@
       const key = names.join("+") || PUBLISHED;
       return h("label", { class: "vla-preset" },
         h("input", { type: "radio", name: `${id}preset`, value: key, onchange: () => { const side = sides.at(-1); side.names = new Set(names); choose(side); } }),
-        h("span", {}, words, names.length ? h("small", {}, ` ${codes(names)}`) : null));
+        h("span", {}, words, names.length ? h("small", {}, `${words ? " " : ""}${codes(names)}`) : null));
     }
 
-    /* Switches that some clip of this task shows; the rest is said, and where it runs. */
+    /* Presets and switches that some clip of this task shows; the rest is said, and where it runs. */
     function fillSwitches() {
+      const offered = PRESETS.filter(([, names]) => entries.has(keyOf(new Set(names))));
+      const singles = here().filter((e) => e.conditions.length === 1 && !presetOf(e.conditions)).map((e) => ["", e.conditions]);
+      presets.replaceChildren(h("legend", {}, sides.at(-1).badge(), " runs with"), ...[...offered, ...(offered.length < PRESETS.length ? singles : [])].map(presetRow));
       const shownHere = new Set(here().flatMap((e) => e.conditions));
       const rows = index.conditions.filter((c) => shownHere.has(c.name)), missing = conditions.size - rows.length;
       folded.firstChild.textContent = `All ${rows.length} switches that were recorded for this task`;
