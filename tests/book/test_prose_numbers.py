@@ -59,8 +59,8 @@ def whole(share):
     return f"{100 * share:.0f}"
 
 
-def by_task(folder):
-    found = book_sweeps.counted(folder).ended
+def by_task(folder, condition="published"):
+    found = book_sweeps.counted(folder, condition).ended
     return {task: [e.success for e in found if e.task == task] for task in range(10)}
 
 
@@ -119,7 +119,26 @@ def script_is_right():
     kept = ("noise_5", "noise_10", "noise_20", "distractors_swapped")
     assert {rate(name) for name in kept} == {1}, "they cost nothing here"
     assert 0.15 < 1 - rate("second_can") < 0.25, "about one episode in five"
-    assert rate("mujoco_drift") == 0 and rate("friction_low") == rate("nudge_3") == 1
+    assert rate("mujoco_drift") == 0
+    chance = ("friction_low", "friction_high", "nudge_1", "nudge_2", "nudge_3")
+    assert {rate(name) for name in chance} == {1}, "from every start under each of them"
+    twice = [
+        e.task
+        for name in ("published", *chance)
+        for e in book_sweeps.counted("conditions", name).ended
+        if e.closes > 1
+    ]
+    assert twice.count(1) > len(twice) / 2, "most are of task 1"
+    second_can = by_task("conditions", "second_can")
+    assert [any(ended) for ended in second_can.values()].count(False) == 1, "one task fails"
+    assert [all(ended) for ended in second_can.values()].count(True) == 5, "five never fail"
+    reworded = {k: rate(f"paraphrase_{k}") for k in range(1, 9)}
+    assert list(reworded.values()).count(0) == 6, "six of eight cost everything"
+    assert max(reworded, key=reworded.get) == 5, "`paraphrase_5` leaves most"
+    four = {s: book_sweeps.counted(f"libero_object_{s}").rate.rate for s in ("swap", "task")}
+    assert min(four.values()) > 0.9, "follows place and goal"
+    assert max(book_sweeps.counted(f"libero_object_{s}").rate.rate for s in ("object", "lan")) < 0.1
+    assert book_sweeps.counted("mini_official").rate.rate == 1, "differ by one point"
     assert camera[1] > 0.5 and camera[2] > 0.5
     assert pairs_needed(0.12, 0.02) == 114
     return [
@@ -212,7 +231,7 @@ EVERYWHERE = [
     "180°",
     r"[#\[]+ ?\d ·",
     r"(?<![\d–.])\d\. ",
-    r"\[page \d",
+    r"\[[Pp]age \d",
 ]
 """Names, headings and numbers of lists, as regular expressions."""
 
@@ -221,7 +240,11 @@ EXPLAINED = {
         "resizes it to 224 × 224",
         "one of 256 bins. Token 31999 is the lowest bin",
         "−1 opens, +1 closes",
-        "1 asks for 5 cm in one step",
+        "up to 140 times",
+        "opens (−1) or closes (+1) the gripper",
+        "the reward of 1.0 ends the loop",
+        "closes the gripper at step 0",
+        "A 1 asks for 5 cm in one step",
         "1 asks for 0.5 rad",
         f"for this suite is {SUITE_STEPS} control steps",
         "OpenVLA's authors report 88.4 ± 0.8 % for their fine-tuned checkpoint on this suite (500 episodes with each of three seeds). That figure is theirs",
@@ -229,7 +252,7 @@ EXPLAINED = {
         "in the scene to 1",
     ],
     "02_silent_failures": [
-        "from step 0",
+        "is reversed from step 0",
         "Sixty steps are enough",
         "any (256, 256, 3) picture",
         "`img_quarters` at step 0",
@@ -237,12 +260,14 @@ EXPLAINED = {
         "`img_mean` is 0.0 at every step",
     ],
     "03_when_the_script_is_right": [
-        "OpenVLA's authors report 53.7 ± 1.3 % on this suite for a checkpoint tuned on it; that figure is theirs",
-        "it stays 0 when",
+        "OpenVLA's authors report 53.7 ± 1.3 % on this suite for a checkpoint tuned on it. That figure is theirs",
+        "from this suite to `libero_10`, task 2.",
+        "so it stays 0 when",
+        "most episodes that close more than once are of task 1",
         "The chapter quotes a loss of 10 to 30 points for OpenVLA.",
-        "the LIBERO-Plus benchmark reports success of 0.8 % under moved cameras, 3.5 % under other starting poses of the robot, 8.1 % under other light, "
-        "15.2 % with image noise, 23.0 % with reworded instructions, 28.5 % with other layouts and 34.8 % with other backgrounds. The figures are theirs",
-        "from version 3.3.3 on, MuJoCo",
+        "The LIBERO-Plus benchmark reports success of 0.8 % under moved cameras, 3.5 % under other starting poses of the robot, 8.1 % under other light, "
+        "15.2 % with image noise, 23.0 % with reworded instructions, 28.5 % with other layouts and 34.8 % with other backgrounds. The figures are theirs.",
+        "From version 3.3.3 on, MuJoCo",
         "add −2 m/s to its velocity along y at step 36",
         "Allow 200 steps.",
         "paraphrases cost 10 to 30 points",
