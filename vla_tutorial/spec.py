@@ -35,6 +35,7 @@ class EpisodeSpec:
         revision: branch, tag or commit of a checkpoint on the hub.
         device: where a model runs, for example "cuda:0"; None takes the first GPU, else the CPU.
         unnorm_key: whose action statistics to use; None takes those that the policy was made for.
+        weights: how a model's weights are held, as `load_model_policy` has it.
     """
 
     suite: str = "libero_object"
@@ -53,6 +54,7 @@ class EpisodeSpec:
     own: OwnScene | None = None
     realtime: float | None = None
     while_waiting: WhileWaiting = "last"
+    weights: str | None = None
 
     @property
     def condition(self) -> str:
@@ -96,7 +98,7 @@ class EpisodeSpec:
 
         A suite that it does not know is said in a warning, and in its provenance.
         """
-        options = {"revision": self.revision, "device": self.device}
+        options = {"revision": self.revision, "device": self.device, "weights": self.weights}
         given = {name: value for name, value in options.items() if value is not None}
         policy = load_policy(self.policy, self.checkpoint, **given)
         warn_of_suite(policy, self.suite)
@@ -109,7 +111,7 @@ class EpisodeSpec:
     def command(self, folder: Path) -> str:
         """The shell command that records the same episode in `folder`."""
         words = ["vla-tutorial", "rollout"]
-        named = "init policy checkpoint revision device unnorm_key max_steps realtime"
+        named = "init policy checkpoint revision device weights unnorm_key max_steps realtime"
         if self.own is None:
             named = f"suite task {named}"
         else:

@@ -43,3 +43,34 @@ def test_a_product_equals_the_plain_one(bits: int, rows: int, kind: str) -> None
     for tile in tiles:
         found = run_bits(x, w, tile, norm=norm, eps=1e-6, residual=residual, gated=kind == "gated")
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_a_runner_with_few_bits_equals_the_plain_one(bits: int) -> None:
+    """Prefill with a draft behind it, a step, and a pass over six slots."""
+    from test_kernels import small_llama
+
+    from vla_tutorial.openvla.bits import replace_stack, stacks_of_llama
+    from vla_tutorial.openvla.cpu import PlainRunner
+    from vla_tutorial.openvla.cuda import CudaRunner
+    from vla_tutorial.openvla.llama import Cache
+
+    llama = small_llama(2)
+    for stack in stacks_of_llama(llama):
+        weights = [getattr(owner, name).weight for owner, name in stack]
+        replace_stack(stack, quantise(torch.cat(weights), bits))
+    plain, fast = PlainRunner(llama), CudaRunner(llama)
+    device = llama.lm_head.weight.device
+    x = torch.randn(2, 40, 128, device=device)
+    starts = torch.tensor([34, 21], device=device)
+    caches = [Cache.empty(llama.config, 2, 44, x) for _ in range(2)]
+    runners = list(zip((plain, fast), caches, strict=True))
+    last = starts[:, None] - 1 + torch.arange(7, device=device)
+    results = [runner.prefill(x.clone(), last, cache) for runner, cache in runners]
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=2e-4)
+    tokens = torch.randint(0, 100, (2, 6), device=device)
+    results = [runner.verify(tokens, starts, cache) for runner, cache in runners]
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=2e-4)
+    results = [runner.decode(tokens[:, 0], starts, cache) for runner, cache in runners]
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=2e-4)

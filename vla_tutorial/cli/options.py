@@ -59,6 +59,10 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where a model runs, for example cuda:0 or cpu. Default: the first GPU."),
 ]
+Weights = Annotated[
+    Literal["bf16", "int8", "int4"] | None,
+    typer.Option(help="How a model's weights are held: int8 for GPUs of 10 GB, int4 for 8 GB."),
+]
 Tasks = Annotated[str, typer.Option(help="Task numbers, for example 0-3,7.")]
 Workers = Annotated[
     int,

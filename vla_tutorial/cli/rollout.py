@@ -31,6 +31,7 @@ def rollout(
     token: options.Token = None,
     revision: options.Revision = None,
     device: options.Device = None,
+    weights: options.Weights = None,
     unnorm_key: options.UnnormKey = None,
     embedded_statistics: options.EmbeddedStatistics = False,
     max_steps: options.MaxSteps = None,
@@ -69,6 +70,7 @@ def rollout(
         while_waiting=while_waiting,
         revision=revision,
         device=device,
+        weights=weights,
         unnorm_key=unnorm_key,
         embedded_statistics=embedded_statistics,
     )

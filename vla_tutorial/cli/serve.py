@@ -29,6 +29,7 @@ def serve(
     checkpoint: options.Checkpoint = None,
     revision: options.Revision = None,
     device: options.Device = None,
+    weights: options.Weights = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at. 0.0.0.0: all of this machine.")
     ] = "127.0.0.1",
@@ -74,7 +75,7 @@ def serve(
     check_exposure(host, access, insecure)
     # Before a checkpoint is loaded, which takes long.
     with listen(host, port) as listening:
-        given = {"revision": revision, "device": device}
+        given = {"revision": revision, "device": device, "weights": weights}
         served = _load(policy, checkpoint, {k: v for k, v in given.items() if v is not None})
         settings = Settings(unnorm_key, compatible_errors, chunk, workers)
         service = Service(served, access, Limits(per_second=rate), settings)

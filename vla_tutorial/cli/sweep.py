@@ -58,6 +58,7 @@ def sweep(
     token: options.Token = None,
     revision: options.Revision = None,
     device: options.Device = None,
+    weights: options.Weights = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(help='One, several joined with +, or "published" for none; repeatable.'),
@@ -107,6 +108,7 @@ def sweep(
         checkpoint=options.served_at(policy, checkpoint, url, token),
         revision=revision,
         device=device,
+        weights=weights,
         unnorm_key=unnorm_key,
         embedded_statistics=embedded_statistics,
         max_steps=max_steps,

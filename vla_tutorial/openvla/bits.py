@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.llama import Llama
 from vla_tutorial.openvla.model import OpenVLA
 
 Weights = Literal["bf16", "int8", "int4"]
@@ -125,9 +126,14 @@ class QuantisedLinear(nn.Module):
 
 
 def stacks_of(model: OpenVLA) -> list[list[tuple[nn.Module, str]]]:
+    """As `stacks_of_llama`."""
+    return stacks_of_llama(model.language_model)
+
+
+def stacks_of_llama(llama: Llama) -> list[list[tuple[nn.Module, str]]]:
     """The linear layers that are quantised, as owner and name, those that run as one together."""
     stacks: list[list[tuple[nn.Module, str]]] = []
-    for layer in model.language_model.layers:
+    for layer in llama.layers:
         attention = layer.self_attn
         mlp = layer.mlp
         stacks.append([(attention, name) for name in ("q_proj", "k_proj", "v_proj")])

@@ -276,8 +276,7 @@ def run_bits(
         "num_stages": tile.stages,
     }
     if tile.single:
-        grid = (triton.cdiv(columns, tile.columns),)
-        _single_bits[grid](*tensors, *sizes, eps, **options)
+        _single_bits[(triton.cdiv(columns, tile.columns),)](*tensors, *sizes, eps, **options)
         return out
     block = max(16, triton.next_power_of_2(rows)) if rows <= FEW else MANY_ROWS
     grid = (triton.cdiv(rows, block), triton.cdiv(columns, tile.columns))

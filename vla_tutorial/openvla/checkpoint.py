@@ -18,6 +18,8 @@ import torch
 from vla_tutorial.actions import ActionStatistics, parse_statistics
 from vla_tutorial.decoding import is_file
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.bits import BITS
+from vla_tutorial.openvla.bits_loading import fill_quantised, weights_bytes
 from vla_tutorial.openvla.checks import check_preprocessor
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config, read_json
 from vla_tutorial.openvla.foreign import (
@@ -43,6 +45,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+NAMES = ("bf16", "int8", "int4")
+"""Ways to hold the weights, the largest first. bf16 stands for the device's full precision."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,12 @@ def _base_model(folder: Path) -> str:
 # Parameters made in inference mode could not be filled, or trained, later.
 @torch.inference_mode(False)
 def load_weights(
-    folder: Path, config: OpenVLAConfig, device: torch.device | str, dtype: torch.dtype
+    folder: Path,
+    config: OpenVLAConfig,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    bits: int | None = None,
+    cache: Path | None = None,
 ) -> OpenVLA:
     """Build the model without memory, check its tensors against the shards, then fill it.
 
@@ -140,34 +150,55 @@ def load_weights(
         config: what config.json says (`read_config`).
         device: where the weights go.
         dtype: theirs there; they are cast where the shards have another.
+        bits: 8 or 4: Llama's layers are quantised as they come (`bits.py`). None: they are not.
+        cache: a file for the quantised weights, written where it does not exist yet.
 
     Raises:
         TutorialError: shards are missing or damaged, hold other tensors than the model, or the
-            device is too small.
+            device is too small; the cache is another checkpoint's.
     """
     entries = read_headers(find_shards(folder))
     model = meta_model(config)
     entries = match_names(entries, model.state_dict(), str(folder))
-    nbytes = model.size * dtype.itemsize
-    if torch.device(device).type == "cpu" and nbytes > _free_memory():
-        raise _too_large(nbytes, device)
+    sizes = {name: weights_bytes(model, dtype.itemsize, BITS.get(name)) for name in NAMES}
+    nbytes = weights_bytes(model, dtype.itemsize, bits)
+    free = _free_memory(torch.device(device))
+    if torch.device(device).type == "cpu" and nbytes > free:
+        raise _too_large(nbytes, device, sizes, free)
     try:
-        materialise(model, device, dtype)
+        if bits is None:
+            materialise(model, device, dtype)
+            fill_parameters(entries, model.state_dict())
+        else:
+            fill_quantised(model, entries, device, dtype, bits, cache)
     except torch.OutOfMemoryError as e:
-        raise _too_large(nbytes, device) from e
-    fill_parameters(entries, model.state_dict())
+        raise _too_large(nbytes, device, sizes, free) from e
     return model
 
 
-def _free_memory() -> int:
-    """Bytes that the machine can give, swap included."""
+def _free_memory(device: torch.device) -> int:
+    """Bytes that the GPU, or the machine, swap included, can give before anything is loaded."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available + psutil.swap_memory().free)
 
 
-def _too_large(nbytes: int, device: torch.device | str) -> TutorialError:
+# Beside the weights, for the cache of keys and values, CUDA's own and activations at batch 1.
+WORKING_BYTES = 700 << 20
+
+
+def _too_large(
+    nbytes: int, device: torch.device | str, sizes: Mapping[str, int], free: int
+) -> TutorialError:
+    fitting = [name for name, size in sizes.items() if size < nbytes]
+    fitting = [name for name in fitting if sizes[name] + WORKING_BYTES <= free]
+    remedy = "Close other programs or use a larger GPU."
+    if fitting:
+        gib = sizes[fitting[0]] / 2**30
+        remedy = f"--weights {fitting[0]} would fit, with {gib:.1f} GiB; or use a larger GPU."
     return TutorialError(
-        f"The weights need {nbytes / 2**30:.1f} GiB, more than is free on {device}. "
-        "Close other programs or use a larger GPU."
+        f"The weights need {nbytes / 2**30:.1f} GiB, more than the {free / 2**30:.1f} GiB that are "
+        f"free on {device}. {remedy}"
     )
 
 

@@ -7,16 +7,19 @@ units. Hence there are as few passes over memory as possible around each product
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_tutorial.openvla.attention_kernels import attend, attend_few, rotate, silu_mul
+from vla_tutorial.openvla.bits import Quantised, QuantisedLinear
+from vla_tutorial.openvla.bits_kernels import candidates_bits, run_bits
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
 from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
 
@@ -29,7 +32,7 @@ class Product:
     """One matrix product of a decode step, with what is fused around it (see `run_product`)."""
 
     name: str
-    weight: Tensor
+    weight: Tensor | Quantised
     norm: Tensor | None = None
     gated: bool = False
 
@@ -48,15 +51,25 @@ class LayerProducts:
         """Those of one eager layer."""
         attention = layer.self_attn
         mlp = layer.mlp
-        qkv = stacked([attention.q_proj, attention.k_proj, attention.v_proj])
-        gate_up = stacked([mlp.gate_proj, mlp.up_proj])
+        qkv = _weight(attention.q_proj, attention.k_proj, attention.v_proj)
+        gate_up = _weight(mlp.gate_proj, mlp.up_proj)
         mlp_norm = layer.post_attention_layernorm.weight
         return cls(
             qkv=Product("qkv", qkv, layer.input_layernorm.weight),
-            o=Product("o", attention.o_proj.weight),
+            o=Product("o", _weight(attention.o_proj)),
             gate_up=Product("gate_up", gate_up, mlp_norm, gated=True),
-            down=Product("down", mlp.down_proj.weight),
+            down=Product("down", _weight(mlp.down_proj)),
         )
+
+
+def _weight(*linears: nn.Linear | QuantisedLinear) -> Tensor | Quantised:
+    """The weight of layers that run as one."""
+    first = linears[0]
+    if isinstance(first, QuantisedLinear):
+        return first.whole
+    if len(linears) == 1:
+        return first.weight
+    return stacked(cast(Sequence[nn.Linear], linears))
 
 
 class CudaRunner:
@@ -81,7 +94,7 @@ class CudaRunner:
         begins = torch.arange(rows, device=x.device) * length
         ends = (begins[:, None] + last.reshape(rows, -1)).flatten()
         for i, layer in enumerate(self.layers):
-            qkv = F.linear(self._normed(x, layer.qkv), layer.qkv.weight)
+            qkv = self._many(x, layer.qkv)
             out = self._attend_prompt(
                 qkv,
                 rows,
@@ -91,11 +104,26 @@ class CudaRunner:
             if i == len(self.layers) - 1:
                 out = out[ends]
                 x = x[ends]
-            x.addmm_(out, layer.o.weight.t())
-            gated = silu_mul(F.linear(self._normed(x, layer.gate_up), layer.gate_up.weight))
-            x.addmm_(gated, layer.down.weight.t())
-        logits = F.linear(self._normed(x, self.head), self.head.weight)
+            x = self._many(out, layer.o, x)
+            x = self._many(self._many(x, layer.gate_up), layer.down, x)
+        logits = self._many(x, self.head)
         return logits.view(*last.shape, -1)
+
+    def _many(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
+        """One product of a prefill: cuBLAS; for weights in few bits what is faster, measured once.
+
+        `residual` may be overwritten.
+        """
+        if isinstance(p.weight, Quantised):
+            capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
+            if x.is_cuda and not capturing:
+                self._tune(p.name, len(x))
+            return self.product(x, p, residual)
+        x = self._normed(x, p)
+        if residual is not None:
+            return residual.addmm_(x, p.weight.t())
+        out = F.linear(x, p.weight)
+        return silu_mul(out) if p.gated else out
 
     def _attend_prompt(self, qkv: Tensor, rows: int, keys: Tensor, values: Tensor) -> Tensor:
         """(N · T, (H + 2 Hkv) · hd), not rotated → (N · T, H · hd); fills a cache's layer."""
@@ -146,6 +174,8 @@ class CudaRunner:
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
         """Run one product as `tune` chose; untuned, the first tile for few rows, else cuBLAS."""
         default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
+        if isinstance(p.weight, Quantised):
+            default = candidates_bits(len(x))[0]
         return self.run(
             x,
             p,
@@ -154,22 +184,24 @@ class CudaRunner:
         )
 
     def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
-        """One product with a tile of `run_product`, or with cuBLAS where `tile` is None."""
+        """One product with a tile of our kernels, or with cuBLAS where `tile` is None."""
+        weight = p.weight
         if tile is not None:
-            eps = self.config.rms_norm_eps
-            return run_product(
-                x,
-                p.weight,
-                tile,
-                norm=p.norm,
-                eps=eps,
-                residual=residual,
-                gated=p.gated,
-            )
+            options: dict[str, Any] = {
+                "norm": p.norm,
+                "eps": self.config.rms_norm_eps,
+                "residual": residual,
+                "gated": p.gated,
+            }
+            if isinstance(weight, Quantised):
+                return run_bits(x, weight, tile, **options)
+            return run_product(x, weight, tile, **options)
+        if isinstance(weight, Quantised):
+            weight = weight.dequantise()
         x = self._normed(x, p)
         if residual is not None:
-            return torch.addmm(residual, x, p.weight.t())
-        out = F.linear(x, p.weight)
+            return torch.addmm(residual, x, weight.t())
+        out = F.linear(x, weight)
         return silu_mul(out) if p.gated else out
 
     def _normed(self, x: Tensor, p: Product) -> Tensor:
@@ -182,10 +214,13 @@ class CudaRunner:
         if rows > MAX_SKINNY_ROWS:
             return
         for name in ("qkv", "o", "gate_up", "down", "head"):
-            if (name, rows) not in self.plans:
-                times = self.measure(name, rows)
-                self.timings[name, rows] = times
-                self.plans[name, rows] = min(times, key=times.__getitem__)
+            self._tune(name, rows)
+
+    def _tune(self, name: str, rows: int) -> None:
+        if (name, rows) not in self.plans:
+            times = self.measure(name, rows)
+            self.timings[name, rows] = times
+            self.plans[name, rows] = min(times, key=times.__getitem__)
 
     def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
         """Milliseconds of one product by tile (None: cuBLAS), the mean over all layers.
@@ -208,7 +243,10 @@ class CudaRunner:
             return [self.run(x, p, residual, tile) for p in products]
 
         times: dict[Tile | None, float] = {}
-        for tile in (None, *candidates(rows)):
+        tiles = candidates(rows)
+        if isinstance(products[0].weight, Quantised):
+            tiles = candidates_bits(rows)
+        for tile in (None, *tiles):
             ms = _graph_ms(partial(run_all, tile))
             if ms is not None:
                 times[tile] = ms / len(products)

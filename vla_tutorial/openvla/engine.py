@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.openvla.bits import is_quantised, quantised_bytes
 from vla_tutorial.openvla.cpu import CompactRunner, PlainRunner, can_pack, pack_linears
 from vla_tutorial.openvla.drafting import Drafter
 from vla_tutorial.openvla.llama import Cache
@@ -73,7 +74,7 @@ class Engine:
         self.pool: Any = None
         self.graphs = self.on_gpu if graphs is None else graphs
         obstacle = "switched off" if kernels is False else _obstacle(model)
-        packs = kernels is not False and can_pack(model)
+        packs = kernels is not False and can_pack(model) and not is_quantised(model)
         self.runner = _make_runner(model, obstacle, packs)
         self.drafter: Drafter | None = None
         if drafts or (drafts is None and self.on_gpu and not model.is_small):
@@ -224,7 +225,8 @@ class Engine:
             )
 
     def _explain_memory(self, rows: int, text: int) -> str:
-        weights = sum(p.nbytes for p in self.model.parameters()) / 2**30
+        nbytes = sum(p.nbytes for p in self.model.parameters())
+        weights = (nbytes + quantised_bytes(self.model)) / 2**30
         extra = working_bytes(self.model, rows, text) / 2**30
         free = ""
         if self.on_gpu:
@@ -275,7 +277,7 @@ def _make_runner(model: OpenVLA, obstacle: str | None, packs: bool) -> PlainRunn
         from vla_tutorial.openvla.cuda import CudaRunner
 
         return CudaRunner(model.language_model)
-    if model.device.type != "cpu":
+    if model.device.type != "cpu" or is_quantised(model):
         return PlainRunner(model.language_model)
     if packs:
         pack_linears(model)

@@ -191,6 +191,9 @@ def _adjacent_weights(model: OpenVLA) -> list[list[tuple[nn.Module, str]]]:
     groups: list[list[tuple[nn.Module, str]]] = []
     stacked: set[nn.Module] = set()
     for stack in model.language_model.stacks():
+        # Layers that are quantised later stand apart.
+        if not isinstance(stack[0], nn.Linear):
+            continue
         groups.append([(linear, "weight") for linear in stack])
         stacked.update(stack)
     for module in model.modules():

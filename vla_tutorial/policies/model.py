@@ -13,7 +13,8 @@ import torch
 from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, ActionStatistics
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.checkpoint import load_weights, open_checkpoint
+from vla_tutorial.openvla.bits import BITS
+from vla_tutorial.openvla.checkpoint import NAMES, load_weights, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.pixels import resize_naive
@@ -179,6 +180,16 @@ def _common_dimensions(statistics: Mapping[str, ActionStatistics]) -> int:
     return dimensions.pop()
 
 
+def _bits_of(weights: str | None) -> int | None:
+    """Bits of Llama's layers; None for full precision."""
+    if weights not in (None, *NAMES):
+        raise TutorialError(
+            f"Weights {weights!r} are not known; expected {', '.join(NAMES)}. Every GPU that runs "
+            "bf16 computes with the others too, because they are taken back to it."
+        )
+    return BITS.get(weights or "")
+
+
 def load_model_policy(
     name: str,
     checkpoint: str | Path,
@@ -187,6 +198,8 @@ def load_model_policy(
     device: str | None = None,
     dtype: torch.dtype | None = None,
     engine: bool = True,
+    weights: str | None = None,
+    weights_cache: Path | None = None,
 ) -> ModelPolicy:
     """Load a checkpoint in OpenVLA's published layout, check it (`preflight`), make it a policy.
 
@@ -198,17 +211,24 @@ def load_model_policy(
             with a warning.
         dtype: None: `default_dtype` of the device.
         engine: False runs the eager reference, many times slower.
+        weights: "int8" or "int4" for Llama's layers in few bits; "bf16" or None for all as `dtype`.
+        weights_cache: a file for weights in few bits, written where it does not exist.
 
     Raises:
-        TutorialError: as `choose_device`, `open_checkpoint`, `load_weights` and `preflight`.
+        TutorialError: another name of weights, or as `choose_device`, `open_checkpoint`,
+            `load_weights` and `preflight`.
     """
     device = choose_device(device)
     dtype = dtype or default_dtype(device)
+    bits = _bits_of(weights)
     opened = open_checkpoint(checkpoint, revision)
-    model = load_weights(opened.folder, opened.config, device, dtype)
+    model = load_weights(opened.folder, opened.config, device, dtype, bits, weights_cache)
     if device == "cpu" and not model.is_small:
         log.warning("No CUDA GPU is used: %s runs on the CPU, which suits small models only.", name)
     source = {"checkpoint": opened.name, "revision": opened.revision}
     policy = ModelPolicy(name, model, opened.tokenizer, opened.statistics, source, engine=engine)
+    if bits is not None:
+        dtype_name = f"{policy.provenance['dtype']}, Llama's layers {weights}"
+        policy.provenance = {**policy.provenance, "dtype": dtype_name}
     policy.preflight()
     return policy
