@@ -42,8 +42,8 @@ FAULTS = (
     Condition(
         "no_jpeg",
         "pixels",
-        "The picture never was a JPEG, as the training pictures were; hardly anything that an eye "
-        "could see.",
+        "The picture is not compressed as JPEG, although the training pictures were. The eye sees "
+        "hardly any difference.",
         wiring_change(jpeg=False),
     ),
     Condition(
@@ -147,8 +147,8 @@ FAULTS = (
     Condition(
         "gripper_not_rescaled",
         "motion",
-        "The gripper's 0 … 1 is turned round but never stretched to −1 … 1: open still opens, "
-        "close has no sign and leaves the fingers alone.",
+        "The gripper's value is inverted but not rescaled to −1 … 1. “Open” still works. “Close” "
+        "becomes 0, so the fingers do not move.",
         wiring_change(gripper="unscaled"),
     ),
     Condition(

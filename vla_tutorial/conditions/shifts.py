@@ -39,7 +39,7 @@ def camera(degrees: float) -> Condition:
 def light(percent: float) -> Condition:
     """Every lamp at a share of its brightness, 0 … 200 per cent; 100 is the published protocol."""
     name = f"light_{percent:g}"
-    teaches = "Every lamp burns at this share of its brightness; shapes and colours stay."
+    teaches = "All lights are dimmed to this percentage. Shapes and colours stay."
     change = perturbation_change(light=percent / 100)
     claims = f"The lighting dimmed: {_SHARPLY.lower()}"
     _check(name, percent, 0, 200, " %")
@@ -50,8 +50,8 @@ def noise(sigma: float) -> Condition:
     """Noise in the camera; `sigma` is its standard deviation, 0 … 128 grey levels of 255."""
     name = f"noise_{sigma:g}"
     teaches = (
-        "The camera's every pixel carries Gaussian noise of this standard deviation, drawn anew "
-        "each step."
+        "Gaussian noise with this standard deviation is added to every pixel. It is new at each "
+        "step."
     )
     change = perturbation_change(camera_noise=sigma)
     unit = " grey levels"
@@ -100,22 +100,22 @@ SHIFTS = (
     Condition(
         "second_can",
         "shift",
-        "A second instance of the thing that is asked for stands among the others. It is drawn, "
-        "not simulated: fingers go through it.",
+        "A second instance of the requested object stands among the others. It is drawn but not "
+        "simulated, so fingers go through it.",
         perturbation_change(second_can=True),
         claims=f"A second can of soup in the scene: {_SHARPLY.lower()}",
     ),
     Condition(
         "distractors_swapped",
         "shift",
-        "The things that the task does not speak of change places among themselves.",
+        "The other objects swap places.",
         perturbation_change(distractors="swapped"),
         claims=f"LIBERO does not vary distractor objects. With others: {_SHARPLY.lower()}",
     ),
     Condition(
         "distractors_hidden",
         "shift",
-        "The things that the task does not speak of are gone: they stand behind the camera.",
+        "The other objects are hidden: they stand behind the camera.",
         perturbation_change(distractors="hidden"),
         clip=False,
     ),
