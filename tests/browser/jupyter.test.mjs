@@ -47,6 +47,7 @@ test("the player in JupyterLab", { timeout: 120000 }, async () => {
   await ready(player, "right");
   const right = player.locator("section[data-side=right]"), says = player.locator(".vla-says").nth(1), line = player.locator(".vla-plot path.vla-line.vla-right").first();
   const before = [await right.getAttribute("data-key"), await says.innerText(), await line.getAttribute("d")];
+  await player.locator(".vla-more > summary").click();
   const box = player.locator("input[data-side=right][data-condition=no_flip]");
   await box.check();
   await player.locator('section[data-side=right][data-state=ready][data-key$="/no_flip"]').waitFor({ timeout: 15000 });
