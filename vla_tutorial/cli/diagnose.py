@@ -29,7 +29,7 @@ def diagnose(
         str, typer.Option(help="Suite of the policy's training: its pictures and statistics.")
     ] = "libero_object",
     policy: Annotated[
-        str, typer.Option(help="Policy whose known-good first answers to compare with.")
+        str, typer.Option(help="Policy whose known-good first answers are the reference.")
     ] = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:

@@ -37,12 +37,15 @@ def evaluate(
     policy: Annotated[str, typer.Option(help="mini or mini-narrow.")] = "mini",
     tasks: options.Tasks = "0-9",
     inits: Annotated[
-        str | None, typer.Option(help="In place of each plan's own, for small runs: 0-4.")
+        str | None,
+        typer.Option(
+            help="Initial states for small runs, for example 0-4. Default: each plan's own."
+        ),
     ] = None,
     workers: options.Workers = CORES,
     device: options.Device = None,
     seconds: Annotated[
-        float, typer.Option(help="After which no episode is begun.", show_default=False)
+        float, typer.Option(help="Seconds after which no new episode starts.", show_default=False)
     ] = math.inf,
     max_steps: options.MaxSteps = None,
     render_gpu: Annotated[

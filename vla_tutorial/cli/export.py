@@ -18,9 +18,9 @@ def export(
     ],
     to: Annotated[
         Literal["lerobot", "rerun"],
-        typer.Option(help="lerobot: a data set, version 3. rerun: a recording an episode."),
+        typer.Option(help="lerobot: a data set, version 3. rerun: one recording for each episode."),
     ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for what is written, new.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="New folder for the export.")],
 ) -> None:
     """Write recorded episodes as a LeRobot data set, or as Rerun recordings.
 

@@ -30,7 +30,7 @@ OutFile = Annotated[
 def report(
     folders: Folders,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A row a task, as CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One row for each task, as CSV.")] = False,
     as_html: Annotated[
         bool, typer.Option("--html", help="One page with figures that opens without a network.")
     ] = False,
@@ -74,7 +74,9 @@ def compare(
         str | None,
         typer.Option(help="Condition of A. Default: its only one, or the published one."),
     ] = None,
-    condition_b: Annotated[str | None, typer.Option(help="Condition of B, likewise.")] = None,
+    condition_b: Annotated[
+        str | None, typer.Option(help="Condition of B. Default: as for A.")
+    ] = None,
     as_json: AsJson = False,
     out_file: OutFile = None,
 ) -> None:

@@ -23,7 +23,7 @@ _HEAD = ("sweep", "suite", "policy", "condition", "succeed", "%", "95 % over tas
 def table(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="What `train evaluate --out` was given; several for several policies."),
+        typer.Argument(help="Folders that `train evaluate --out` wrote, one for each policy."),
     ],
 ) -> None:
     """Print one table of all sweeps in folders of evaluations (3 s).
