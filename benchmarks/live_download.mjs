@@ -37,14 +37,16 @@ context.on("request", (request) => {
 });
 
 const page = await context.newPage();
+page.setDefaultTimeout(WAIT.timeout);
 await page.goto(`${site.base}/index.html#run=1`);
 await page.waitForFunction(() => Number(document.querySelector(".count")?.textContent.slice(5)) >= 1, null, WAIT);
 const others = await page.$$eval("#task option", (options) => options.map((option) => option.value).slice(1));
 for (const task of others) {
   part = `task ${task}`;
+  await page.evaluate(() => { document.querySelector("#live").dataset.state = "asked"; }); // until the page says otherwise
   await page.selectOption("#task", task);
-  await page.waitForFunction(() => document.querySelector("#live").dataset.state === "loading", null, WAIT);
   await page.waitForFunction(() => document.querySelector("#live").dataset.state === "ready", null, WAIT);
+  console.log(`task ${task}`);
 }
 await site.close();
 

@@ -43,10 +43,11 @@ async function run({ base, profile, threads, steps }) {
   const context = await chromium.launchPersistentContext(profile, options);
   try {
     const page = await context.newPage();
+    page.setDefaultTimeout(WAIT.timeout);
     page.on("pageerror", (error) => console.log(`script: ${error.message}`));
     await page.goto(`${base}/index.html#run=1`);
     const first = await reached(page, 1);
-    const isolated = await page.evaluate("crossOriginIsolated");
+    const isolated = await page.evaluate(() => crossOriginIsolated);
     if (isolated !== threads > 1) throw new Error(`The page is ${isolated ? "" : "not "}isolated, with ${threads} threads asked for.`);
     const found = { seconds: rounded(first / 1000) };
     if (steps) {
