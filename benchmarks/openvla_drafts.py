@@ -1,4 +1,4 @@
-"""How many passes an action takes when its tokens are drafted (`vla_tutorial/openvla/drafted.py`).
+"""How many passes an action takes when its tokens are drafted (`vla_tutorial/openvla/drafts/verify.py`).
 
 From recorded episodes alone: a draft's first six tokens are verified in the prefill, and each of them that is wrong costs one pass. Without drafts an action
 takes six. The logs are of `mini`; what OpenVLA accepts is unknown until somebody runs a published checkpoint, and then this reads its sweep as well.
@@ -20,7 +20,7 @@ import numpy as np
 
 from vla_tutorial.arrays import Ints
 from vla_tutorial.log import read_log
-from vla_tutorial.openvla.drafts import SOURCES, Source
+from vla_tutorial.openvla.drafts.sources import SOURCES, Source
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 PLAIN = 6

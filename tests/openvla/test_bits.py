@@ -11,7 +11,7 @@ from golden_folder import FOLDER, golden
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla import checkpoint
-from vla_tutorial.openvla.bits import (
+from vla_tutorial.openvla.bits.arithmetic import (
     Quantised,
     group_of,
     is_quantised,
@@ -19,7 +19,7 @@ from vla_tutorial.openvla.bits import (
     quantise_model,
     stacks_of,
 )
-from vla_tutorial.openvla.bits_loading import weights_bytes
+from vla_tutorial.openvla.bits.loading import weights_bytes
 from vla_tutorial.openvla.checkpoint import load_weights
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.engine import Engine
@@ -123,7 +123,7 @@ def test_a_cache_of_something_else_is_one_sentence(
     load(8, cache)
     with pytest.raises(TutorialError, match=r"holds weights of another weights .'8 bits"):
         load(4, cache)
-    monkeypatch.setattr("vla_tutorial.openvla.bits_loading.CACHE_VERSION", "2")
+    monkeypatch.setattr("vla_tutorial.openvla.bits.loading.CACHE_VERSION", "2")
     with pytest.raises(TutorialError, match=r"another version .'1', expected '2'"):
         load(8, cache)
     cache.write_bytes(b"{}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vla_tutorial.openvla.bits import quantise
+from vla_tutorial.openvla.bits.arithmetic import quantise
 
 pytestmark = pytest.mark.skipif(
     not find_spec("triton")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("rows", [1, 5, 150])
 @pytest.mark.parametrize("kind", ["plain", "residual", "norm", "gated"])
 def test_a_product_equals_the_plain_one(bits: int, rows: int, kind: str) -> None:
-    from vla_tutorial.openvla.bits_kernels import run_bits
+    from vla_tutorial.openvla.bits.kernels import run_bits
     from vla_tutorial.openvla.product_kernels import Tile
 
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def test_a_runner_with_few_bits_equals_the_plain_one(bits: int) -> None:
     """Prefill with a draft behind it, a step, and a pass over six slots."""
     from test_kernels import small_llama
 
-    from vla_tutorial.openvla.bits import replace_stack, stacks_of_llama
+    from vla_tutorial.openvla.bits.arithmetic import replace_stack, stacks_of_llama
     from vla_tutorial.openvla.cpu import PlainRunner
     from vla_tutorial.openvla.cuda import CudaRunner
     from vla_tutorial.openvla.llama import Cache

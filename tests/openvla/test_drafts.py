@@ -11,10 +11,10 @@ import pytest
 import torch
 from golden_folder import golden, model
 
-from vla_tutorial.openvla import drafted
-from vla_tutorial.openvla.drafted import empty_state
-from vla_tutorial.openvla.drafting import Captured, Drafter
-from vla_tutorial.openvla.drafts import SOURCES, Memory, Payoff
+from vla_tutorial.openvla.drafts import verify as drafted
+from vla_tutorial.openvla.drafts.drafter import Captured, Drafter
+from vla_tutorial.openvla.drafts.sources import SOURCES, Memory, Payoff
+from vla_tutorial.openvla.drafts.verify import empty_state
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.pixels import pixel_values
 

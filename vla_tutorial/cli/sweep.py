@@ -125,8 +125,8 @@ def sweep(
     # Before a checkpoint is loaded, which takes long.
     check_sweep_folder(out_dir, plan.entry())
     with stoppable() as stop:
-        found, weights = _load_engine(plan, engine, workers)
-        progress = run_with_bar(plan, out_dir, found, weights, workers, stop, retry_errors)
+        found, weights_hash = _load_engine(plan, engine, workers)
+        progress = run_with_bar(plan, out_dir, found, weights_hash, workers, stop, retry_errors)
     if finish(progress, out_dir, stop):
         raise typer.Exit(SOME_ERRORS)
 

@@ -40,10 +40,6 @@ SAME_SCENE = 25.0
 """Grey levels that patches may differ on average from the nearest reference, and still be this
 scene. Measured on llvmpipe's picture: its mirror image differs by 16.6, its negative by 27.3."""
 
-SCENE = 25.0
-"""Grey levels that patches may differ on average, and still be this scene. The darker floor changes
-them by 36.3, a picture that is upside down by 39.0; so each is compared with its own reference."""
-
 SCENE = "libero_object, task 0, saved initial state 0, after 10 settle steps, camera agentview"
 
 _CHECK = "Your picture"

@@ -18,8 +18,8 @@ import torch
 from vla_tutorial.actions import ActionStatistics, parse_statistics
 from vla_tutorial.decoding import is_file
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.bits import BITS
-from vla_tutorial.openvla.bits_loading import fill_quantised, weights_bytes
+from vla_tutorial.openvla.bits.arithmetic import BITS
+from vla_tutorial.openvla.bits.loading import fill_quantised, weights_bytes
 from vla_tutorial.openvla.checks import check_preprocessor
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config, read_json
 from vla_tutorial.openvla.foreign import (

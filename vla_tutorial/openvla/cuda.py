@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_tutorial.openvla.attention_kernels import attend, attend_few, rotate, silu_mul
-from vla_tutorial.openvla.bits import Quantised, QuantisedLinear
-from vla_tutorial.openvla.bits_kernels import candidates_bits, run_bits
+from vla_tutorial.openvla.bits.arithmetic import Quantised, QuantisedLinear
+from vla_tutorial.openvla.bits.kernels import candidates_bits, run_bits
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
 from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
 

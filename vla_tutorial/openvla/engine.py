@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.bits import is_quantised, quantised_bytes
+from vla_tutorial.openvla.bits.arithmetic import is_quantised, quantised_bytes
 from vla_tutorial.openvla.cpu import CompactRunner, PlainRunner, can_pack, pack_linears
-from vla_tutorial.openvla.drafting import Drafter
+from vla_tutorial.openvla.drafts.drafter import Drafter
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, pad, round_up
 

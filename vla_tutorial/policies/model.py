@@ -13,7 +13,7 @@ import torch
 from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, ActionStatistics
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.bits import BITS
+from vla_tutorial.openvla.bits.arithmetic import BITS
 from vla_tutorial.openvla.checkpoint import NAMES, load_weights, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vla_tutorial.cli.evaluate import evaluate
-from vla_tutorial.cli.table import table
 from vla_tutorial.cli.terminal import out as terminal
+from vla_tutorial.cli.train.evaluate import evaluate
+from vla_tutorial.cli.train.table import table
 from vla_tutorial.errors import TutorialError, unknown
 from vla_tutorial.files import check_writable
 from vla_tutorial.ranges import parse_numbers

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import whole_file
-from vla_tutorial.openvla.bits import (
+from vla_tutorial.openvla.bits.arithmetic import (
     GROUP,
     Quantised,
     quantise,

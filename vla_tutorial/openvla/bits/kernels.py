@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vla_tutorial.openvla.bits import Quantised
+from vla_tutorial.openvla.bits.arithmetic import Quantised
 from vla_tutorial.openvla.product_kernels import Tile
 
 # Tiles worth measuring. With 4 bits a step is as deep as a group, whatever `depth` says.

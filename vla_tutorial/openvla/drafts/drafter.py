@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vla_tutorial.arrays import Ints
-from vla_tutorial.openvla import drafted
-from vla_tutorial.openvla.drafted import State, Verifier, empty_state
-from vla_tutorial.openvla.drafts import Memory, Payoff
+from vla_tutorial.openvla.drafts import verify as drafted
+from vla_tutorial.openvla.drafts.sources import Memory, Payoff
+from vla_tutorial.openvla.drafts.verify import State, Verifier, empty_state
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, pad, round_up
 

@@ -1,0 +1,1 @@
+"""Several tokens of an answer in one pass: what proposes them, and what proves them."""
