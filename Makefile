@@ -58,6 +58,7 @@ book: $(VENV)/.installed-book _build/.live$(LIVE_OPTIONS)  ## build the site fro
 	$(BIN)/python book/_ext/run_notebooks.py --jobs $(JOBS)
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	cp -r _build/live _build/html/live && rm -rf _build/html/live/vectors
+	$(BIN)/vla-tutorial lab handouts --out _build/html/class
 
 _build/.live$(LIVE_OPTIONS): $(LIVE_INPUTS) | $(VENV)/.installed-book
 	@rm -f _build/.live*

@@ -26,7 +26,7 @@ from vla_tutorial import stats
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, changed_settings
 from vla_tutorial.decoding import read_object
 from vla_tutorial.episodes import Episode
-from vla_tutorial.lab.unlabelled import UNLABELLED
+from vla_tutorial.lab import sheet as lab_sheet
 from vla_tutorial.recorded import CLIPS
 from vla_tutorial.report import numbers
 from vla_tutorial.report.build import Spread
@@ -236,9 +236,12 @@ def boundary(name: str) -> dict[str, Any]:
     return next(found for found in boundaries() if found["name"] == name)
 
 
-def unlabelled() -> dict[str, str]:
-    """The lab's unlabelled episodes: letter → condition."""
-    return dict(UNLABELLED)
+def lab_points() -> list[tuple[str, int, str]]:
+    """The lab's questions: name, points, and what each is about; those that a person marks stand last."""
+    found = [(name, most, about) for name, (most, about) in lab_sheet.QUESTIONS.items()]
+    return found + [
+        (name, most, f"{about} (marked by you)") for name, (most, about) in lab_sheet.OPEN.items()
+    ]
 
 
 def recorded_pairs() -> list[str]:
@@ -297,7 +300,7 @@ def _canonical(package: str) -> str:
 FUNCTIONS = (
     value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, seen, against_published, one_close, caught,
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
-    claims, unlabelled, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
+    claims, lab_points, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
 )  # fmt: skip
 """What a page may call."""

@@ -19,7 +19,8 @@ import os
 from pathlib import Path
 from vla_tutorial import recorded
 from vla_tutorial.episodes import read_sweep
-from vla_tutorial.lab import unlabelled
+from vla_tutorial.lab import Workbook
+from vla_tutorial.lab.teacher.pages import worksheet_html
 from vla_tutorial.player import Player
 
 package = Path(os.environ["PACKAGE"])
@@ -27,7 +28,8 @@ assert Path(recorded.__file__).is_relative_to(package), recorded.__file__
 for folder in (recorded.RESULTS, recorded.SWEEPS, recorded.CLIPS):
     assert folder.is_relative_to(package), folder
 print(len(read_sweep(recorded.SWEEPS / "published_16_workers").episodes), "episodes")
-print(len(unlabelled.UnlabelledClip("A").shown.series["gripper"]), "steps")
+print(len(Workbook("ada", Path("out")).clip("A").shown.series["gripper"]), "steps")
+assert "Worksheet" in worksheet_html()
 print(repr(Player(right=("no_flip",))))
 """
 

@@ -48,7 +48,10 @@ def test_the_build_keeps_an_output_s_words_and_refuses_a_picture_without(monkeyp
     monkeypatch.setattr(render.NbElementRenderer, "render_image", lambda self, data: nodes)
     vla_book.keep_alternative_texts()
     output = SimpleNamespace(
-        mime_type="image/png", output_metadata={"image/png": {"alt": "A can."}}, cell_index=3
+        mime_type="image/webp",
+        output_metadata={"image/webp": {"alt": "A can."}},
+        cell_index=3,
+        content="",
     )
     assert render.NbElementRenderer.render_image(None, output) == [{"alt": "A can."}]
     output.output_metadata = {}

@@ -18,6 +18,7 @@ from vla_tutorial.cli.diagnose import diagnose
 from vla_tutorial.cli.doctor import doctor
 from vla_tutorial.cli.export import export
 from vla_tutorial.cli.join import join
+from vla_tutorial.cli.lab import app as lab
 from vla_tutorial.cli.live import app as live
 from vla_tutorial.cli.report import compare, report
 from vla_tutorial.cli.rollout import rollout
@@ -92,6 +93,7 @@ for command in (
     app.command()(command)
 app.add_typer(train, name="train")
 app.add_typer(live, name="live")
+app.add_typer(lab, name="lab")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,11 +48,11 @@ def call(function: Callable[..., Any], *arguments: object) -> Any:
 
 def numbers(answer: object, count: int) -> Floats | CheckResult:
     """An answer of `count` numbers as (count,) float64, or what is wrong with it."""
-    if answer is None or (isinstance(answer, list | tuple) and None in answer):
+    if answer is None or (isinstance(answer, list | tuple) and any(a is None for a in answer)):
         return NO_ANSWER
     found = _array(answer)
-    if found is None or found.shape != (count,):
-        return not_yet(f"{count} numbers are expected here; got {answer!r}.")
+    if found is None or found.shape != (count,) or not np.isfinite(found).all():
+        return not_yet(f"{count} numbers are expected here; got {short(answer)}.")
     return found
 
 
@@ -60,14 +61,27 @@ def number(answer: object) -> float | CheckResult:
     if answer is None:
         return NO_ANSWER
     found = _array(answer)
-    if found is None or found.ndim:
-        return not_yet(f"one number is expected here; got {answer!r}.")
+    if found is None or found.ndim or not np.isfinite(found):
+        return not_yet(f"one number is expected here; got {short(answer)}.")
     return float(found)
 
 
-def _array(answer: object) -> Floats | None:
+def short(answer: object) -> str:
+    """A reader's answer as text of at most some 80 letters, even where it cannot be printed."""
     try:
+        return reprlib.repr(answer)
+    # A reader's object may do anything.
+    except Exception:
+        return f"an object of type {type(answer).__name__}"
+
+
+def _array(answer: object) -> Floats | None:
+    if isinstance(answer, str | bytes | bool):
+        return None
+    try:
+        if np.iscomplexobj(answer):
+            return None
         return np.asarray(answer, np.float64)
-    # A reader may write anything.
-    except (TypeError, ValueError):
+    # A reader's object may do anything.
+    except Exception:
         return None

@@ -1,22 +1,35 @@
-"""Checks of a reader's answers. Each says right, or not yet and why, and never gives the answer."""
+"""Checks of a student's answers. Each says right, or not yet and why, and never gives the answer.
+
+What is right stands nowhere here: the answers are looked up by digest in the sheet. The two that
+are about the student's own episodes, tasks 1 and 6, are read from what was recorded.
+"""
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from vla_tutorial import actions, pixels, prompt
-from vla_tutorial.arrays import Floats, Picture
+from vla_tutorial import stats
+from vla_tutorial.arrays import Picture
 from vla_tutorial.decoding import read_object
-from vla_tutorial.lab.answers import NO_ANSWER, CheckResult, call, not_yet, number, numbers, right
-from vla_tutorial.lab.counting import discordant_pairs, episodes_needed, interval
+from vla_tutorial.errors import unknown
+from vla_tutorial.lab import forms
+from vla_tutorial.lab.answers import (
+    NO_ANSWER,
+    CheckResult,
+    call,
+    not_yet,
+    number,
+    numbers,
+    right,
+    short,
+)
+from vla_tutorial.lab.sheet import Sheet
 from vla_tutorial.log import Log
-from vla_tutorial.spec import PUBLISHED_WIRING
 
 __all__ = [
     "CheckResult",
@@ -24,176 +37,171 @@ __all__ = [
     "discordant_pairs",
     "episodes_needed",
     "fair_comparison",
-    "gripper_closes",
+    "first_close",
     "interval",
+    "name_of_clip",
+    "number_of_closes",
     "orientation",
+    "p_value",
     "prompt_text",
     "reach",
     "scale_factors",
 ]
 
-KEYS = ("libero_object", "bridge_orig")
-"""Keys of the action statistics that the classroom compares: the right ones and the wrong ones."""
 
-FULL_SPEED_MM = 12.5
-"""How far the hand gets at most in a control step at full command along x, in millimetres.
-
-Measured: `full_speed` in `results/chapter_claims.json`.
-"""
-
-
-def gripper_closes(log: Log, first: int | None, times: int | None) -> CheckResult:
-    """The step of the first closing command, and how often the command changes to close."""
-    given = numbers([first, times], 2)
+def first_close(log: Log, answer: object) -> CheckResult:
+    """Task 1: the step of the first closing command."""
+    given = number(answer)
     if isinstance(given, CheckResult):
         return given
-    if first != log.first_close:
-        seen = dict(enumerate(log.gripper)).get(int(given[0]))
-        return not_yet(
-            f"at step {first} the seventh number is {seen}. "
-            "Which sign closes, and is there an earlier step with it?"
-        )
-    if times != log.closes:
-        return not_yet("count the changes from open to close, not the steps that are closed.")
-    return right("the plot's dotted line stands at that step.")
+    if given == log.first_close:
+        return right("the dotted line in the picture below stands at that step.")
+    if not given.is_integer() or not 0 <= given < len(log):
+        return not_yet(f"{given:g} is no step of this episode; its steps are 0 to {len(log) - 1}.")
+    seen = log.gripper[int(given)]
+    return not_yet(
+        f"at step {given:g} the seventh number is {seen:g}. "
+        "Which sign closes, and is there an earlier step with it?"
+    )
 
 
-def orientation(function: Callable[[Picture], Picture]) -> CheckResult:
-    """A function from the simulator's picture to what the training pictures looked like.
+def number_of_closes(log: Log, answer: object) -> CheckResult:
+    """Task 1: how often the command changes to close."""
+    given = number(answer)
+    if isinstance(given, CheckResult):
+        return given
+    if given == log.closes:
+        return right("it is the number of times that the policy tries to grasp.")
+    return not_yet("count the changes from open to close, not the steps that are closed.")
+
+
+def orientation(sheet: Sheet, function: Callable[[Picture], Picture]) -> CheckResult:
+    """Task 2: a function from the simulator's picture to what the training pictures looked like.
 
     `function` takes and returns (H, W, 3) uint8, without changing what it was given.
     """
-    image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(
-        6,
-        6,
-        3,
-    )
+    image = sheet.image()
     found = call(function, image.copy())
     if isinstance(found, CheckResult):
         return found
-    if not isinstance(found, np.ndarray) or found.shape != image.shape:
+    if not isinstance(found, np.ndarray) or found.ndim != 3 or found.size != image.size:
         got = getattr(found, "shape", type(found).__name__)
         return not_yet(f"expected a picture of shape {image.shape}; got {got}.")
-    if np.array_equal(found, pixels.orient(image, "rotate_180")):
-        return right("rows and columns are both reversed, as in the training data.")
-    mistakes = (
-        (image, "this is the picture as MuJoCo renders it. Which way is up?"),
-        (image[::-1], "up is up now. Is left left? Think of the label on a can."),
-        (image[:, ::-1], "only left and right changed places; up is still down."),
-        (image.transpose(1, 0, 2), "rows became columns; nothing has to be transposed here."),
-        (image[..., ::-1], "red and blue changed places; the last axis is colour."),
-    )
-    for mistake, hint in mistakes:
-        if np.array_equal(found, mistake):
-            return not_yet(hint)
-    return not_yet("that moves other pixels.")
+    if found.dtype != np.uint8:
+        return not_yet(f"expected numbers of type uint8; got {found.dtype}.")
+    known = sheet.reply("2", forms.picture_form(found))
+    return known or not_yet("that moves other pixels.")
 
 
-def prompt_text(text: str | None, instruction: str) -> CheckResult:
-    """The whole prompt for `instruction`, as OpenVLA was trained with it."""
+def prompt_text(sheet: Sheet, text: object) -> CheckResult:
+    """Task 3: the whole prompt for the sheet's instruction, as OpenVLA was trained with it."""
     if text is None:
         return NO_ANSWER
     if not isinstance(text, str):
-        return not_yet(f"a text is expected here; got {text!r}.")
-    wanted = prompt.build(PUBLISHED_WIRING, instruction).text
-    if text == wanted:
-        return right("the tokenizer adds the token of the beginning and the empty token.")
-    if text.lower() == wanted.lower():
-        return not_yet("only capital letters differ. What does the protocol do to them?")
-    if "".join(text.split()).lower() == "".join(wanted.split()).lower():
-        return not_yet("only spaces or line breaks differ; print(repr(…)) shows them.")
-    if instruction.lower() not in text.lower():
+        return not_yet(f"a text is expected here; got {short(text)}.")
+    known = sheet.reply("3", forms.prompt_forms(text, sheet.instruction))
+    if known:
+        return known
+    if sheet.instruction.lower() not in text.lower():
         return not_yet("the instruction itself is not in it.")
-    start = os.path.commonprefix([text, wanted])  # noqa: RUF071 (of characters, as wanted)
-    return not_yet(f"right up to character {len(start)} ({start[-12:]!r}), then it differs.")
+    return not_yet("what stands before the instruction differs, and what follows it as well.")
 
 
-def decoder(function: Callable[[int, float, float], float]) -> CheckResult:
-    """A function (token, q01, q99) → the number that the token stands for.
+def decoder(sheet: Sheet, function: Callable[[int, float, float], float]) -> CheckResult:
+    """Task 4a: a function (token, q01, q99) → the number that the token stands for.
 
     Tokens are ids from 31744 (the highest bin) to 31999 (the lowest); q01 and q99 are in the
-    robot's units. The answer must agree with `actions.decode` to 1e-9.
+    robot's units. The answer must be right to seven decimals.
     """
-    for key in KEYS:
-        statistics = actions.embedded_statistics()[key]
-        low = float(statistics.q01[0])
-        high = float(statistics.q99[0])
-        for token in (31999, 31872, 31745, 31800, 31744):
-            found = call(function, token, low, high)
-            if isinstance(found, CheckResult):
-                return found
-            if found is None:
-                return not_yet("the function returns nothing.")
-            if not isinstance(found, int | float | np.integer | np.floating):
-                return not_yet(f"the function must return one number; got {found!r}.")
-            wanted = actions.decode([token] * actions.ACTION_DIMENSIONS, statistics)[0]
-            if not np.isclose(found, wanted, atol=1e-9):
-                return _decoder_hint(token, float(found), wanted, low, high)
-    return right("every token tried gives what `actions.decode` gives.")
+    values = decoded(sheet, function)
+    if isinstance(values, CheckResult):
+        return values
+    for i, value in enumerate(values):
+        case = sheet.cases[i]
+        known = sheet.reply(f"4a {i}", forms.decoded_forms(value))
+        given = f"token {case.token} with q01 {case.q01:.3f} and q99 {case.q99:.3f}"
+        if known is None:
+            return not_yet(f"for {given} your function returns {value:.4f}, which is wrong.")
+        if not known.right:
+            return not_yet(f"for {given} your function returns {value:.4f}: {known.why}")
+    return right("every token that was tried is right.")
 
 
-def _decoder_hint(token: int, found: float, wanted: float, low: float, high: float) -> CheckResult:
-    if token == 31744:
-        return not_yet(
-            "every token but the last is right. 256 edges have 255 spaces between them: "
-            "which centre is left for 31744?"
-        )
-    if np.isclose(found, actions.BIN_CENTERS[actions.token_bins(token)]):
-        return not_yet("that is the bin's centre in [−1, 1]. Stretch it to q01 … q99.")
-    if np.isclose(found, wanted, rtol=0, atol=(high - low) / 250):
-        return not_yet("within a bin of the right value: take the bin's centre, not its edge.")
-    return not_yet(
-        f"token {token} with q01 {low:.3f} and q99 {high:.3f} gives {found:.4f}. "
-        "31999 is the lowest bin, and tokens count downwards."
-    )
+def decoded(
+    sheet: Sheet, function: Callable[[int, float, float], float]
+) -> list[float] | CheckResult:
+    """What the student's function returns for each case of the sheet, or what is wrong with it."""
+    values: list[float] = []
+    for case in sheet.cases:
+        found = call(function, case.token, case.q01, case.q99)
+        if isinstance(found, CheckResult):
+            return found
+        if found is None:
+            return not_yet("the function returns nothing.")
+        value = number(found)
+        if isinstance(value, CheckResult):
+            what = "the function must return one finite number"
+            return not_yet(f"{what}; got {short(found)}.")
+        values.append(value)
+    return values
 
 
-def _factors() -> Floats:
-    """By what each of the seven numbers is multiplied when the wrong key replaces the right one."""
-    libero, bridge = (actions.embedded_statistics()[key] for key in KEYS)
-    return (bridge.q99 - bridge.q01) / (libero.q99 - libero.q01)
-
-
-def scale_factors(answer: Sequence[float] | None) -> CheckResult:
-    """By what x, y and z are multiplied when `bridge_orig` replaces `libero_object`.
+def scale_factors(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 4b: by what x, y and z are multiplied when `bridge_orig` replaces `libero_object`.
 
     The answer is three numbers, right to 5 %: the ratios of q99 − q01.
     """
     given = numbers(answer, 3)
     if isinstance(given, CheckResult):
         return given
-    libero, bridge = (actions.embedded_statistics()[key] for key in KEYS)
-    wanted = _factors()[:3]
-    if np.allclose(given, wanted, rtol=0.05):
-        rotations = ", ".join(f"{factor:.2f}" for factor in _factors()[3:6])
-        return right(
-            "the arm hardly moves. Rotations are multiplied by only "
-            f"{rotations}, and the gripper is not changed."
-        )
-    if np.allclose(given, 1 / wanted, rtol=0.05):
-        return not_yet("the size is right, the direction is not: is the motion larger or smaller?")
-    if np.allclose(given, bridge.q99[:3] / libero.q99[:3], rtol=0.02):
-        return not_yet("that compares q99 alone; a token is stretched over all of q01 … q99.")
-    return not_yet("compare the spans q99 − q01, axis by axis.")
+    axes = zip("xyz", given, strict=True)
+    parts = {f"4b {axis}": str(forms.ratio_bucket(float(value))) for axis, value in axes}
+    known = _common(sheet, parts, ("ratio", "inverse", "alone"))
+    return known or not_yet("compare the spans q99 − q01, axis by axis.")
 
 
-def reach(answer: float | None, steps: int = 280) -> CheckResult:
-    """How far the hand gets at most along x under `bridge_orig` in `steps`, in centimetres."""
+def _common(sheet: Sheet, parts: Mapping[str, str], names: Sequence[str]) -> CheckResult | None:
+    """The reply that all parts of an answer have in one form; None where there is none.
+
+    Args:
+        parts: question of the sheet → the bucket of the number.
+        names: forms, in the order in which they are tried.
+    """
+    for form in names:
+        replies = [sheet.reply(question, {form: text}) for question, text in parts.items()]
+        if all(reply is not None for reply in replies):
+            return replies[0]
+    return None
+
+
+def reach(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 4c: how far the hand gets at most along x under `bridge_orig`, in centimetres."""
     given = number(answer)
     if isinstance(given, CheckResult):
         return given
-    full = steps * FULL_SPEED_MM / 10
-    wanted = full * _factors()[0]
-    if np.allclose(given, wanted, rtol=0.15):
-        return right("the object is about twice as far away, so the hand cannot get there.")
-    if np.allclose(given, full, rtol=0.15):
-        return not_yet("that is the way under the right key. What does the wrong key do to x?")
-    if np.allclose(given, 10 * wanted, rtol=0.15):
-        return not_yet("give centimetres, not millimetres.")
-    return not_yet("multiply the steps, the millimetres a step, and the factor of x from b.")
+    known = sheet.reply("4c", {"ratio": str(forms.ratio_bucket(given))})
+    return known or not_yet(
+        "multiply the steps, the millimetres a step, and the factor of x from b."
+    )
 
 
-class _Compared(msgspec.Struct):
+def name_of_clip(sheet: Sheet, letter: str, answer: object) -> CheckResult:
+    """Task 5: the condition of a clip. What looks the same in all that is shown is right as well.
+
+    Raises:
+        TutorialError: there is no such letter.
+    """
+    if letter not in sheet.clips:
+        raise unknown("episode", str(letter), sheet.clips)
+    if answer is None:
+        return NO_ANSWER
+    known = sheet.reply(f"5{letter}", {"name": str(answer)})
+    if known is None or not isinstance(answer, str):
+        return not_yet(str(unknown("name", str(answer)[:60], sheet.choices)))
+    return CheckResult(known.right, known.why.replace("{answer}", answer))
+
+
+class Compared(msgspec.Struct):
     """What is compared of an episode's record."""
 
     suite: str
@@ -207,7 +215,7 @@ class _Compared(msgspec.Struct):
 
 
 def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
-    """Whether two recorded episodes differ in one condition and in nothing else that matters.
+    """Task 6: whether two recorded episodes differ in one condition and in nothing else.
 
     `first` and `second` are episode folders. Both must have ended: a stopped one is no result.
 
@@ -220,8 +228,32 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
         if not path.is_file():
             name = f"{folder.parent.name}/{folder.name}"
             return not_yet(f"{name} holds no episode yet; record one there.")
-        entries.append(read_object(path, _Compared, "Record the episode again."))
-    a, b = entries
+        entries.append(read_object(path, Compared, "Record the episode again."))
+    return compare_records(*entries)
+
+
+def own_episode(sheet: Sheet, record: dict[str, Any]) -> CheckResult:
+    """Task 1: whether an episode is the sheet's, under the published protocol, and has ended.
+
+    `record` is the content of its `episode.json`, with what `Compared` says.
+    """
+    wanted = ("libero_object", sheet.task, sheet.init)
+    found = (record["suite"], record["task"], record["init"])
+    if found != wanted:
+        return not_yet(
+            f"expected task {wanted[1]} from start {wanted[2]}; "
+            f"the episode is of {found[0]}, task {found[1]}, start {found[2]}."
+        )
+    if record["conditions"]:
+        names = ", ".join(record["conditions"])
+        return not_yet(f"expected no condition; the episode ran under {names}.")
+    if record["success"] is None:
+        return not_yet("the episode was stopped before its end.")
+    return right("the episode is the one that your sheet asks for.")
+
+
+def compare_records(a: dict[str, Any], b: dict[str, Any]) -> CheckResult:
+    """As `fair_comparison`, of the contents of the two `episode.json`."""
     same = ("suite", "task", "init", "instruction", "policy")
     differing = [key for key in same if a[key] != b[key]]
     if differing:
@@ -234,3 +266,49 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
     if len(changed) != 1:
         return not_yet(f"{len(changed)} conditions differ; with exactly one you know the cause.")
     return right(f"only {changed.pop()} differs. It is still one pair of episodes.")
+
+
+def interval(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 7a: the 95 % Wilson interval of a success rate, as shares of one."""
+    given = numbers(answer, 2)
+    if isinstance(given, CheckResult):
+        return given
+    ends = zip(("lower", "upper"), given, strict=True)
+    parts = {f"7a {end}": str(forms.share_bucket(float(value))) for end, value in ends}
+    known = _common(sheet, parts, ("share", "plain", "percent", "reversed"))
+    return known or not_yet("binomtest(successes, episodes).proportion_ci(method=…) has it.")
+
+
+def episodes_needed(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 7b: how many episodes bring the standard error down to what the sheet wants."""
+    given = number(answer)
+    if isinstance(given, CheckResult):
+        return given
+    if not 1 <= given <= 1e9:
+        return not_yet("expected a number of episodes, at least one.")
+    known = sheet.reply("7b", {"count": str(round(given))})
+    have = stats.standard_error(sheet.rate, given)
+    return known or not_yet(f"with {given:.0f} episodes the standard error is {100 * have:.1f} %.")
+
+
+def discordant_pairs(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 7c: how many pairs only the first condition wins, and how many only the second."""
+    given = numbers(answer, 2)
+    if isinstance(given, CheckResult):
+        return given
+    if not np.array_equal(given, np.round(given)):
+        return not_yet("two whole numbers are expected here.")
+    known = sheet.reply("7c", {"pairs": forms.joined(given.tolist())})
+    return known or not_yet("count only pairs in which exactly one of the two succeeded.")
+
+
+def p_value(sheet: Sheet, answer: object) -> CheckResult:
+    """Task 7d: the exact two-sided p-value of McNemar's test of the pairs."""
+    given = number(answer)
+    if isinstance(given, CheckResult):
+        return given
+    known = sheet.reply("7d", {"ratio": str(forms.ratio_bucket(given))})
+    return known or not_yet(
+        "if neither were better, each pair that disagrees would be a coin. "
+        "binomtest(only_first, only_first + only_second) asks how odd the coins are."
+    )

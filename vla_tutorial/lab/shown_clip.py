@@ -61,6 +61,10 @@ class ShownClip:
     tokens: tuple[int, ...]
     series: Mapping[str, Sequence[float]]
 
+    def drawn(self) -> dict[str, Sequence[float]]:
+        """The series that the figure shows."""
+        return {name: self.series[name] for name in CURVES}
+
     def unlike(self, other: ShownClip) -> list[str]:
         """The parts in which a reader can see that two clips differ."""
         grey = np.abs(self.picture.astype(float) - other.picture).mean()

@@ -1,6 +1,6 @@
 """Recorded episodes without their names, for the classroom.
 
-`UnlabelledClip` is a clip of the player: what its policy saw and did, beside a known-good run.
+`UnlabelledClip` is what a policy saw and did, beside a known-good run.
 `UnlabelledEpisode` is any episode's folder: its signatures, as `vla-tutorial diagnose` computes
 them, without the verdict.
 """
@@ -8,9 +8,10 @@ them, without the verdict.
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
 from pathlib import Path
 
-from vla_tutorial.conditions import CATALOGUE, PUBLISHED
+from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.diagnose import (
     VERDICTS,
     Diagnosis,
@@ -22,17 +23,7 @@ from vla_tutorial.diagnose import (
 )
 from vla_tutorial.errors import unknown
 from vla_tutorial.lab.answers import NO_ANSWER, CheckResult, not_yet, right
-from vla_tutorial.lab.shown_clip import clip_html, load_clip
-from vla_tutorial.recorded import CLIPS
-
-UNLABELLED = {
-    "A": "wrong_unnorm_key",
-    "B": "no_flip",
-    "C": PUBLISHED,
-    "D": "wrong_prompt",
-    "E": "gripper_inverted",
-}
-"""Letter → the condition of the recorded clip that the class sees without its name."""
+from vla_tutorial.lab.shown_clip import ShownClip, clip_html
 
 CHOICES = (
     PUBLISHED,
@@ -46,58 +37,29 @@ CHOICES = (
 )
 """The names that the class chooses from. Any two of them differ in what is shown."""
 
-TASK = "3_0"
-"""Task and saved initial state of the clips."""
-
 HEAD = ("signature", "here", "published")
 """Head of the table of signatures."""
 
 
+@dataclass(frozen=True)
 class UnlabelledClip:
-    """One clip, by its letter in `UNLABELLED`, beside the published run from the same start.
+    """A clip without its name beside a known-good run from the same start.
 
     As the last line of a cell it shows itself. `shown` and `good` are what is shown of both.
-
-    Raises:
-        TutorialError: no such letter, or the clips were not made yet.
     """
 
-    def __init__(self, letter: str, clips: Path = CLIPS) -> None:
-        if letter not in UNLABELLED:
-            raise unknown("unlabelled clip", letter, UNLABELLED)
-        self.letter = letter
-        self.shown = load_clip(clips / TASK, UNLABELLED[letter])
-        self.good = load_clip(clips / TASK, PUBLISHED)
+    title: str
+    shown: ShownClip
+    good: ShownClip
 
     def _repr_html_(self) -> str:
-        return clip_html(self.shown, self.good, self.letter)
+        return clip_html(self.shown, self.good, self.title)
 
     def __repr__(self) -> str:
         return (
-            f"Unlabelled clip {self.letter}: prompt {self.shown.prompt!r}, "
+            f"Unlabelled clip {self.title}: prompt {self.shown.prompt!r}, "
             f"tokens of step 0 {self.shown.tokens}. {self.shown.in_words()}."
         )
-
-
-def check_clip(letter: str, answer: str | None, clips: Path = CLIPS) -> CheckResult:
-    """Compare an answer, a condition's name or "published", with the clip called `letter`.
-
-    A condition whose clip looks the same in everything that is shown is right as well.
-    """
-    if answer is None:
-        return NO_ANSWER
-    if answer == UNLABELLED[letter]:
-        return right("say what shows it: the picture, the prompt, the tokens or a curve.")
-    recorded = clips / TASK / str(answer) / "episode.js"
-    if answer not in (PUBLISHED, *CATALOGUE) or not recorded.is_file():
-        return not_yet(str(unknown("name", str(answer), CHOICES)))
-    unlike = UnlabelledClip(letter, clips).shown.unlike(load_clip(clips / TASK, answer))
-    if not unlike:
-        return right(f"{answer} cannot be told from it by what is shown.")
-    return not_yet(
-        f"under {answer}, {unlike[0]} would be another. Compare {letter} with the known-good run, "
-        "in this order: picture, prompt, tokens, size of motion, gripper."
-    )
 
 
 class UnlabelledEpisode:
