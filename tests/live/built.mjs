@@ -23,6 +23,9 @@ export const vectors = (task) => golden(task, "episodes");
 /** Its perturbed starts. */
 export const starts = (task) => golden(task, "starts");
 
+/** Its random layouts. */
+export const layouts = (task) => golden(task, "layouts");
+
 function golden(task, kind) {
   const about = JSON.parse(readFileSync(join(FOLDER, "vectors", `task${task}.json`), "utf8"));
   const stored = readFileSync(join(FOLDER, "vectors", `task${task}.bin`));

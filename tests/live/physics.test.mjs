@@ -1,10 +1,11 @@
 // Physics and controller against Python's MuJoCo 3.3.2: recorded episodes of every task that was built.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { BASE, page, read, starts, tasks, vectors } from "./built.mjs";
+import { BASE, layouts, page, read, starts, tasks, vectors } from "./built.mjs";
 
 const MILLIMETRE = 1e-3;
 const { loadManifest, loadTask } = await page("assets.js");
+const { start } = await page("loop.js");
 const { SUBSTEPS, Simulator, loadMujoco } = await page("simulator.js");
 let mujoco, manifest, task, simulator;
 
@@ -42,12 +43,17 @@ for (const number of tasks()) {
     }
   });
 
-  test(`task ${number}: perturbed starts settle where Python's do`, async () => {
+  test(`task ${number}: perturbed starts and random layouts settle where Python's do`, async () => {
     await open(number);
     for (const { name, init, perturbation, state } of starts(number)) {
       simulator.reset(task.states[init], { scene: { perturbation } });
       assert.ok(apart(simulator.state(), state[0]) < 1e-6, `${name}: ${apart(simulator.state(), state[0])}`);
       assert.equal(simulator.secondCan !== null, name === "second_can");
+    }
+    for (const { seed, state } of layouts(number)) {
+      start(simulator, task, manifest.wiring, { ...manifest.scene, init: seed, layout_seed: seed });
+      assert.ok(apart(simulator.state(), state[0]) < 1e-6, `layout ${seed}: ${apart(simulator.state(), state[0])}`);
+      assert.deepEqual(simulator.goal.map((part) => part.object), [task.layouts[seed].target]);
     }
   });
 }

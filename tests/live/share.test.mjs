@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LONGEST_SENTENCE, fromLink, noTweaks, published, toLink } from "../../vla_tutorial/live/page/share.js";
 
-const KNOWN = { version: "0.1.0", tasks: [0, 1, 2], inits: 50, conditions: ["no_flip", "wrong_prompt", "light_50"] };
+const KNOWN = { version: "0.1.0", tasks: [0, 1, 2], inits: 50, layouts: [0, 1, 2, 3, 4], conditions: ["no_flip", "wrong_prompt", "light_50"] };
 
 test("an experiment survives its link", () => {
   const sentences = [null, "", "take the can & put it in #1", "把汤罐放进篮子里", "x".repeat(LONGEST_SENTENCE), "a\nb+c=d%20"];
@@ -11,6 +11,7 @@ test("an experiment survives its link", () => {
     const experiment = {
       task: 2,
       init: 49,
+      layout: sentence === "" ? 4 : null,
       sides: [{ conditions: ["no_flip", "wrong_prompt"], sentence }, { conditions: [], sentence: null }],
       tweaks: { ...noTweaks(), camera: -12.5, light: 0.5, mass: 3 },
       seed: 123456789,
@@ -39,6 +40,7 @@ for (const [hash, expected] of [
   ["#task=1.5", /task 1\.5/],
   ["#init=-1", /init -1/],
   ["#init=", /init/],
+  ["#layout=99", /layout 99; there are 0 to 4/],
   ["#camera=abc", /camera is no number/],
   ["#light=9", /light 9; between 0 and 2/],
   [`#say_a=${"x".repeat(3000)}`, /3000 letters/],

@@ -9,7 +9,15 @@ import pytest
 pytest.importorskip("onnx", reason="the extra `book` is not installed")
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import build, meshes, physics_export, scene_export, shapes, vendor
+from vla_tutorial.live import (
+    build,
+    layouts_export,
+    meshes,
+    physics_export,
+    scene_export,
+    shapes,
+    vendor,
+)
 from vla_tutorial.live.site_files import write_bytes
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import Simulator, initial_states
@@ -97,15 +105,34 @@ def test_a_model_that_would_move_otherwise_is_refused(tmp_path, simulator):
 
 
 def test_nudges_are_pythons_own_draws(simulator):
-    about = physics_export.physics(simulator, [])
+    saved = initial_states("libero_object", 0)
+    about = physics_export.physics(simulator, [], saved)
     assert about.joint_noise_seeds == [1, 2, 3]
     assert np.shape(about.joint_noise) == (3, 50, 7)
     start = simulator._perturber.start
-    state = np.array(initial_states("libero_object", 0)[4])
+    state = np.array(saved[4])
     moved = start(Perturbation(joint_noise_seed=2), state) - state
     start(UNPERTURBED, state)
     arm = 1 + np.array(about.arm_positions)
     np.testing.assert_array_equal(moved[arm], (state[arm] + about.joint_noise[1][4]) - state[arm])
+
+
+def test_layouts_are_those_of_a_sweep_over_layouts(tmp_path, simulator):
+    drawn = layouts_export.draw(simulator)
+    entries = layouts_export.export(tmp_path, 0, drawn)
+    content = (tmp_path / entries["layoutStates"]).read_bytes()
+    found = np.frombuffer(content, "<f8").reshape(len(layouts_export.SEEDS), -1)
+    simulator.reset()
+    for seed in (7, 0):
+        layout = simulator.layout(seed)
+        entry = entries["layouts"][seed]
+        np.testing.assert_array_equal(found[seed], layout.state)
+        assert (entry.seed, entry.target, entry.instruction) == (
+            seed,
+            layout.target,
+            layout.instruction,
+        )
+    assert len({entry.target for entry in entries["layouts"]}) > 1
 
 
 def test_without_npm_the_sentence_says_what_to_install(tmp_path, monkeypatch):

@@ -51,6 +51,16 @@ def plan(inits, provider):
     }
 
 
+def test_a_shard_of_layouts_says_so(tmp_path):
+    log = lzma.decompress((DATA / "logs" / "published.jsonl.xz").read_bytes()).decode()
+    folder = export(tmp_path, "ada", plan([0, 5], "wasm") | {"starts": "layouts"}, log)
+    assert json.loads((folder / "sweep.json").read_text())["starts"] == "layouts"
+    other = export(tmp_path, "kofi", plan([1], "wasm") | {"starts": "layouts"}, log)
+    joined = join_shards([folder, other], tmp_path / "class")
+    assert joined.ended == 6
+    assert [e.init for e in read_sweep(tmp_path / "class").of("published")] == [0, 1, 5]
+
+
 def export(tmp_path, name, plan, log):
     (tmp_path / "given.json").write_text(json.dumps({"plan": plan, "log": log}))
     command = [NODE, "--input-type=module", "-e", EXPORT, str(PAGE), str(tmp_path / "given.json")]

@@ -13,6 +13,7 @@ import numpy as np
 from vla_tutorial.arrays import Floats
 from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.live import layouts_export
 from vla_tutorial.live.site_files import write_bytes, write_json
 from vla_tutorial.scene import BASKET, Goal
 from vla_tutorial.sim import Simulator, initial_states
@@ -23,9 +24,10 @@ from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 LOOKS = ("texture", "material", "skin", "hfield")
 """Assets of the model that no force depends on."""
 
-ARENA = "64M"
-"""MuJoCo's memory for contacts. LIBERO's 5,000 contacts would take 1.3 GB of the browser's memory;
-objects that settle have 204 at most and use 1 MB (tasks 0, 6 and 9)."""
+ARENA = "32M"
+"""MuJoCo's memory for contacts and constraints of one simulator. LIBERO's 5,000 contacts would take
+1.3 GB of the browser's memory; objects that settle have 204 at most and use 1 MB (tasks 0, 6 and
+9)."""
 
 COMPARED = (
     "body_mass", "body_inertia", "body_ipos", "body_iquat", "body_pos", "body_quat",
@@ -86,7 +88,7 @@ class Physics(msgspec.Struct, frozen=True, rename="camel"):
         copied: name of the object that `second_can` draws twice.
         pivot: (3,) metres, the point around which the camera orbits.
         joint_noise_seeds: seeds for which `joint_noise` holds draws.
-        joint_noise: [seed][initial state][joint], radians.
+        joint_noise: [seed][start][joint], radians; the saved initial states, then the layouts.
     """
 
     bodies: list[str]
@@ -112,21 +114,26 @@ class Physics(msgspec.Struct, frozen=True, rename="camel"):
 def export(folder: Path, simulator: Simulator) -> dict[str, Any]:
     """Write one task's physics below `folder`; its entries in the manifest, by key.
 
-    It writes data/physics/taskN.xml and taskN.json, data/meshes/, data/states/taskN.bin.
+    It writes data/physics/taskN.xml and taskN.json, data/meshes/, data/states/. The simulator
+    is reset to the first saved state.
 
     Raises:
-        TutorialError: the goal has a predicate that the page does not know, or the model changes
-            when looks are taken out of it.
+        TutorialError: the goal has a predicate that the page does not know, the model changes when
+            looks are taken out of it, or the scene has no layouts.
     """
     task = simulator.task.index
     xml = f"data/physics/task{task}.xml"
     meshes = _write_model(folder, xml, simulator)
-    about = f"data/physics/task{task}.json"
-    write_json(folder / about, physics(simulator, meshes))
+    layouts = layouts_export.draw(simulator)
+    simulator.reset()
     states = initial_states(simulator.task.suite, task)
+    starts = np.concatenate([states, layouts_export.states(layouts)])
+    about = f"data/physics/task{task}.json"
+    write_json(folder / about, physics(simulator, meshes, starts))
     states_file = f"data/states/task{task}.bin"
     write_bytes(folder / states_file, states.astype("<f8").tobytes())
-    return {"physics": xml, "simulation": about, "states": states_file}
+    found = {"physics": xml, "simulation": about, "states": states_file}
+    return found | layouts_export.export(folder, task, layouts)
 
 
 def _write_model(folder: Path, name: str, simulator: Simulator) -> list[str]:
@@ -147,24 +154,11 @@ def _write_model(folder: Path, name: str, simulator: Simulator) -> list[str]:
     compiler = root.find("compiler")
     assert compiler is not None
     compiler.set("meshdir", "../meshes")
-    _bound_memory(root)
     ElementTree.indent(root, space=" ")
     text = ElementTree.tostring(root, encoding="unicode")
     write_bytes(folder / name, f"{text}\n".encode())
     _check_same(mujoco.MjModel.from_xml_path(str(folder / name)), simulator.model)
     return meshes
-
-
-MEMORY = "32M"
-"""For contacts and constraints of a simulator. LIBERO's njmax and nconmax of 5000 take more than a
-gigabyte, so that a page had no room for two simulators beside each other."""
-
-
-def _bound_memory(root: ElementTree.Element) -> None:
-    for size in root.findall("size"):
-        for name in ("njmax", "nconmax"):
-            size.attrib.pop(name, None)
-        size.set("memory", MEMORY)
 
 
 def _strip_looks(root: ElementTree.Element) -> None:
@@ -211,8 +205,13 @@ def _check_same(found: Any, expected: Any) -> None:
         )
 
 
-def physics(simulator: Simulator, meshes: list[str]) -> Physics:
-    """What the page's simulator needs to know; raises as `export`. `meshes`: files."""
+def physics(simulator: Simulator, meshes: list[str], starts: Floats) -> Physics:
+    """What the page's simulator needs to know; raises as `export`.
+
+    Args:
+        meshes: files.
+        starts: (N, S), all states in which an episode may begin.
+    """
     inner = simulator._inner
     (robot,) = inner.robots
     model = simulator.model
@@ -237,7 +236,7 @@ def physics(simulator: Simulator, meshes: list[str]) -> Physics:
         copied=simulator._perturber._movable_object_of_the_task(),
         pivot=simulator._perturber._pivot.tolist(),
         joint_noise_seeds=seeds,
-        joint_noise=[_joint_noise(simulator, seed).tolist() for seed in seeds],
+        joint_noise=[_joint_noise(starts, seed).tolist() for seed in seeds],
     )
 
 
@@ -287,13 +286,13 @@ def _noise_seeds() -> set[int]:
     return seeds - {0}
 
 
-def _joint_noise(simulator: Simulator, seed: int) -> Floats:
-    """(N, 7) radians: what `sim.perturb` adds to the arm in each saved initial state.
+def _joint_noise(starts: Floats, seed: int) -> Floats:
+    """(N, 7) radians: what `sim.perturb` adds to the arm in each start.
 
     numpy's generator is not rebuilt in the page, so its draws travel.
     """
     rows = []
-    for state in initial_states(simulator.task.suite, simulator.task.index):
+    for state in starts:
         rng = np.random.default_rng((seed, zlib.crc32(state.tobytes())))
         rows.append(rng.normal(0, JOINT_NOISE_RAD, 7))
     return np.array(rows)

@@ -38,6 +38,9 @@ CHANGES = {
 }
 """Perturbations of which the start is recorded: the state and its picture."""
 
+LAYOUTS = (0, 1, 2, 3)
+"""Seeds of the random layouts of which the start is recorded: the state."""
+
 
 def export(folder: Path, simulator: Simulator) -> None:
     """Record replays of one task below `folder`/vectors, of the privileged policy's actions.
@@ -54,10 +57,15 @@ def export(folder: Path, simulator: Simulator) -> None:
         about[-1].update(episode["facts"])
     starts = [_start(simulator, name) for name in CHANGES]
     changed = [{**start["facts"], "state": _append(arrays, start["state"])} for start in starts]
+    layouts = [_layout(simulator, seed) for seed in LAYOUTS]
+    drawn = [
+        {"seed": seed, "state": _append(arrays, state)}
+        for seed, state in zip(LAYOUTS, layouts, strict=True)
+    ]
     pictures = np.concatenate([part["pictures"] for part in [*recorded, *starts]])
     write_bytes(folder / f"vectors/task{task}.bin", np.concatenate(arrays).astype("<f8").tobytes())
     write_bytes(folder / f"vectors/task{task}.rgb", pictures.tobytes())
-    facts = {"task": task, "episodes": about, "starts": changed}
+    facts = {"task": task, "episodes": about, "starts": changed, "layouts": drawn}
     write_json(folder / f"vectors/task{task}.json", facts)
 
 
@@ -106,6 +114,13 @@ def _start(simulator: Simulator, name: str) -> dict[str, Any]:
         "facts": {"name": name, "init": scene.init, "perturbation": asdict(CHANGES[name])},
         "pictures": observation.image[None],
     }
+
+
+def _layout(simulator: Simulator, seed: int) -> Floats:
+    """The start of a random layout, settled."""
+    scene = Scene(simulator.task.suite, simulator.task.index, seed, layout_seed=seed)
+    simulator.start(scene, SETTLE_STEPS)
+    return simulator.state()
 
 
 @contextlib.contextmanager

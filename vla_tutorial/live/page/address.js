@@ -16,6 +16,7 @@ export class Address {
       version: versions.vla_tutorial,
       tasks: tasks.map((/** @type {any} */ t) => t.task),
       inits: initialStates,
+      layouts: tasks[0].layouts.map((/** @type {any} */ layout) => layout.seed),
       conditions: conditions.filter((/** @type {any} */ c) => c.supported).map((/** @type {any} */ c) => c.name),
     };
   }

@@ -72,6 +72,7 @@ export class App {
     press("camera", () => run.setLookAround(!run.lookAround));
     press("next", () => choices.setInit(this.experiment.init + 1));
     press("previous", () => choices.setInit(this.experiment.init - 1));
+    press("random", () => choices.randomLayout());
     press("copy", () => address.copy());
     press("diagnose", () => log.judge());
     press("download", () => log.downloadSteps());
@@ -109,7 +110,8 @@ export class App {
   /** @param {boolean} lost */
   #onGraphics(lost) {
     if (lost) view.notice("The browser took the graphics away; the run waits until it gives them back.");
-    else view.notice("The graphics are back. Press Play.");
+    else view.notice(`The graphics are back${this.run.waiting ? ", and the run goes on" : ""}.`);
+    this.act(() => this.run.onGraphics(lost));
   }
 
   /** @param {string} sentence @param {boolean} [over] whether the episode must begin again */
@@ -118,7 +120,10 @@ export class App {
     if (over) this.run.arranged = false;
     if (sentence === "stopped") return;
     view.notice(sentence, "bad");
-    if (/damaged|bytes; expected/.test(sentence)) forgetKept();
+    const loading = $("live").dataset.state === "loading";
+    // What was kept may be what is wrong. Without a network it is all that there is.
+    if (loading && navigator.onLine) forgetKept();
+    if (loading) $("live").dataset.state = "idle";
     if (!this.run.arranged) this.stage.veil({ text: sentence, button: "Try again" });
   }
 }

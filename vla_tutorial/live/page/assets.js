@@ -10,7 +10,10 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  * @typedef {(url: string) => Promise<Uint8Array>} Read
  * @typedef {{bytes: number, sha256: string}} FileEntry
  * @typedef {{task: number, instruction: string, goal: string[][], physics: string,
- *   simulation: string, scene: string, states: string}} TaskEntry
+ *   simulation: string, scene: string, states: string, layouts: LayoutEntry[],
+ *   layoutStates: string}} TaskEntry
+ * @typedef {{seed: number, target: string, instruction: string, settleSteps: number,
+ *   wide: boolean}} LayoutEntry
  * @typedef {{format: number, versions: Record<string, string>, suite: string, stepLimit: number,
  *   initialStates: number,
  *   tasks: TaskEntry[], files: Record<string, FileEntry>}} Manifest
@@ -50,11 +53,11 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
 /**
  * Everything of one task. `meshes`: collision meshes by file name. `shapes`: drawn meshes, by file
  * and name. `textures`: by name; empty where pictures cannot be decoded. `states`: LIBERO's saved
- * initial states (time, qpos, qvel).
+ * initial states (time, qpos, qvel). `layouts`: random ones, by the seeds of `sweep --layouts`.
  * @typedef {{task: number, suite: string, instruction: string, goal: string[][], stepLimit: number,
  *   physicsXml: string, physics: Physics, meshes: Map<string, Uint8Array>, scene: Scene,
  *   shapes: Map<string, Map<string, Mesh>>, textures: Map<string, ImageBitmap>,
- *   states: Float64Array[]}} Task
+ *   states: Float64Array[], layouts: (LayoutEntry & {state: Float64Array})[]}} Task
  */
 
 /** @type {Read} */
@@ -129,9 +132,10 @@ export async function loadTask(base, manifest, task, options = {}) {
     onProgress(done, all);
     return content;
   };
-  const [xml, about, states, drawn] = await Promise.all(
-    [entry.physics, entry.simulation, entry.states, entry.scene].map(load),
+  const [xml, about, states, layouts, drawn] = await Promise.all(
+    [entry.physics, entry.simulation, entry.states, entry.layoutStates, entry.scene].map(load),
   );
+  const layoutStates = rows(layouts, entry.layouts.length, entry.layoutStates);
   /** @type {Physics} */
   const physics = json(about, entry.simulation);
   /** @type {Scene} */
@@ -155,7 +159,8 @@ export async function loadTask(base, manifest, task, options = {}) {
     scene,
     shapes,
     textures: bitmaps,
-    states: rows(states, manifest, entry.states),
+    states: rows(states, manifest.initialStates, entry.states),
+    layouts: entry.layouts.map((layout, i) => ({ ...layout, state: layoutStates[i] })),
   };
 }
 
@@ -183,12 +188,12 @@ function bitmap(content) {
   return createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
 }
 
-/** @param {Uint8Array} content @param {Manifest} manifest @param {string} path */
-function rows(content, manifest, path) {
-  const width = content.length / manifest.initialStates / 8;
+/** @param {Uint8Array} content @param {number} count @param {string} path */
+function rows(content, count, path) {
+  const width = content.length / count / 8;
   if (!Number.isInteger(width)) throw new LiveError(`${path} is damaged. ${AGAIN}`);
   const all = new Float64Array(content.slice().buffer);
-  return Array.from({ length: manifest.initialStates }, (_, i) => all.slice(i * width, (i + 1) * width));
+  return Array.from({ length: count }, (_, i) => all.slice(i * width, (i + 1) * width));
 }
 
 /**

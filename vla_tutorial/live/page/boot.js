@@ -11,8 +11,13 @@
     if (typeof WebAssembly !== "object") {
       return "WebAssembly is switched off in this browser, and the physics and the policy need it. Allow it for this page, or use another browser.";
     }
+    try {
+      new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+    } catch (error) {
+      return "This server or browser forbids WebAssembly, which the physics and the policy need. Allow it for this page, or use another browser; the book has recorded runs.";
+    }
     if (!WebAssembly.validate(new Uint8Array(SIMD))) {
-      return "This browser lacks WebAssembly SIMD, which the policy needs. A browser from 2021 or later has it (Safari since 16.4).";
+      return "This browser lacks WebAssembly SIMD, which the policy needs. A browser from 2021 or later has it (Safari since 16.4); the book has recorded runs.";
     }
     if (typeof OffscreenCanvas === "undefined" || !new OffscreenCanvas(1, 1).getContext("webgl2")) {
       return "This browser draws no WebGL 2 (in a worker), which the robot's camera needs. Switch on hardware acceleration or update the browser; the book has recorded runs.";
@@ -33,5 +38,7 @@
     notices.appendChild(text);
     live.dataset.state = "impossible";
     live.hidden = true;
+    var book = document.getElementById("book");
+    if (book) book.hidden = location.pathname.indexOf("/live/") < 0;
   });
 })();

@@ -27,6 +27,7 @@ export class Choices {
   /** Show the experiment in all controls. */
   show() {
     const { task, init, sides, tweaks } = this.app.experiment;
+    this.#showLayout();
     field("task").value = String(task);
     field("init").value = String(init);
     field("compare").checked = sides.length === 2;
@@ -40,10 +41,28 @@ export class Choices {
     });
   }
 
+  get #task() {
+    const { task } = this.app.experiment;
+    return this.app.manifest.tasks.find((/** @type {any} */ t) => t.task === task);
+  }
+
+  get #layout() {
+    const { layout } = this.app.experiment;
+    return this.#task?.layouts.find((/** @type {any} */ one) => one.seed === layout);
+  }
+
   /** @returns {string | undefined} */
   get #ownSentence() {
-    const { task } = this.app.experiment;
-    return this.app.manifest.tasks.find((/** @type {any} */ t) => t.task === task)?.instruction;
+    return (this.#layout ?? this.#task)?.instruction;
+  }
+
+  #showLayout() {
+    const layout = this.#layout;
+    const again = `vla-tutorial sweep --tasks ${this.#task?.task} --layouts ${layout?.seed}`;
+    find("#random").setAttribute("aria-pressed", String(layout !== undefined));
+    find("#layout-says").textContent = layout
+      ? `Random layout ${layout.seed} asks: ${layout.instruction}. It is seed ${layout.seed} of “${again}”.`
+      : "";
   }
 
   /** Boundary → what is wrong there. @param {string[]} names @returns {Map<string, string>} */
@@ -131,8 +150,25 @@ export class Choices {
     const count = manifest.initialStates;
     experiment.init = ((Math.round(init) || 0) + count) % count;
     field("init").value = String(experiment.init);
-    this.app.address.keep();
+    if (experiment.layout === null) this.app.address.keep();
+    else this.#setLayout(null);
     this.#restart();
+  }
+
+  /** Another layout than the present one, by chance. */
+  randomLayout() {
+    const seeds = this.#task.layouts.map((/** @type {any} */ layout) => layout.seed);
+    const others = seeds.filter((/** @type {number} */ seed) => seed !== this.app.experiment.layout);
+    this.#setLayout(others[Math.floor(Math.random() * others.length)]);
+    this.#restart();
+  }
+
+  /** A layout asks for something else, so the reader's own sentences go. @param {number | null} seed */
+  #setLayout(seed) {
+    const { experiment } = this.app;
+    experiment.layout = seed;
+    for (const side of experiment.sides) side.sentence = null;
+    this.#changed();
   }
 
   /** @param {number} task */

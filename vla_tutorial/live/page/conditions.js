@@ -37,13 +37,15 @@ import { repr } from "./numbers.js";
  * Apply conditions in turn to the published settings.
  * @param {Settings} manifest
  * @param {string[]} names
- * @param {{task: number, init: number}} start
+ * @param {{task: number, init: number, layout?: number | null}} start layout: the seed of a random
+ *   one; as in Python's sweeps it is the number of the start, too
  * @returns {{wiring: Wiring, scene: Scene}}
  */
-export function applyConditions(manifest, names, { task, init }) {
+export function applyConditions(manifest, names, { task, layout = null, ...saved }) {
+  const init = layout ?? saved.init;
   const wiring = { ...manifest.wiring };
   const perturbation = { ...manifest.scene.perturbation };
-  const scene = { ...manifest.scene, task, init, perturbation };
+  const scene = { ...manifest.scene, task, init, layout_seed: layout, perturbation };
   /** @type {Map<string, string>} */
   const changedBy = new Map();
   for (const name of names) {

@@ -19,6 +19,7 @@ export class Engine {
     this.parts = new Parts(layers, base, (event) => {
       if (event.lost) this.stopAsked = true;
       emit(event);
+      if (event.lost === false) this.#showNow(...this.episodes);
     });
     this.orbitView = new Orbit();
     /** @type {Episode[]} */ this.episodes = [];
@@ -78,7 +79,7 @@ export class Engine {
 
   /** Draw again what no next step will draw. @param {...Episode} episodes */
   #showNow(...episodes) {
-    if (!this.running) for (const episode of episodes) episode.show();
+    if (!this.running && !this.parts.renderer.lost) for (const episode of episodes) episode.show();
   }
 
   /** Let it run. @param {number} rate control steps a second at most; 0 is as fast as it can */
@@ -116,6 +117,10 @@ export class Engine {
       const began = performance.now();
       const active = this.episodes.filter((episode) => episode.success === null);
       if (!active.length) return;
+      if (this.parts.renderer.lost) {
+        this.emit({ event: "graphics", lost: true });
+        return;
+      }
       try {
         for (const episode of active) await episode.advance();
       } catch (error) {
@@ -174,12 +179,12 @@ export class Engine {
     return this.episodes[i].json(seconds);
   }
 
-  /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {string} suite */
-  async runEpisode(key, suite) {
+  /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {Pick<import("./types").SweepPlan, "suite" | "starts">} plan */
+  async runEpisode(key, plan) {
     await this.pause();
     this.stopAsked = false;
     await this.#load(key.task);
-    return runToEnd(this.parts, key, suite, () => this.stopAsked);
+    return runToEnd(this.parts, key, plan, () => this.stopAsked);
   }
 
   dispose() {

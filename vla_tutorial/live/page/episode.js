@@ -1,8 +1,10 @@
 // One of the episodes that the page shows: its simulator, its loop, and what is told of it.
 
+import { instructionFor } from "./conditions.js";
 import { Grip } from "./grip.js";
 import { SIZE } from "./parts.js";
 import { closingSteps } from "./signatures.js";
+import { startOf } from "./starts.js";
 
 /** @typedef {import("./types").Experiment} Experiment */
 /** @typedef {import("./types").LogLine} LogLine */
@@ -137,12 +139,14 @@ export class Episode {
   json(seconds) {
     const { layers, manifest, task, provider } = this.parts;
     const { wiring, scene } = this.settings();
-    const { perturbation, suite, init } = scene;
+    const { perturbation, suite, init, target, layout_seed: seed } = scene;
     const about = {
       suite,
       task: scene.task,
       init,
-      instruction: scene.instruction ?? task.instruction,
+      ...(target === null ? {} : { target }),
+      ...(seed === null ? {} : { layout_seed: seed }),
+      instruction: instructionFor(scene, startOf(task, scene).instruction),
       conditions: this.choice.conditions,
       policy: { name: "mini", device: "browser", ...provider },
       wiring,

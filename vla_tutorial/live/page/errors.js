@@ -10,7 +10,8 @@ export class LiveError extends Error {
 /** One sentence for whatever was thrown. @param {unknown} error */
 export function sentenceOf(error) {
   const text = error instanceof Error ? error.message : String(error);
-  if (/memory|allocat/i.test(text)) {
+  const cause = error instanceof Error ? error.cause : "";
+  if (/out of memory|memory access|allocat/i.test(`${text} ${cause}`)) {
     return "The browser ran out of memory. Close other tabs and load this page again; what was measured is kept.";
   }
   return text;

@@ -4,6 +4,7 @@ import { instructionFor } from "./conditions.js";
 import * as pixels from "./pixels.js";
 import * as prompt from "./prompt.js";
 import { normal } from "./random.js";
+import { startOf } from "./starts.js";
 
 /** @typedef {import("./conditions.js").Wiring} Wiring */
 /** @typedef {import("./conditions.js").Scene} Scene */
@@ -64,7 +65,9 @@ export async function* rollout({ policy, simulator, renderer, task, ...given }) 
  * @param {Scene} scene
  */
 export function start(simulator, task, wiring, scene) {
-  simulator.reset(task.states[scene.init], { settleSteps: wiring.settle_steps, scene });
+  const { state, target, settleSteps } = startOf(task, scene);
+  const most = Math.min(wiring.settle_steps, settleSteps);
+  simulator.reset(state, { settleSteps: most, scene: { ...scene, target } });
 }
 
 /**
@@ -74,7 +77,7 @@ export function start(simulator, task, wiring, scene) {
  * @param {Episode["task"]} task
  */
 export function promptOf(wiring, scene, task) {
-  return prompt.build(wiring, instructionFor(scene, task.instruction));
+  return prompt.build(wiring, instructionFor(scene, startOf(task, scene).instruction));
 }
 
 /** Takes pictures and keeps the last ones, for wirings whose pictures are late. */

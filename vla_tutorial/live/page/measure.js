@@ -50,8 +50,11 @@ export class Measure {
   }
 
   async #begin() {
-    const inits = sweep.parseNumbers(field("starts").value, 49);
-    const tasks = sweep.parseNumbers(field("tasks").value, this.app.manifest.tasks.length - 1);
+    const starts = /** @type {SweepPlan["starts"]} */ (field("starts-kind").value);
+    const { initialStates, tasks: known } = this.app.manifest;
+    const count = starts === "layouts" ? known[0].layouts.length : initialStates;
+    const inits = sweep.parseNumbers(field("starts").value, count - 1);
+    const tasks = sweep.parseNumbers(field("tasks").value, known.length - 1);
     const boxes = /** @type {HTMLInputElement[]} */ ([...document.querySelectorAll("#measured input")]);
     const conditions = boxes.filter((box) => box.checked).map((box) => box.value);
     const now = this.#now();
@@ -66,6 +69,7 @@ export class Measure {
       suite: this.app.manifest.suite,
       tasks,
       inits,
+      starts,
       conditions,
       about: this.#about(),
     };
@@ -113,7 +117,7 @@ export class Measure {
         plan,
         store,
         signal: this.stop.signal,
-        runEpisode: (key) => app.engine.call("runEpisode", key, plan.suite),
+        runEpisode: (key) => app.engine.call("runEpisode", key, { suite: plan.suite, starts: plan.starts }),
         onRow: (row) => {
           this.rows = [...(this.rows ?? []).filter((old) => !same(old, row)), row];
           this.#draw(plan);
@@ -165,7 +169,8 @@ export class Measure {
     const store = this.#kept();
     const rows = await store.rows(plan.id);
     const left = sweep.episodesLeft(plan, rows).length;
-    const starts = `starts ${sweep.formatNumbers(plan.inits)}, tasks ${sweep.formatNumbers(plan.tasks)}`;
+    const kind = plan.starts === "layouts" ? "layouts" : "starts";
+    const starts = `${kind} ${sweep.formatNumbers(plan.inits)}, tasks ${sweep.formatNumbers(plan.tasks)}`;
     const total = sweep.episodesOf(plan).length;
     const show = async () => {
       this.rows = await store.rows(plan.id);

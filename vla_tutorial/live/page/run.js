@@ -13,6 +13,7 @@ export class Run {
     /** Whether the engine holds the experiment at or after its start. */ this.arranged = false;
     this.playing = false;
     this.lookAround = false;
+    /** Whether it goes on when the graphics are back. */ this.waiting = false;
     /** The body that is held. @type {string | null} */ this.held = null;
     /** When the episode began, in milliseconds. */ this.began = 0;
     /** What computes the policy. @type {any} */ this.serving = null;
@@ -49,6 +50,7 @@ export class Run {
   }
 
   async pause() {
+    this.waiting = false;
     await this.app.engine.call("pause");
     this.setPlaying(false);
   }
@@ -84,6 +86,13 @@ export class Run {
     if (!document.hidden || !this.playing) return;
     this.app.act(() => this.pause());
     notice("The run was paused because its tab went to the background. A sweep goes on there.");
+  }
+
+  /** @param {boolean} lost */
+  async onGraphics(lost) {
+    const goOn = !lost && this.waiting;
+    this.waiting = lost && (this.waiting || this.playing);
+    if (goOn) await this.play();
   }
 
   async disturb() {

@@ -24,6 +24,7 @@ export const noTweaks = () => ({ camera: null, light: null, noise: null, frictio
 export const published = () => ({
   task: 0,
   init: 0,
+  layout: null,
   sides: [{ conditions: [], sentence: null }],
   tweaks: noTweaks(),
   seed: 0,
@@ -38,6 +39,7 @@ export function toLink(experiment, version) {
   const found = new URLSearchParams({ v: String(LINK_FORMAT), from: version });
   found.set("task", String(experiment.task));
   found.set("init", String(experiment.init));
+  if (experiment.layout !== null) found.set("layout", String(experiment.layout));
   if (experiment.seed) found.set("seed", String(experiment.seed));
   experiment.sides.forEach((side, i) => {
     found.set("ab"[i], side.conditions.join("."));
@@ -73,6 +75,7 @@ export function fromLink(hash, known) {
   }
   experiment.task = whole(asked, "task", known.tasks, notes);
   experiment.init = whole(asked, "init", [...Array(known.inits).keys()], notes);
+  if (asked.has("layout")) experiment.layout = whole(asked, "layout", known.layouts, notes);
   const seed = Number(asked.get("seed") ?? 0);
   experiment.seed = Number.isSafeInteger(seed) && seed >= 0 ? seed : 0;
   experiment.sides = [sideOf(asked, "a", known, notes)];

@@ -61,10 +61,20 @@ export async function loadMujoco(base, { read = fetchBytes } = {}) {
     read(`${folder}/mujoco.wasm`),
   ]);
   try {
-    return await load({ wasmBinary, print: () => {}, printErr: () => {} });
+    return await new Promise((resolve, reject) => {
+      // Emscripten's own way hides why it failed.
+      const instantiateWasm = (/** @type {WebAssembly.Imports} */ imports, /** @type {any} */ done) => {
+        const made = WebAssembly.instantiate(/** @type {BufferSource} */ (wasmBinary), imports);
+        made.then(({ instance, module }) => done(instance, module)).catch(reject);
+        return {};
+      };
+      load({ instantiateWasm, print: () => {}, printErr: () => {} }).then(resolve, reject);
+    });
   } catch (cause) {
-    const why = "WebAssembly is blocked or too little memory is free";
-    throw new LiveError(`MuJoCo did not start: ${why}. Try another browser or close some tabs.`, { cause });
+    const blocked = /disallowed|unsafe-eval|blocked/i.test(String(cause));
+    const why = blocked ? "this server or browser forbids WebAssembly" : "its file may be damaged";
+    const remedy = blocked ? "Allow it for this page, or use another browser" : "Reload the page";
+    throw new LiveError(`MuJoCo did not start: ${why}. ${remedy}.`, { cause });
   }
 }
 
@@ -209,12 +219,13 @@ export class Simulator {
   }
 
   /**
-   * Python's own draw where the exporter knows it, of the catalogue's seeds and saved states.
+   * Python's own draw where the exporter knows it, of the catalogue's seeds, saved states and layouts.
    * @param {number} seed @param {Float64Array} state
    */
   #jointNoise(seed, state) {
     const row = this.physics.jointNoiseSeeds.indexOf(seed);
-    const init = this.task.states.findIndex((saved) => saved.every((x, i) => x === state[i]));
+    const starts = [...this.task.states, ...this.task.layouts.map((layout) => layout.state)];
+    const init = starts.findIndex((start) => start.every((x, i) => x === state[i]));
     if (row >= 0 && init >= 0) return this.physics.jointNoise[row][init];
     const draw = normal(seed);
     return this.physics.armPositions.map(() => JOINT_NOISE * draw());

@@ -106,6 +106,8 @@ export class Stage {
 
   /** @param {{what: string, done: number, all: number}} event bytes */
   onProgress({ what, done, all }) {
+    // Where one file failed, others still come.
+    if (find("#live").dataset.state !== "loading") return;
     const text = `Loading the ${what}: ${(done / 1e6).toFixed(1)} of ${(all / 1e6).toFixed(1)} MB`;
     this.veil({ text, share: all ? done / all : 0 });
   }

@@ -139,7 +139,7 @@ function comparePairs(first, other, mcnemar) {
  * @returns {Map<string, string>}
  */
 export function shardFiles(plan, rows, logs) {
-  const { suite, tasks, inits, conditions, about, started } = plan;
+  const { suite, tasks, inits, starts, conditions, about, started } = plan;
   const order = (/** @type {number[]} */ numbers) => [...numbers].sort((a, b) => a - b);
   const config = {
     format: 1,
@@ -150,6 +150,8 @@ export function shardFiles(plan, rows, logs) {
     wiring: { unnorm_key: null, embedded_statistics: false },
     max_steps: null,
     video: "none",
+    // As in Python, only where it is not the usual. Sweeps kept by older pages lack it.
+    ...(starts === "layouts" ? { starts } : {}),
     policy: about.policy,
     serving: about.serving,
     command: "the page “Live” of the website, Measure",

@@ -13,28 +13,30 @@ const PICTURE_EVERY = 5;
 
 /**
  * @param {import("./parts.js").Parts} parts with the key's task loaded
- * @param {EpisodeKey} key @param {string} suite
+ * @param {EpisodeKey} key @param {Pick<import("./types").SweepPlan, "suite" | "starts">} plan
  * @param {() => boolean} stopped
  * @returns {Promise<import("./sweep.js").Ended>}
  */
-export async function runToEnd(parts, key, suite, stopped) {
+export async function runToEnd(parts, key, plan, stopped) {
   const simulator = new parts.layers.Simulator(parts.mujoco, parts.task);
   const began = performance.now();
   try {
-    const { lines, texts, success } = await run(parts, simulator, key, stopped);
+    const layout = plan.starts === "layouts" ? key.init : null;
+    const { lines, texts, success } = await run(parts, simulator, { ...key, layout }, stopped);
     const seconds = Math.round(performance.now() - began) / 1000;
-    return { row: rowOf(key, suite, lines, success, seconds), log: texts.join("") };
+    return { row: rowOf(key, plan.suite, lines, success, seconds), log: texts.join("") };
   } finally {
     simulator.dispose();
   }
 }
 
-/** @param {import("./parts.js").Parts} parts @param {import("./simulator.js").Simulator} simulator @param {EpisodeKey} key @param {() => boolean} stopped */
+/** @param {import("./parts.js").Parts} parts @param {import("./simulator.js").Simulator} simulator @param {EpisodeKey & {layout: number | null}} key @param {() => boolean} stopped */
 async function run(parts, simulator, key, stopped) {
   const { policy, renderer, task, layers, manifest, emit } = parts;
   const conditions = key.condition === PUBLISHED ? [] : key.condition.split("+");
   const choice = { conditions, sentence: null };
-  const experiment = { task: key.task, init: key.init, sides: [choice], tweaks: noTweaks(), seed: 0 };
+  const { task: number, init, layout } = key;
+  const experiment = { task: number, init, layout, sides: [choice], tweaks: noTweaks(), seed: 0 };
   const settings = layers.settings(manifest, experiment, choice);
   /** @type {LogLine[]} */
   const lines = [];

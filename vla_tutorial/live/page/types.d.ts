@@ -118,6 +118,8 @@ export interface Tweaks {
 export interface Experiment {
   task: number;
   init: number;
+  /** Seed of a random layout in the saved state's place. */
+  layout: number | null;
   /** One side, or two beside each other from the same start. */
   sides: SideChoice[];
   tweaks: Tweaks;
@@ -130,6 +132,8 @@ export interface Known {
   version: string;
   tasks: number[];
   inits: number;
+  /** Seeds of random layouts. */
+  layouts: number[];
   conditions: string[];
 }
 
@@ -140,7 +144,9 @@ export interface SweepPlan {
   started: string;
   suite: string;
   tasks: number[];
+  /** Numbers of saved states, or seeds of layouts. */
   inits: number[];
+  starts: "saved" | "layouts";
   /** "published", or names joined with "+". */
   conditions: string[];
   /** What a shard's sweep.json says beside this: policy, versions, serving. */
