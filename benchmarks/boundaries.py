@@ -1,8 +1,8 @@
 """How well tests of the boundaries name a fault that they were not designed on.
 
     python benchmarks/boundaries.py normal out/normal --out vla_tutorial/data/normal_episodes.json
-    python benchmarks/boundaries.py judge out/one out/two --held out/held --limit 60 \\
-        --out results/boundaries_mini.json
+    python benchmarks/boundaries.py judge out/one out/two --held out/held \\
+        --normal out/normal --whole out/whole --out results/boundaries_mini.json
 
 The folders are sweeps, or what `diagnosis.py record` writes (it keeps pictures and prompt). `normal`
 learns ranges from published episodes. `judge` chooses the margin on one half of the conditions and
@@ -10,7 +10,9 @@ judges the other half, then the halves change places: every condition is judged 
 design has not seen. That is repeated over random halves. Episodes of `--held` are published ones
 that `normal` has not seen; false alarms are counted on them.
 
-An episode that was cut at `--limit` steps counts as failed unless it had succeeded.
+An episode that was cut early counts as a failed one where more than half of its condition's whole
+episodes fail: in results/diagnosis_mini.json, or in the folders of `--whole` for newer conditions.
+What is said of conditions that mostly succeed stands apart, under "survived".
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import msgspec
 from failure_detector import fit
 
 from vla_tutorial.conditions import CATALOGUE, PUBLISHED
+from vla_tutorial.diagnose import diagnose
 from vla_tutorial.diagnose.examine import CODE, judge
 from vla_tutorial.diagnose.measures import measure
 from vla_tutorial.diagnose.normal import Normal, learn, load_normal
@@ -44,8 +47,8 @@ from vla_tutorial.stats import wilson
 MARGINS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SPLITS = 100
 TARGETS = {"right": 0.8, "wrong": 0.05, "false_alarms": 0.05, "not_the_wiring": 0.8}
-SURVIVED = ("no_center_crop", "no_jpeg", "stale_frame", "no_settle", "bilinear_resize")
-"""Faults with which `mini` succeeds (results/conditions_mini.json; the last one: not measured)."""
+KNOWN = Path("results/diagnosis_mini.json")
+"""How often whole episodes of each older condition fail."""
 
 ALPHA = 0.1
 """Of the failure detector: share of good episodes that its band may lose."""
@@ -93,6 +96,19 @@ def truth_of(condition: str) -> str:
         return PUBLISHED
     boundary = CATALOGUE[condition].boundary
     return boundary if boundary in CODE else "not the wiring"
+
+
+def failing_conditions(whole: Sequence[Path]) -> dict[str, float]:
+    """Share of whole episodes that fail, by condition."""
+    shares = {}
+    for name, row in json.loads(KNOWN.read_text())["conditions"].items():
+        shares[name] = row["failed"] / row["episodes"]
+    ended: dict[str, list[bool]] = {}
+    for folder in whole:
+        for episode in read_sweep(folder).episodes:
+            if episode.outcome != "error":
+                ended.setdefault(episode.condition, []).append(not episode.success)
+    return shares | {name: sum(failed) / len(failed) for name, failed in ended.items()}
 
 
 Values = Callable[[Case], dict[str, float | None]]
@@ -189,12 +205,18 @@ def by_condition(judged: Sequence[tuple[Case, str]]) -> dict[str, dict[str, int]
     return {name: dict(counts.most_common()) for name, counts in sorted(found.items())}
 
 
-def crossed(rows: Sequence[Case], held: Sequence[Case], normal: Normal, values: Values) -> dict:
+def crossed(
+    rows: Sequence[Case],
+    survivors: Sequence[Case],
+    held: Sequence[Case],
+    normal: Normal,
+    values: Values,
+) -> dict:
     """Confusion over unseen conditions, of one split and over many."""
-    failing = [c for c in rows if c.condition not in SURVIVED and c.truth != PUBLISHED]
-    judged, margins = unseen(failing, normal, 0, values)
-    alarms = [verdict(c, normal, m, values) in CODE for m in margins for c in held]
-    many = [shares(unseen(failing, normal, seed, values)[0]) for seed in range(SPLITS)]
+    judged, margins = unseen(rows, normal, 0, values)
+    # An episode counts once: as a false alarm, if it is one under either half's margin.
+    alarms = [any(verdict(c, normal, m, values) in CODE for m in margins) for c in held]
+    many = [shares(unseen(rows, normal, seed, values)[0]) for seed in range(SPLITS)]
     spread = {
         name: {
             "mean": round(sum(one[name]["share"] for one in many) / len(many), 4),
@@ -204,7 +226,6 @@ def crossed(rows: Sequence[Case], held: Sequence[Case], normal: Normal, values: 
         }
         for name in ("right", "wrong", "not_the_wiring")
     }
-    survived = [c for c in rows if c.condition in SURVIVED]
     margin = max(margins)
     return {
         **shares(judged),
@@ -213,7 +234,7 @@ def crossed(rows: Sequence[Case], held: Sequence[Case], normal: Normal, values: 
         "over_splits": {"splits": SPLITS, **spread},
         "confusion": matrix(judged),
         "conditions_judged": by_condition(judged),
-        "survived": by_condition([(c, verdict(c, normal, margin, values)) for c in survived]),
+        "survived": by_condition([(c, verdict(c, normal, margin, values)) for c in survivors]),
     }
 
 
@@ -222,17 +243,16 @@ def detector(rows: Sequence[Case], held: Sequence[Case], good: Sequence[Traces])
     half = len(held) // 2
     calibration = [case.traces.log for case in held[:half]]
     found = fit([traces.log for traces in good], calibration, ALPHA)
-    failing = [c for c in rows if c.condition not in SURVIVED and c.truth != PUBLISHED]
-    kinds = dict.fromkeys(c.truth for c in failing)
+    kinds = dict.fromkeys(c.truth for c in rows)
     steps = len(found.band)
     return {
         "what": "FAIL-Detect (arXiv:2503.08558), PCA and k-means score on what a log holds",
         "answers": "whether an episode will fail, not which boundary broke",
         "alpha": ALPHA,
         "steps": steps,
-        "failures_caught": share([found.alarm(c.traces.log) is not None for c in failing]),
+        "failures_caught": share([found.alarm(c.traces.log) is not None for c in rows]),
         "by_kind": {
-            kind: share([found.alarm(c.traces.log) is not None for c in failing if c.truth == kind])
+            kind: share([found.alarm(c.traces.log) is not None for c in rows if c.truth == kind])
             for kind in kinds
         },
         "false_alarms": share([found.alarm(c.traces.log) is not None for c in held[half:]]),
@@ -251,17 +271,24 @@ def judge_command(args: argparse.Namespace) -> None:
     """Confusion over conditions that the design has not seen."""
     normal = load_normal(args.suite, args.policy)
     truths = json.loads(args.truths.read_text()) if args.truths else {}
-    rows = cases(args.sweeps, normal, truths)
+    fails = failing_conditions(args.whole)
+    every = [c for c in cases(args.sweeps, normal, truths) if c.truth != PUBLISHED]
+    rows = [c for c in every if fails[c.condition] > 0.5]
+    survivors = [c for c in every if fails[c.condition] <= 0.5]
+    lengths = [len(c.traces.log) for c in every]
     held = cases(args.held, normal, truths)
     good = [case.traces for case in cases(args.normal, normal, truths)]
     result = {
         **_head(),
-        "about": f"Episodes of {args.policy} cut at {args.limit} steps; only the margin is fitted.",
+        "about": f"Episodes of {args.policy} cut at `steps`; only the margin is fitted.",
+        "steps": [min(lengths), max(lengths)],
+        "fails": {name: round(fails[name], 3) for name in sorted({c.condition for c in every})},
         "targets": TARGETS,
         "normal_episodes": normal.episodes,
         "held_published": len(held),
-        "with_pictures_and_prompt": crossed(rows, held, normal, full),
-        "log_alone": crossed(rows, held, normal, log_alone),
+        "with_pictures_and_prompt": crossed(rows, survivors, held, normal, full),
+        "log_alone": crossed(rows, survivors, held, normal, log_alone),
+        "known_faults_rules": rules_of_known_faults(rows),
         "failure_detector": detector(rows, held, good),
     }
     if args.later:
@@ -272,9 +299,21 @@ def judge_command(args: argparse.Namespace) -> None:
             **shares(judged),
             "verdicts": by_condition(judged),
             "truths": {case.condition: case.truth for case in later},
+            "known_faults_rules": rules_of_known_faults(later),
         }
     write_atomically(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+def rules_of_known_faults(rows: Sequence[Case]) -> dict[str, Any]:
+    """What `diagnose`, whose rules know faults by name, says of the same episodes."""
+    judged = []
+    for case in rows:
+        found = diagnose(case.traces.log).verdict
+        # These two blame no code.
+        blameless = found in ("policy", "nothing wrong")
+        judged.append((case, "not the wiring" if blameless else found))
+    return {**shares(judged), "confusion": matrix(judged), "verdicts": by_condition(judged)}
 
 
 def normal_command(args: argparse.Namespace) -> None:
@@ -314,7 +353,7 @@ def main() -> None:
             command.add_argument("--later", type=Path, nargs="*", help="faults of --truths")
             command.add_argument("--truths", type=Path, help="JSON: condition → boundary")
             command.add_argument("--margin", type=float, default=4.0, help="for --later")
-            command.add_argument("--limit", type=int, required=True)
+            command.add_argument("--whole", type=Path, nargs="+", required=True)
     args = parser.parse_args()
     try:
         args.run(args)

@@ -15,7 +15,7 @@ from vla_tutorial.cli.terminal import err, out, show, tell
 from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
-    from vla_tutorial.diagnose import Diagnosis, Reference, SweepDiagnosis
+    from vla_tutorial.diagnose import Diagnosis, Examination, Reference, SweepDiagnosis
 
 EPISODE_FIELDS = ("condition", "suite", "task", "init", "success")
 
@@ -33,9 +33,10 @@ def diagnose(
     ] = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Name the suspected boundary from the log alone.
+    """Name the suspected boundary from the log alone, then test each boundary by the record.
 
-    It is pixels, prompt, motion, simulator, the policy itself, or nothing wrong.
+    The log's answer is pixels, prompt, motion, simulator, the policy itself, or nothing wrong. The
+    record's may also be that it is not the wiring, or that nobody can tell.
 
     Example: `vla-tutorial diagnose out/no_flip`
     """
@@ -52,7 +53,35 @@ def diagnose(
             "episode (vla-tutorial rollout) or of a sweep (vla-tutorial sweep)."
         )
     found = diagnose_folder(path, reference)
-    _tell_json(asdict(found)) if as_json else _tell_episode(found, reference)
+    examination = _examined(path, suite, policy)
+    if as_json:
+        tested = asdict(examination) if examination else None
+        _tell_json({**asdict(found), "boundaries": tested})
+        return
+    _tell_episode(found, reference)
+    if examination:
+        _tell_boundaries(examination)
+
+
+def _examined(path: Path, suite: str, policy: str) -> Examination | None:
+    """The boundaries one by one; None where the suite's or policy's normal numbers are missing."""
+    from vla_tutorial.diagnose import examine_folder, load_normal
+
+    try:
+        normal = load_normal(suite, policy)
+    except TutorialError:
+        return None
+    return examine_folder(path, normal)
+
+
+def _tell_boundaries(found: Examination) -> None:
+    tell(out, f"\nBoundary by boundary: [bold]{found.verdict}[/]")
+    for sentence in found.evidence:
+        tell(out, f"  {escape(sentence)}")
+    if found.untested:
+        places = ", ".join(found.untested)
+        tell(out, f"[dim]Not recorded, so not tested: {escape(places)}[/]")
+    tell(out, f"Next: {escape(found.next_step)}")
 
 
 def _tell_json(value: Any) -> None:

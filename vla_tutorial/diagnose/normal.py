@@ -26,8 +26,8 @@ TAPS = 6
 """Control steps over which a command acts: published motion is explained to 0.5 mm a step."""
 
 MARGIN = 4.0
-"""Widths of the normal range by which a number may leave it. benchmarks/boundaries.py chooses it on
-one half of the faults and judges on the other; the halves agree (results/boundaries_mini.json)."""
+"""Widths of the normal range by which a number may leave it, set before any fault was judged.
+benchmarks/boundaries.py chooses one on each half of the faults (results/boundaries_mini.json)."""
 
 
 @dataclass(frozen=True)
