@@ -205,6 +205,19 @@ def by_condition(judged: Sequence[tuple[Case, str]]) -> dict[str, dict[str, int]
     return {name: dict(counts.most_common()) for name, counts in sorted(found.items())}
 
 
+def by_fault(judged: Sequence[tuple[Case, str]]) -> dict[str, Any]:
+    """The same with each fault of code counted once: right or wrong in most of its episodes."""
+    right = []
+    wrong = []
+    code = [(c, v) for c, v in judged if c.truth in CODE and c.failed]
+    for name in dict.fromkeys(c.condition for c, _ in code):
+        found = [(c, v) for c, v in code if c.condition == name]
+        half = len(found) / 2
+        right.append(sum(v == c.truth for c, v in found) > half)
+        wrong.append(sum(v not in (c.truth, "cannot tell") for c, v in found) > half)
+    return {"right": share(right), "wrong": share(wrong)}
+
+
 def crossed(
     rows: Sequence[Case],
     survivors: Sequence[Case],
@@ -229,6 +242,7 @@ def crossed(
     margin = max(margins)
     return {
         **shares(judged),
+        "by_fault": by_fault(judged),
         "false_alarms": share(alarms),
         "margins": margins,
         "over_splits": {"splits": SPLITS, **spread},
