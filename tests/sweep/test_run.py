@@ -103,6 +103,7 @@ def test_records_are_those_of_a_rollout(small, tmp_path):
         "steps.jsonl",
         "episode.json",
         "agentview.png",
+        "camera.png",
         "episode.mp4",
         "gripper.png",
     }
