@@ -88,6 +88,25 @@ test("it starts, is broken while it runs, hears a sentence, is pushed, and its l
   await context.close();
 });
 
+test("a random layout runs, asks for its own object, and stands in link and log", { timeout: 900_000 }, async () => {
+  const { context, page, trouble } = await open();
+  await page.click("#random");
+  const told = await page.textContent("#layout-says");
+  const [, seed, sentence] = told.match(/^Random layout (\d+) asks: (.*)\. It is seed/);
+  assert.match(await page.evaluate(() => location.hash), new RegExp(`layout=${seed}(&|$)`));
+  assert.equal(await page.inputValue(".sentence"), sentence);
+  await page.click("#step");
+  await reach(page, 1);
+  assert.ok((await page.textContent(".repr")).includes(sentence), "the policy is told the layout's sentence");
+  const about = JSON.parse(await page.evaluate(() => vlaLive.engine.call("episodeJson", 0, 1)));
+  assert.deepEqual([about.layout_seed, about.init, about.instruction], [Number(seed), Number(seed), sentence]);
+  await page.click("#next"); // a saved start again
+  assert.equal(await page.textContent("#layout-says"), "");
+  await page.waitForFunction(() => !location.hash.includes("layout"));
+  assert.deepEqual(trouble, []);
+  await context.close();
+});
+
 for (const [what, hash, said] of [
   ["a link of another version", "#v=1&from=0.0.1&task=1&a=no_flip", /made by version 0\.0\.1/],
   ["a link to a condition that is gone", "#a=no_such_thing", /conditions that this page does not have: no_such_thing/],
