@@ -333,8 +333,8 @@ def test_a_prompt_too_long(whole: Path) -> None:
 def test_weights_beyond_the_memory_are_not_allocated(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_free_memory", lambda: 1000)
-    with pytest.raises(TutorialError, match=r"GiB, more than is free on cpu"):
+    monkeypatch.setattr(checkpoint, "_free_memory", lambda device: 1000)
+    with pytest.raises(TutorialError, match=r"GiB, more than the 0\.0 GiB that are free on cpu"):
         load(whole)
 
 
