@@ -1,4 +1,4 @@
-"""What later versions of MuJoCo change in LIBERO: the floor's brightness, and a bowl that slips off.
+"""What later versions of MuJoCo change in LIBERO: the floor's brightness, and where a bowl comes to rest.
 
     python benchmarks/mujoco_versions.py --out results/mujoco_versions.json
     python benchmarks/mujoco_versions.py --versions 3.3.2 3.4.0 --episodes 3 --out FILE
@@ -179,7 +179,7 @@ def main() -> None:
         "command": shlex.join(["python", "benchmarks/mujoco_versions.py", *sys.argv[1:]]),
         "slipped_mm": SLIPPED_MM,
         "settle_steps": SETTLE_STEPS,
-        "versions": {row["mujoco"]: summary(row, rows[0]) for row in rows},
+        "measured": {row["mujoco"]: summary(row, rows[0]) for row in rows},
     }
     write_atomically(given.out, json.dumps(result, indent=1) + "\n")
 

@@ -79,9 +79,8 @@ def _array(answer: object) -> Floats | None:
     if isinstance(answer, str | bytes | bool):
         return None
     try:
-        if np.iscomplexobj(answer):
-            return None
-        return np.asarray(answer, np.float64)
+        found = np.asarray(answer)
+        return None if np.iscomplexobj(found) else found.astype(np.float64)
     # A reader's object may do anything.
     except Exception:
         return None

@@ -60,7 +60,7 @@ def evaluate(
     """Closed-loop success, a sweep for each plan: OUT/official, OUT/swap and so on.
 
     If it is interrupted, or stopped by `--seconds`, run the same command again to resume. `suites`
-    has 2,000 episodes, `pro` 1,600, `words` 400, `conditions` some 1,300: with a GPU and 32 CPU
+    has 2,000 episodes, `pro` 1,600, `words` 400, `conditions` some 1,500: with a GPU and 32 CPU
     cores count 5 minutes for 500 episodes. On two cores without a GPU, 20 seconds an episode.
     `vla-tutorial train table OUT` then prints the figures.
 
