@@ -374,6 +374,7 @@ PLACES = {
         "The interval of 50 of 50 is",
         "about 100 kB in all", "In task 5 two tries", "episodes of task 5", "what tasks 2, 3 and 4a ask",
         "| question | 0 | 1 | 2 | 3 |", "| 2t ·", "| 6t ·", "| 8 ·", "discussion of 4b", "WSL 2 with Ubuntu 22.04", "Tasks 2, 3, 4, 5 and 7 need no simulator",
+        "Otter 7.0.0", "its points but task 6", "episodes of task 6", "They take Python 3.13", "needs 3.11 or 3.12",
         "step 0 of the failed run with step 0 of a good run",
         "at step 0",
         "by two points, at 90 %?” An interval of ± 2 points",
@@ -413,6 +414,7 @@ PLACES = {
         "import base64", "base64.b64encode",
     ],
     "setup": [
+        "Of the 40 MB that we would allow",
         "Python 3.11 or 3.12",
         "WSL 2",
         "16 GiB of GPU memory, 15 GB of disk",

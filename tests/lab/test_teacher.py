@@ -1,16 +1,19 @@
 """What the teacher's side writes: the students' notebook, nbgrader's source, slides, worksheet, key."""
 
+import doctest
 import json
 import re
+import runpy
 
 import nbformat
 import pytest
-from lab_students import KEY, NOTEBOOK, ROOT
+from lab_students import KEY, NOTEBOOK, ROOT, about, experiment, record, solved
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.lab.sheet import OPEN, QUESTIONS
+from vla_tutorial.lab.sheet import OPEN, QUESTIONS, read_sheet
 from vla_tutorial.lab.teacher.keys import ClassKey, read_key, write_key
 from vla_tutorial.lab.teacher.nbgrader import nbgrader_source, write_course
+from vla_tutorial.lab.teacher.otter import write_otter
 from vla_tutorial.lab.teacher.pages import answer_key_html, slides_html, worksheet_html
 from vla_tutorial.lab.teacher.release import cells, read_notebook, text, write_release
 from vla_tutorial.lab.teacher.solutions import answers, hidden_tests
@@ -111,6 +114,43 @@ def test_hidden_tests_pass_for_the_answers_and_fail_for_none():
             exec(code, dict(right))
             with pytest.raises((AssertionError, TypeError)):
                 exec(code, dict(wrong))
+
+
+def failures_as_otter_counts_them(path, scope):
+    """Otter 7 runs a case of a test file with `doctest`, in the names of the executed notebook."""
+    (suite,) = runpy.run_path(path)["test"]["suites"]
+    (case,) = suite["cases"]
+    examples = doctest.DocTestParser().get_examples(case["code"])
+    test = doctest.DocTest(examples, dict(scope), path.stem, None, None, case["code"])
+    return doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None).failed
+
+
+def test_otter_s_tests_pass_for_the_answers_and_fail_for_none(tmp_path):
+    students = write_otter(KEY, "Ada", NOTEBOOK, tmp_path)
+    sheet = students / "lab_sheet_ada.json"
+    assert sorted(students.iterdir()) == [students / "lab_classroom.ipynb", sheet]
+    assert 'NAME = \\"ada\\"' in (students / "lab_classroom.ipynb").read_text()
+    drawn = read_sheet(sheet)
+    run = record(students / "out/published", drawn)
+    experiment(students, drawn)
+    recorded = {
+        "RUN": run,
+        "steps": [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()],
+        "experiment": [students / "out/experiments" / one for one in ("001", "002")],
+    }
+    right, empty = dict(recorded), dict(recorded)
+    for cell in cells(read_notebook(NOTEBOOK)):
+        if about(cell).startswith("answer"):
+            exec(solved("ada")[about(cell)], right)
+            exec(text(cell), empty)
+    tests = sorted((tmp_path / "tests").glob("*.py"))
+    assert {path.stem for path in tests} == {f"q{question}" for question in QUESTIONS}
+    for path in tests:
+        points = runpy.run_path(path)["test"]["points"]
+        assert points == QUESTIONS[path.stem.removeprefix("q")][0]
+        assert not failures_as_otter_counts_them(path, right), path
+        if path.stem not in ("q1c", "q6"):  # of episodes, which both have
+            assert failures_as_otter_counts_them(path, empty), path
 
 
 def test_a_key_is_written_once_and_a_damaged_one_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""`vla-tutorial lab`: what a teacher needs for a class: sheets, marks, nbgrader, slides."""
+"""`vla-tutorial lab`: what a teacher needs for a class: sheets, marks, nbgrader, Otter, slides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = Path("class.key")
 
 @app.callback()
 def lab() -> None:
-    """For teachers: each student's sheet, marks of what they hand in, nbgrader, slides."""
+    """For teachers: each student's sheet, marks of what they hand in, nbgrader, Otter, slides."""
 
 
 @app.command()
@@ -110,6 +110,30 @@ def nbgrader(
     path = write_course(read_key(key_file), seed_from, notebook, out_dir)
     tell(out, f"Wrote [bold]{escape(str(path))}[/] with answers. Next, there: ")
     tell(out, "nbgrader generate_assignment lab")
+
+
+@app.command()
+def otter(
+    seed_from: Annotated[str, typer.Option(help="The name whose variant all students get.")],
+    key_file: KeyFile = KEY,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("otter"),
+    notebook: Notebook = NOTEBOOK,
+) -> None:
+    """Write for Otter: a folder for the students, and hidden tests that only you may have.
+
+    Example: `vla-tutorial lab otter --seed-from spring --key-file class.key --out otter`
+    """
+    from vla_tutorial.lab.sheet import sheet_file
+    from vla_tutorial.lab.teacher.keys import read_key
+    from vla_tutorial.lab.teacher.otter import write_otter
+
+    students = write_otter(read_key(key_file), seed_from, notebook, out_dir)
+    tell(out, f"Wrote [bold]{escape(str(students))}[/] for the students.")
+    tell(
+        out, f"Wrote [bold]{escape(str(out_dir / 'tests'))}[/] with answers. Next, in the former: "
+    )
+    sheet = escape(sheet_file(students.name))
+    tell(out, f"otter generate -t ../../tests -o ../../autograder.zip {sheet}")
 
 
 @app.command()
