@@ -6,11 +6,13 @@ from functools import partial
 import numpy as np
 import pytest
 
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies.base import PolicyInput
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
 from vla_tutorial.sweep.remote_policy import (
     SHAPE,
+    ErrorTaggingPolicy,
     PolicyError,
     SharedPicture,
     ask_through,
@@ -62,6 +64,15 @@ def test_the_policys_error_reaches_everyone_who_asked():
     with pytest.raises(PolicyError, match="NoneType"):
         server.answer_next_batch()
     assert all(isinstance(question.answer.exception(), PolicyError) for question in asked)
+
+
+def test_an_error_that_explains_itself_comes_without_a_traceback():
+    class Wrong(Brightness):
+        def predict(self, batch):
+            raise TutorialError("The policy answered with shape (7,); expected (1, 7).")
+
+    with pytest.raises(PolicyError, match=r"^The policy answered with shape \(7,\);.*7\)\.$"):
+        ErrorTaggingPolicy(Wrong()).predict([])
 
 
 def _draw(shared, connection):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vla_tutorial.arrays import Ints, Picture
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import shared_memory_folder
 from vla_tutorial.pixels import SIZE
 from vla_tutorial.policies.base import Policy, PolicyInput, PolicyUnreachable
@@ -135,5 +136,8 @@ class ErrorTaggingPolicy:
             return self._policy.predict(batch)
         except (EOFError, ConnectionError, PolicyUnreachable):
             raise
+        except TutorialError as e:
+            # Its sentence is enough.
+            raise PolicyError(str(e)) from e
         except Exception as e:
             raise PolicyError(traceback.format_exc(limit=-3)) from e

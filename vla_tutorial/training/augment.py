@@ -82,12 +82,14 @@ def _cut(images: Tensor, side: Tensor | float, centre: Tensor | float) -> Tensor
 
     A window has half a side (N, 1) and a centre (N, 2; x, y) in the whole picture's −1 … 1.
     """
-    theta = torch.zeros(len(images), 2, 3, device=images.device)
-    theta[:, 0, :1] = side
-    theta[:, 1, 1:2] = side
-    theta[:, :, 2] = centre
+    across = torch.linspace(-1, 1, images.shape[1], device=images.device)
+    halves = torch.as_tensor(side, device=images.device).expand(len(images), 1)
+    centres = torch.as_tensor(centre, device=images.device).expand(len(images), 2)
+    x = across * halves + centres[:, :1]
+    y = across * halves + centres[:, 1:]
+    shape = (-1, images.shape[1], images.shape[1])
+    grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], -1)
     channels_first = images.permute(0, 3, 1, 2).float()
-    grid = F.affine_grid(theta, list(channels_first.shape), align_corners=True)
     return F.grid_sample(channels_first, grid, padding_mode="border", align_corners=True)
 
 

@@ -30,12 +30,15 @@ class CapturedStep:
         return dict(self._logged)
 
 
-def capture_step(work: Work, chosen: Tensor) -> CapturedStep | None:
-    """Capture `work`, which has run before, and run it once more to see that it can.
+def capture_step(work: Work, chosen: Tensor, side: torch.cuda.Stream) -> CapturedStep | None:
+    """Capture `work` and run it once more to see that it can.
 
     Args:
-        work: the step. It runs three times here, and learns.
+        work: the step. It runs twice here, and learns.
         chosen: (N,) int64 on the GPU, samples to run it with.
+        side: the stream on which `work` has run before, and nowhere else: gradients are added up
+            on the stream of a step's first run, and a capture cannot wait for another stream.
+            It ran twice at least, so that everything is compiled.
 
     Returns:
         None with a warning where PyTorch cannot capture it; the step then runs as it is, slower.
@@ -44,12 +47,7 @@ def capture_step(work: Work, chosen: Tensor) -> CapturedStep | None:
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.device(chosen.device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                # Once more: the libraries' workspaces belong to a stream.
-                work(fixed)
-            torch.cuda.current_stream().wait_stream(side)
+            side.synchronize()
             # Another thread serves the simulators meanwhile.
             with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 logged = work(fixed)
@@ -57,5 +55,15 @@ def capture_step(work: Work, chosen: Tensor) -> CapturedStep | None:
             torch.cuda.synchronize()
     except RuntimeError as e:
         log.warning("Steps run without a CUDA graph, slower: %s", e)
+        _release_generator(chosen.device)
         return None
     return CapturedStep(graph.replay, fixed, logged)
+
+
+def _release_generator(device: torch.device) -> None:
+    """Let the GPU's generator draw again: a capture that failed still holds its state."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    fresh = torch.Generator(device)
+    generator = torch.cuda.default_generators[index]
+    fresh.manual_seed(generator.initial_seed())
+    generator.graphsafe_set_state(fresh.graphsafe_get_state())

@@ -14,12 +14,18 @@ from vla_tutorial.training.labels import KEYPOINTS, POSITION_MEAN
 class ModelWithAuxHeads(nn.Module):
     """The policy and its auxiliary heads; they speed learning up and are thrown away after it."""
 
+    rope: Tensor
+
     def __init__(self, model: OpenVLA) -> None:
         super().__init__()
         width = model.config.llama.hidden_size
         self.model = model
         self.positions = nn.Linear(width, len(POSITION_MEAN))
         self.keypoints = nn.Linear(width, len(KEYPOINTS))
+        # A compiled forward would compute every angle anew for each number that it turns.
+        llama = model.config.llama
+        rope = rope_table(llama, llama.max_position_embeddings, "cpu")
+        self.register_buffer("rope", torch.stack(rope), persistent=False)
 
     def forward(
         self, pixels: Tensor, ids: Tensor, lengths: Tensor
@@ -33,7 +39,8 @@ class ModelWithAuxHeads(nn.Module):
         m = self.model
         image = m.embed_image(pixels)
         x = m.embed(image, ids)
-        hidden = m.language_model(x, rope_table(m.config.llama, x.shape[1], x.device))
+        cos, sin = self.rope[:, : x.shape[1]]
+        hidden = m.language_model(x, (cos, sin))
         last = m.config.vision.patches + lengths - 1
         at = last[:, None] + torch.arange(ACTION_DIMENSIONS, device=ids.device)
         hidden = hidden.take_along_dim(at[..., None], 1)

@@ -163,9 +163,19 @@ class Trainer:
         """
         chosen = torch.zeros(self.config.batch, dtype=torch.int64, device=self.device)
         with self._unchanged():
-            self._fit_batch(samples, chosen)
-            if self._gpu and self.config.graph:
-                self._captured = capture_step(partial(self._fit_batch, samples), chosen)
+            if not (self._gpu and self.config.graph):
+                self._fit_batch(samples, chosen)
+                return
+            step = partial(self._fit_batch, samples)
+            side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(side):
+                # Held until the capture is over, as they belong to the stream that makes them.
+                accumulators = [_gradient_accumulator(p) for p in self.learner.parameters()]
+                step(chosen)
+                step(chosen)
+            self._captured = capture_step(step, chosen, side)
+            del accumulators
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
@@ -228,6 +238,13 @@ class Trainer:
             # The saved groups have a rate of their own.
             group.update(lr=self._rate, capturable=self._gpu)
         self.step = state["step"]
+
+
+def _gradient_accumulator(parameter: nn.Parameter) -> object:
+    """The node of autograd that adds up a parameter's gradient."""
+    node = parameter.view_as(parameter).grad_fn
+    assert node
+    return node.next_functions[0][0]
 
 
 def fit(
