@@ -1,6 +1,6 @@
 """What sweeps measured: tables for the terminal, a page, JSON, CSV, and paired comparisons."""
 
-from vla_tutorial.report import numbers
+from vla_tutorial.report import numbers, tables
 from vla_tutorial.report.build import Report, build_report, success_rate
 from vla_tutorial.report.comparison import (
     Comparison,
@@ -28,4 +28,5 @@ __all__ = [
     "report_json",
     "report_text",
     "success_rate",
+    "tables",
 ]
