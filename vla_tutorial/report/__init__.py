@@ -10,6 +10,7 @@ from vla_tutorial.report.comparison import (
     comparison_sentence,
 )
 from vla_tutorial.report.export import comparison_json, report_csv, report_json
+from vla_tutorial.report.matrix import matrices
 from vla_tutorial.report.text import comparison_text, report_text
 
 # `page.report_html` is imported where it is needed, since it brings matplotlib along.
@@ -23,6 +24,7 @@ __all__ = [
     "comparison_json",
     "comparison_sentence",
     "comparison_text",
+    "matrices",
     "numbers",
     "report_csv",
     "report_json",
