@@ -359,6 +359,7 @@ EXPLAINED = {
         "for task 1 and for the other nine together",
         "A hundred of one",
         "At a true rate of 90 %",
+        "each answer come 4 or 8 control steps late",
         "(exact McNemar, 5 %)",
         "95 % interval | standard error",
         *SLIDERS,

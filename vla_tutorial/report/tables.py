@@ -185,7 +185,7 @@ def credit_table(condition: ConditionReport) -> Table:
     over_tasks = DASH
     if credit.interval:
         over_tasks = dashed(credit.interval)
-    rows = [_credit_row(task, most) for task in credit.tasks]
+    rows: list[tuple[Cell, ...]] = [_credit_row(task, most) for task in credit.tasks]
     rows.append(("mean", *[DASH] * (3 + most), digits(credit.mean), over_tasks))
     return Table(
         f"Credit for stages, {condition.label}",
@@ -274,7 +274,7 @@ def matrix_table(matrix: Matrix) -> Table:
         cells[pairing.b][pairing.a] = signed(difference) + star
         cells[pairing.a][pairing.b] = signed(-difference) + star
     heads = [str(number) for number in range(1, len(matrix.labels) + 1)]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for head, label, rate, own in zip(heads, matrix.labels, matrix.rates, cells, strict=True):
         rows.append((f"{head} {label}", rate, *own))
     return Table(
