@@ -272,6 +272,24 @@ def test_the_matrix_is_drawn_both_ways(tmp_path, page_text):
     assert len(json.loads(found.stdout)["matrices"][0]["pairings"]) == 3
 
 
+def test_credit_for_stages_stands_in_every_report(tmp_path):
+    goal = [["in a_1 basket_1", 50], ["in b_1 basket_1", 90]]
+    lines = [
+        episode(task, init, success=init == 2, stages=goal[:init])
+        for task in range(5)
+        for init in range(3)
+    ]
+    folder = sweep_folder.write(tmp_path / "stages", lines)
+    code, text, _ = call("report", folder)
+    assert code == 0 and "Credit for stages, published" in text
+    assert "4 3 1 1 1 1 50.0 –" in text
+    assert call("report", folder, "--html", "--out", tmp_path / "r.html")[0] == 0
+    page = Page((tmp_path / "r.html").read_text())
+    assert not page.open and "Credit for stages, published" in page.texts
+    found = json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).stdout)
+    assert found["sweeps"][0]["conditions"][0]["credit"]["mean"] == 0.5
+
+
 def test_compare_refuses_what_cannot_be_compared(sweeps, tmp_path):
     mini = ConditionRun(sweeps[0], "published", "mini")
     goal = read_sweep(
