@@ -103,6 +103,21 @@ def success(folder: str, condition: str = "published") -> str:
     return share(found.successes, found.episodes)
 
 
+def headline(folder: str) -> str:
+    """A sweep's published success rate with the interval over tasks first, then that of its own."""
+    found = book_sweeps.counted(folder)
+    tasks = {task: found.by_task(task) for task, _ in found.outcomes}
+    mean = stats.suite_mean(tasks)
+    between = interval(found.successes, found.episodes)
+    over = f"none over {mean.tasks} tasks"
+    if mean.interval:
+        over = f"{numbers.dashed(mean.interval)}{SPACE}% over tasks"
+    if mean.alike:
+        over += ", where each task counts once since all ended alike"
+    counts = numbers.counts(found.rate, SPACE)
+    return f"{percent(found.rate.rate)} ({counts}; 95{SPACE}% interval {over}; {between} for these tasks)"
+
+
 def seen(condition: str) -> str:
     """The success rate of `mini` under a condition of the sweep over conditions."""
     return success("conditions", condition)
@@ -298,7 +313,7 @@ def _canonical(package: str) -> str:
 
 
 FUNCTIONS = (
-    value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, seen, against_published, one_close, caught,
+    value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, headline, seen, against_published, one_close, caught,
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
     claims, lab_points, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,

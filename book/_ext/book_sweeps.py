@@ -70,6 +70,11 @@ class Counted:
         """(task, init) → success."""
         return {(e.task, e.init): bool(e.success) for e in self.ended}
 
+    def by_task(self, task: int) -> tuple[int, int]:
+        """Successes and episodes of one task."""
+        own = [bool(e.success) for e in self.ended if e.task == task]
+        return sum(own), len(own)
+
 
 @cache
 def read(folder: str) -> Sweep:

@@ -20,12 +20,16 @@ from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.lab.teacher.variants import KEYS
 from vla_tutorial.sim import step_limit
 from vla_tutorial.stats import (
+    ALPHA,
     episodes_for_half_width,
     episodes_for_standard_error,
+    look,
+    paired,
     pairs_needed,
     standard_error,
     wilson,
 )
+from vla_tutorial.stats.power import mcnemar_power
 from vla_tutorial.training.augment import Augmentation
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +158,51 @@ def later(condition):
     return sum(step is not None and step > 5 for step in steps) / len(steps)
 
 
+def stopping():
+    """What the fourth pass says of tests that stop early."""
+    found = value("sequential")
+    peeking = found["peeking"]
+    ways = ("mcnemar_once_at_the_end", "mcnemar_after_every_pair", "anytime_after_every_pair")
+    once, each, anytime = (f"{100 * peeking[way]['wrong'] / peeking['runs']:.1f} %" for way in ways)
+    parts = found["summary"].values()
+    comparisons, pairs, used = (
+        sum(part[key] for part in parts) for key in ("comparisons", "pairs_recorded", "pairs_used")
+    )
+    fault = found["comparisons"]["conditions: no_flip"]
+    same = found["comparisons"]["conditions: no_center_crop"]
+    large = found["comparisons"]["conditions: actions_too_large"]
+    first = look(0, 7, 0).interval
+    assert found["margin"] == 0.05
+    assert (first.low, large["won"]) == (-1, 0)
+    return [
+        f"{peeking['runs']:,} comparisons of two runs that do *not* differ, {peeking['pairs']} pairs each",
+        f"wrong in {once} of them, a look after each pair in {each}",
+        "starts with 1 and bets on such coins has 20 at some time in at most one game of twenty",
+        "once the bet has 20",
+        f"was wrong in {anytime}",
+        f"after {fault['stopped_after']['median']:.0f} pairs of {fault['pairs']}",
+        f"by any number of points from {-100 * first.high:.0f} to {-100 * first.low:.0f}",
+        f"that takes {same['stopped_after']['median']:.0f} pairs",
+        f"took {found['orders']} orders",
+        f"All {comparisons} together hold {pairs:,} pairs, and stopping in time would have used {used:,}",
+        f"loses {100 * large['lost'] / large['pairs']:.1f} points",
+        f"within {large['stopped_after']['median']:.0f} pairs",
+        f"needs {large['fixed_size_needs']}, if",
+    ]
+
+
+def close_pairs():
+    """What the fourth pass says of the script and the earlier checkpoint."""
+    found = paired(
+        *(book_sweeps.counted(f).outcomes for f in ("expert_published", "mini_attempt_2"))
+    )
+    assert found.p_value > ALPHA
+    return [
+        f"ran from {found.pairs} of the starts",
+        f"lost {-100 * found.difference:.0f} points",
+    ]
+
+
 def measure():
     identical = value("chapter_claims:checks.saved_states.identical")
     tasks = ", ".join(map(str, identical[:-1]))
@@ -199,6 +248,8 @@ def measure():
         f"the interval is ± {100 * half:.1f} %",
         f"the same {book_sweeps.counted('published_16_workers').episodes} starts ran once with {workers[1]} simulators beside each other and once with {workers[2]}",
         f"`wilson(9, 10)` is {interval(9, 10)}, `wilson(7, 10)` is {interval(7, 10)}",
+        *stopping(),
+        *close_pairs(),
         "a p of 0.5",
         f"`wilson(32, 50)` is {interval(32, 50)} and `wilson(450, 450)` is {interval(450, 450, 1)}",
         f"The mean of {100 * both.rate:.1f} %",
@@ -232,6 +283,19 @@ EVERYWHERE = [
     r"\[[Pp]age \d",
 ]
 """Names, headings and numbers of lists, as regular expressions."""
+
+SLIDERS = [
+    f"| {k} of {n} | {100 * wilson(k, n).low:.1f} % to {100 * wilson(k, n).high:.1f} % | {100 * standard_error(0.9, n):.1f} points |"
+    for k, n in ((9, 10), (45, 50), (180, 200), (900, 1000))
+] + [
+    "| 50 pairs | 200 pairs | pairs for 80 % |",
+    *(
+        f"| {gain} % | {loss} % | {100 * mcnemar_power(50, gain / 100, loss / 100):.1f} % "
+        f"| {100 * mcnemar_power(200, gain / 100, loss / 100):.1f} % | {pairs_needed(gain / 100, loss / 100)} |"
+        for gain, loss in ((12, 2), (6, 2), (3, 1))
+    ),
+]
+"""The rows of the table that stands where no slider moves; here they are computed again."""
 
 EXPLAINED = {
     "01_success": [
@@ -294,6 +358,11 @@ EXPLAINED = {
         "You may run 100 episodes. Ten per task over ten tasks, or a hundred of one?",
         "for task 1 and for the other nine together",
         "A hundred of one",
+        "At a true rate of 90 %",
+        "each answer come 4 or 8 control steps late",
+        "(exact McNemar, 5 %)",
+        "95 % interval | standard error",
+        *SLIDERS,
     ],
     "lab_classroom": [
         "| begin | 5 | your name, the first cells | |", "| 1 | 10 | reading a log | 3 |", "| 2 | 7 | observation → pixels | 3 |",

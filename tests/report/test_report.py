@@ -25,12 +25,14 @@ from vla_tutorial.report import (
     build_report,
     compare_runs,
     comparison_sentence,
+    numbers,
     report_csv,
     report_json,
     report_text,
+    tables,
 )
 from vla_tutorial.report.page import report_html
-from vla_tutorial.stats import rate, wilson
+from vla_tutorial.stats import rate, suite_mean, wilson
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +94,8 @@ def test_report_counts_what_is_in_the_rows(sweeps):
         r["first_close"] for r in rows if r["success"]
     )
     assert conditions["wrong_unnorm_key"].first_close_failures.never == 8
-    assert conditions["no_flip"].mean.interval is None
+    assert conditions["no_flip"].mean.alike
+    assert conditions["no_flip"].mean.interval == wilson(0, 10)
 
 
 def test_report_compares_with_the_published_run(sweeps):
@@ -194,6 +197,97 @@ def test_few_pairs_say_that_nothing_could_be_shown(tmp_path):
     found = compare_runs(ConditionRun(a, "published", "a"), ConditionRun(b, "published", "b"))
     assert found.smallest is None and found.differs == ("max_steps",)
     assert "no difference, however large, would have been found" in comparison_sentence(found)
+
+
+def test_compare_says_what_holds_for_who_looked_on_the_way(folders):
+    options = ("--condition-b", "no_flip")
+    code, text, _ = call("compare", folders / "mini", folders / "mini", *options)
+    assert code == 0 and "looked at on the way 95 % −" in text
+    found = CliRunner().invoke(
+        app, ["compare", str(folders / "mini"), str(folders / "mini"), *options, "--json"]
+    )
+    anytime = json.loads(found.stdout)["anytime"]
+    assert (anytime["lost"], anytime["verdict"]) == (192, "differ")
+    # Who may stop at any time pays for it with a wider interval.
+    low, high = json.loads(found.stdout)["paired"]["interval"]
+    assert anytime["interval"][0] < low and high < anytime["interval"][1]
+
+
+def test_the_headline_is_over_tasks(folders, page_text):
+    report = build_report([read_sweep(folders / "mini")])
+    published = report.sweeps[0].conditions[0]
+    lead = re.search(r'<p class="lead">mini: (.*?)</p>', page_text, re.S)[1]
+    lead = lead.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"95 % interval {numbers.percents(published.mean.interval)} over tasks" in lead
+    assert f"and {numbers.percents(wilson(192, 200))} for more episodes of these tasks" in lead
+    words = tables.headline_interval(report.sweeps[0].conditions[1].rate, suite_mean(ALIKE))
+    assert "27.8 % over tasks (every episode ended alike, so each task counts once)" in words
+    few = tables.headline_interval(rate(3, 4), suite_mean({0: (3, 4)}))
+    assert few == "95 % interval 30.1 to 95.4 % for more episodes of these tasks"
+
+
+ALIKE = {task: (0, 20) for task in range(10)}
+
+
+def test_many_policies_are_compared_pair_by_pair(sweeps):
+    """By hand: `again` flips five starts of mini's published run, `other` none."""
+    report = build_report(sweeps)
+    (matrix,) = report.matrices
+    assert (matrix.suite, matrix.condition) == ("libero_object", "published")
+    assert matrix.labels == ("mini · published", "again", "other")
+    pairings = {(p.a, p.b): p for p in matrix.pairings}
+    assert list(pairings) == [(0, 1), (0, 2), (1, 2)]
+    again = pairings[0, 1].paired
+    assert again.flips.successes == pairings[1, 2].paired.flips.successes == 5
+    assert pairings[0, 2].paired.p_value == 1
+    assert pairings[0, 1].holm == pytest.approx(min(1, 3 * again.p_value))
+    assert build_report(sweeps[:2]).matrices == ()
+
+
+def test_the_matrix_is_drawn_both_ways(tmp_path, page_text):
+    inits = range(10)
+    wins = {"a": 10, "b": 5, "c": 0}
+    folders = [
+        sweep_folder.write(
+            tmp_path / name,
+            [episode(task, init, success=init < won) for task in range(2) for init in inits],
+        )
+        for name, won in wins.items()
+    ]
+    apart = sweep_folder.write(tmp_path / "d", [episode(5, 1)])
+    (matrix,) = build_report([read_sweep(folder) for folder in [*folders, apart]]).matrices
+    rows = tables.matrix_table(matrix).rows
+    assert [row[2:] for row in rows] == [
+        ("–", "+50.0*", "+100*", "–"),
+        ("−50.0*", "–", "+50.0*", "–"),
+        ("−100*", "−50.0*", "–", "–"),
+        ("–", "–", "–", "–"),
+    ]
+    assert len(matrix.pairings) == 3
+    code, text, _ = call("report", *folders, apart)
+    assert code == 0 and "Every pair, libero_object, published" in text
+    assert "1 a 20/20 – +50.0* +100*" in text and "Holm among 3 pairs" in text
+    assert "Every pair, libero_object, published" in page_text
+    found = CliRunner().invoke(app, ["report", *map(str, folders), "--json"])
+    assert len(json.loads(found.stdout)["matrices"][0]["pairings"]) == 3
+
+
+def test_credit_for_stages_stands_in_every_report(tmp_path):
+    goal = [["in a_1 basket_1", 50], ["in b_1 basket_1", 90]]
+    lines = [
+        episode(task, init, success=init == 2, stages=goal[:init])
+        for task in range(5)
+        for init in range(3)
+    ]
+    folder = sweep_folder.write(tmp_path / "stages", lines)
+    code, text, _ = call("report", folder)
+    assert code == 0 and "Credit for stages, published" in text
+    assert "4 3 1 1 1 1 50.0 –" in text
+    assert call("report", folder, "--html", "--out", tmp_path / "r.html")[0] == 0
+    page = Page((tmp_path / "r.html").read_text())
+    assert not page.open and "Credit for stages, published" in page.texts
+    found = json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).stdout)
+    assert found["sweeps"][0]["conditions"][0]["credit"]["mean"] == 0.5
 
 
 def test_compare_refuses_what_cannot_be_compared(sweeps, tmp_path):
@@ -329,7 +423,7 @@ def test_page_is_whole_accessible_and_alone(page_text):
     assert not page.open
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text)
     assert page.counts["title"] == page.counts["h1"] == 1
-    assert page.counts["caption"] == page.counts["table"] == 5
+    assert page.counts["caption"] == page.counts["table"] == 6
     drawings = [a for tag, a in page.attributes if tag == "svg"]
     assert (
         len(drawings) == page.counts["figcaption"] == 1 + 3 + 2
@@ -621,5 +715,5 @@ def test_histogram_counts_every_episode():
 
 
 def test_ranges_read_what_they_write():
-    for numbers in ((0,), (0, 1, 2, 3, 7), (5, 3, 4), (1, 3, 5)):
-        assert parse_numbers(format_numbers(numbers)) == tuple(sorted(numbers))
+    for found in ((0,), (0, 1, 2, 3, 7), (5, 3, 4), (1, 3, 5)):
+        assert parse_numbers(format_numbers(found)) == tuple(sorted(found))

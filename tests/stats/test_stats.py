@@ -130,11 +130,38 @@ def test_suite_mean_weighs_tasks_alike():
     )
 
 
-@pytest.mark.parametrize(
-    "counts", [{0: (3, 10)}, {t: (3, 10) for t in range(4)}, {t: (10, 10) for t in range(10)}]
-)
-def test_no_interval_where_resampling_cannot_tell(counts):
-    assert stats.suite_mean(counts).interval is None
+@pytest.mark.parametrize("tasks", [1, 4])
+@pytest.mark.parametrize("successes", [0, 3, 10])
+def test_no_interval_over_few_tasks(tasks, successes):
+    found = stats.suite_mean({task: (successes, 10) for task in range(tasks)})
+    assert found.interval is None
+    assert found.alike == (successes != 3)
+
+
+@pytest.mark.parametrize(("successes", "won"), [(50, 10), (0, 0)])
+def test_where_all_end_alike_each_task_counts_once(successes, won):
+    found = stats.suite_mean({task: (successes, 50) for task in range(10)})
+    assert found.alike
+    assert found.interval == stats.wilson(won, 10)
+
+
+def test_one_that_ends_otherwise_is_not_alike():
+    found = stats.suite_mean({task: (50 - (task == 3), 50) for task in range(10)})
+    assert not found.alike
+    assert found.interval.low > stats.wilson(10, 10).low
+
+
+def test_rare_hard_tasks_are_covered(rng):
+    """One task in ten of the kind is hard, so that in a third of the sweeps every episode succeeds."""
+    alike = covered = 0
+    for seed in range(200):
+        won = rng.binomial(50, np.where(rng.random(10) < 0.9, 1, 0.7))
+        counts = {task: (int(k), 50) for task, k in enumerate(won)}
+        found = stats.suite_mean(counts, resamples=400, seed=seed)
+        alike += found.alike
+        covered += found.interval.low <= 0.97 <= found.interval.high
+    assert 50 < alike < 100
+    assert covered >= 190
 
 
 @pytest.mark.parametrize("counts", [{}, {0: (0, 0)}])

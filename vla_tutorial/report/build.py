@@ -15,7 +15,14 @@ from vla_tutorial.decoding import decode, is_file, printable, read_bytes
 from vla_tutorial.episodes import Episode, Sweep
 from vla_tutorial.report.causes import ErrorCause, error_causes
 from vla_tutorial.report.comparison import Comparison, ConditionRun, compare_runs
-from vla_tutorial.report.stages import StageCount, stage_counts
+from vla_tutorial.report.matrix import Matrix, matrices
+from vla_tutorial.report.stages import (
+    StageCount,
+    StageCredit,
+    goal_sizes,
+    stage_counts,
+    stage_credit,
+)
 from vla_tutorial.stats import Rate, SuiteMean, holm, rate, suite_mean
 
 
@@ -60,6 +67,7 @@ class ConditionReport:
     first_close_failures: FirstClose
     seconds: Spread | None  # wall time an episode; None where no episode has one
     stages: tuple[StageCount, ...] = ()  # where goals have several predicates
+    credit: StageCredit | None = None  # for these stages
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class Report:
 
     sweeps: tuple[SweepReport, ...]
     comparisons: tuple[Adjusted, ...]  # `a` is the published run in each
+    matrices: tuple[Matrix, ...] = ()  # where several sweeps ran a suite under one condition
 
 
 def build_report(sweeps: Sequence[Sweep]) -> Report:
@@ -118,7 +127,7 @@ def build_report(sweeps: Sequence[Sweep]) -> Report:
         reports.append(report)
     found = [compare_runs(a, b) for a, b in _against_published(runs)]
     adjusted = holm([c.paired.p_value for c in found])
-    return Report(tuple(reports), tuple(map(Adjusted, found, adjusted)))
+    return Report(tuple(reports), tuple(map(Adjusted, found, adjusted)), matrices(runs))
 
 
 def label_runs(sweeps: Sequence[Sweep]) -> tuple[ConditionRun, ...]:
@@ -188,6 +197,7 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
         tasks.append(TaskReport(number, _instruction(run.sweep, own), errors, success_rate(own)))
     counts = {t.task: (t.rate.successes, t.rate.episodes) for t in tasks if t.rate}
     ended = [e for e in run.episodes if e.success is not None]
+    stages = stage_counts(run.episodes)
     return ConditionReport(
         label=run.label,
         condition=run.condition,
@@ -198,7 +208,8 @@ def _report_condition(run: ConditionRun) -> ConditionReport:
         first_close_successes=_first_close([e for e in ended if e.success]),
         first_close_failures=_first_close([e for e in ended if not e.success]),
         seconds=spread([e.seconds for e in ended]),
-        stages=stage_counts(run.episodes),
+        stages=stages,
+        credit=stage_credit(stages, goal_sizes(stages, run.sweep.suite)),
     )
 
 

@@ -21,7 +21,16 @@ from vla_tutorial.report.numbers import (
     size,
     span,
 )
-from vla_tutorial.stats import ALPHA, Paired, Start, paired, pairs_needed, smallest_paired
+from vla_tutorial.stats import (
+    ALPHA,
+    Look,
+    Paired,
+    Start,
+    look,
+    paired,
+    pairs_needed,
+    smallest_paired,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Comparison:
     a: str
     b: str
     paired: Paired
+    anytime: Look  # the same pairs, for who looked at them on the way and might have stopped
     only_in_a: tuple[Start, ...]  # starts that the other did not run (or has not yet)
     only_in_b: tuple[Start, ...]
     errors_a: tuple[Start, ...]  # starts left out because that run's episode ended in an error
@@ -127,6 +137,7 @@ def compare_runs(a: ConditionRun, b: ConditionRun) -> Comparison:
         a=printable(a.label),
         b=printable(b.label),
         paired=found,
+        anytime=look(found.only_b, found.only_a, found.both + found.neither),
         only_in_a=tuple(sorted(started_a - started_b)),
         only_in_b=tuple(sorted(started_b - started_a)),
         errors_a=a.errors(),
@@ -165,9 +176,12 @@ def _unlike(name: str, a: Any, b: Any) -> Iterator[str]:
 def comparison_sentence(c: Comparison) -> str:
     """What the comparison says, and no more."""
     p = c.paired
+    over_tasks = ""
+    if p.over_tasks:
+        over_tasks = f"{span(p.over_tasks)} over tasks, "
     rates = (
         f"{counted(p.rate_b)} against {counted(p.rate_a)}, {points(p.difference)} "
-        f"(95 % interval {span(p.interval)}; {p_value(p.p_value)})"
+        f"(95 % interval {over_tasks}{span(p.interval)} for these tasks; {p_value(p.p_value)})"
     )
     if c.repeat:
         return _repeat_sentence(c, rates)

@@ -15,7 +15,7 @@ from vla_tutorial.plots import Row, Values, forest_figure, histogram_figure, inl
 from vla_tutorial.report import tables
 from vla_tutorial.report.build import ConditionReport, Report, SweepReport, label_runs
 from vla_tutorial.report.comparison import ConditionRun, comparison_sentence
-from vla_tutorial.report.numbers import counted, counts, describe_machine, percents, plural
+from vla_tutorial.report.numbers import counted, counts, describe_machine, plural
 from vla_tutorial.report.tables import Cell, Table
 from vla_tutorial.stats import FEWEST_TASKS, Rate
 
@@ -53,6 +53,8 @@ def report_html(report: Report, sweeps: Sequence[Sweep]) -> str:
         tasks=list(_task_tables(report.sweeps)),
         forests=list(_task_forests(conditions)),
         behaviour=tables.behaviour_table(conditions),
+        matrices=[tables.matrix_table(matrix) for matrix in report.matrices],
+        credits=[tables.credit_table(c) for c in conditions if c.credit],
         stages=[tables.stage_table(c) for c in conditions if c.stages],
         histograms=list(_histograms(label_runs(sweeps))),
         fewest=FEWEST_TASKS,
@@ -76,7 +78,7 @@ def _template() -> jinja2.Template:
     environment.filters.update(
         bar=_bar,
         counted=counted,
-        percents=percents,
+        headline_interval=tables.headline_interval,
         plural=plural,
         machine=describe_machine,
     )

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import compress
 
 from vla_tutorial.report.build import Adjusted, ConditionReport, FirstClose, Spread, SweepReport
-from vla_tutorial.report.numbers import bare_p, dashed, digits, plural, signed
-from vla_tutorial.stats import Rate
+from vla_tutorial.report.matrix import Matrix
+from vla_tutorial.report.numbers import bare_p, dashed, digits, percents, plural, signed
+from vla_tutorial.report.stages import TaskCredit
+from vla_tutorial.stats import Rate, SuiteMean
 
 DASH = "–"
 
@@ -80,9 +82,18 @@ def success_table(conditions: Sequence[ConditionReport]) -> Table:
     rows = [(c.label, *_success_cells(c), str(c.errors)) for c in conditions]
     return Table(
         "Success",
-        "95 %: Wilson, for more episodes of these tasks. Over tasks: bootstrap, for other tasks "
-        "of the kind.",
-        ("condition", "succeed", "%", "s.e.", "95 %", "mean of tasks", "over tasks", "errors"),
+        "95 % intervals. Over tasks: for other tasks of the kind, by a bootstrap (*: every episode "
+        "ended alike, so each task counts once). These tasks: for more episodes of them, Wilson's.",
+        (
+            "condition",
+            "succeed",
+            "%",
+            "s.e.",
+            "mean of tasks",
+            "over tasks",
+            "these tasks",
+            "errors",
+        ),
         rows,
     )
 
@@ -94,15 +105,26 @@ def _success_cells(condition: ConditionReport) -> tuple[Cell, ...]:
         return ("0/0", *[DASH] * 5)
     over_tasks = DASH
     if mean.interval:
-        over_tasks = dashed(mean.interval)
+        over_tasks = dashed(mean.interval) + "*" * mean.alike
     return (
         rate,
         digits(rate.rate),
         f"{100 * rate.standard_error:.1f}",
-        dashed(rate.interval),
         digits(mean.mean),
         over_tasks,
+        dashed(rate.interval),
     )
+
+
+def headline_interval(rate: Rate, mean: SuiteMean) -> str:
+    """A rate's 95 % interval in words: for other tasks of the kind first, then for these alone."""
+    these = f"{percents(rate.interval)} for more episodes of these tasks"
+    if mean.interval is None:
+        return f"95 % interval {these}"
+    over = f"{percents(mean.interval)} over tasks"
+    if mean.alike:
+        over += " (every episode ended alike, so each task counts once)"
+    return f"95 % interval {over}, and {these}"
 
 
 def task_table(title: str, conditions: Sequence[ConditionReport], names: Sequence[str]) -> Table:
@@ -154,6 +176,46 @@ def stage_table(condition: ConditionReport) -> Table:
     )
 
 
+def credit_table(condition: ConditionReport) -> Table:
+    """How many of a goal's predicates came to hold, beside success."""
+    if condition.credit is None:
+        raise ValueError(f"{condition.label} has no stages.")
+    credit = condition.credit
+    most = max(task.predicates for task in credit.tasks)
+    over_tasks = DASH
+    if credit.interval:
+        over_tasks = dashed(credit.interval)
+    rows: list[tuple[Cell, ...]] = [_credit_row(task, most) for task in credit.tasks]
+    rows.append(("mean", *[DASH] * (3 + most), digits(credit.mean), over_tasks))
+    return Table(
+        f"Credit for stages, {condition.label}",
+        "Held n: episodes in which n of the goal's predicates came to hold at some time. Credit: "
+        "their share on average; over tasks: its 95 % interval for other tasks of the kind.",
+        (
+            "task",
+            "episodes",
+            "succeed",
+            *(f"held {number}" for number in range(most + 1)),
+            "credit %",
+            "over tasks",
+        ),
+        rows,
+    )
+
+
+def _credit_row(task: TaskCredit, most: int) -> tuple[Cell, ...]:
+    held = [str(number) for number in task.held]
+    held += [DASH] * (most + 1 - len(held))
+    return (
+        str(task.task),
+        str(task.episodes),
+        str(task.successes),
+        *held,
+        digits(task.credit),
+        DASH,
+    )
+
+
 def _predicate(name: str) -> str:
     """LIBERO's predicate, short: "in milk_1 basket_1_contain_region" → "in milk_1"."""
     return " ".join(name.split()[:2])
@@ -199,5 +261,26 @@ def comparison_table(found: Sequence[Adjusted]) -> Table:
         "difference of the rates, with Newcombe's interval. p: exact McNemar. Holm: p among all "
         "these comparisons.",
         ("run", "pairs", "won", "lost", "points", "95 %", "p", "Holm"),
+        rows,
+    )
+
+
+def matrix_table(matrix: Matrix) -> Table:
+    """Every pair of a matrix's runs: the row's rate minus the column's, in points."""
+    cells = [[DASH] * len(matrix.labels) for _ in matrix.labels]
+    for pairing in matrix.pairings:
+        star = "*" * pairing.differs
+        difference = pairing.paired.difference
+        cells[pairing.b][pairing.a] = signed(difference) + star
+        cells[pairing.a][pairing.b] = signed(-difference) + star
+    heads = [str(number) for number in range(1, len(matrix.labels) + 1)]
+    rows: list[tuple[Cell, ...]] = []
+    for head, label, rate, own in zip(heads, matrix.labels, matrix.rates, cells, strict=True):
+        rows.append((f"{head} {label}", rate, *own))
+    return Table(
+        f"Every pair, {matrix.suite}, {matrix.condition}",
+        "Points: the row's rate minus the column's, from the starts that both have. *: they differ "
+        f"(exact McNemar, p ≤ 0.05 after Holm among {plural(len(matrix.pairings), 'pair')}).",
+        ("run", "succeed", *heads),
         rows,
     )

@@ -44,6 +44,8 @@ def report_text(report: Report, width: int = WIDE) -> RenderableType:
         parts += [*_sweep(sweep, width), Text()]
     if report.comparisons:
         parts += _table(tables.comparison_table(report.comparisons))
+    for matrix in report.matrices:
+        parts += _table(tables.matrix_table(matrix))
     return Group(*parts)
 
 
@@ -67,6 +69,8 @@ def _sweep(sweep: SweepReport, width: int) -> Iterator[RenderableType]:
     yield from _table(tasks)
     yield from _table(tables.behaviour_table(sweep.conditions))
     for condition in sweep.conditions:
+        if condition.credit:
+            yield from _table(tables.credit_table(condition))
         if condition.stages:
             yield from _table(tables.stage_table(condition))
 
@@ -147,13 +151,15 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
     needed = "–"
     if c.needed is not None:
         needed = f"{about(c.needed)}: to find the difference measured"
+    anytime = c.anytime
     return [
         (c.a, f"{counted(p.rate_a)}, 95 % {percents(p.rate_a.interval)}"),
         (c.b, f"{counted(p.rate_b)}, 95 % {percents(p.rate_b.interval)}"),
         ("difference", points(p.difference)),
-        ("95 % interval (Newcombe)", span(p.interval)),
-        ("over tasks (bootstrap)", over_tasks),
+        ("95 % over tasks (bootstrap)", over_tasks),
+        ("95 % for these tasks (Newcombe)", span(p.interval)),
         ("exact McNemar", p_value(p.p_value)),
+        ("looked at on the way", f"95 % {span(anytime.interval)}, {p_value(anytime.p_value)}"),
         ("pairs that disagree", f"{flips}, 95 % {percents(p.flips.interval)}"),
         ("smallest shown (80 %)", smallest),
         ("pairs needed (80 %)", needed),

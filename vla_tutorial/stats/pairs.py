@@ -26,7 +26,7 @@ class Paired:
         difference: rate of b minus rate of a, in [−1, 1].
         interval: of the difference, for more episodes of these tasks (`newcombe`).
         over_tasks: of the difference, for other tasks of the kind (a bootstrap clustered by task);
-            None as in `SuiteMean`.
+            None as in `bootstrap_over_tasks`.
         p_value: exact McNemar, two-sided.
         flips: share of pairs that disagree. For the same run twice this is the flip rate.
     """
@@ -58,12 +58,7 @@ def paired(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> Paired:
     Raises:
         TutorialError: they share no start.
     """
-    common = sorted(a.keys() & b.keys())
-    if not common:
-        raise TutorialError(
-            "The two runs share no start (task, init) that ended in success or failure in both, "
-            "so there is nothing to compare."
-        )
+    common = check_common(a, b)
     tasks, first, second = np.array([(start[0], a[start], b[start]) for start in common]).T
     pairs = len(common)
     both = int(np.sum(first & second))
@@ -84,6 +79,21 @@ def paired(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> Paired:
         p_value=mcnemar(only_a, only_b),
         flips=rate(only_a + only_b, pairs),
     )
+
+
+def check_common(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> list[Start]:
+    """The starts that both runs have, sorted.
+
+    Raises:
+        TutorialError: there is none.
+    """
+    common = sorted(a.keys() & b.keys())
+    if not common:
+        raise TutorialError(
+            "The two runs share no start (task, init) that ended in success or failure in both, "
+            "so there is nothing to compare."
+        )
+    return common
 
 
 def _changes_by_task(tasks: Ints, changes: Ints) -> Ints:

@@ -91,14 +91,18 @@ class SuiteMean:
     Attributes:
         mean: a share in [0, 1]; it equals the rate of all episodes where each task has as many.
         tasks: how many there are.
-        interval: for other tasks of the kind, so it is wide where tasks differ. None where
-            resampling cannot tell: fewer than `FEWEST_TASKS` tasks, or every episode ended alike.
+        interval: for other tasks of the kind, so it is wide where tasks differ. None with fewer
+            than `FEWEST_TASKS` tasks.
+        alike: whether every episode ended alike, so that resampling cannot tell. The interval is
+            then Wilson's with one episode for each task. One drawn of each is as good as a draw
+            from all tasks of the kind, so this holds, and it is wide.
         resamples, seed: of the bootstrap, so that the interval can be computed again.
     """
 
     mean: float
     tasks: int
     interval: Interval | None
+    alike: bool
     resamples: int
     seed: int
 
@@ -123,10 +127,17 @@ def suite_mean(
             f"Got {len(counts)} tasks, of which {empty} have none."
         )
     cells = np.array([(n - k, k) for k, n in counts.values()])
+    tasks = len(cells)
+    mean = float(np.mean(cells[:, 1] / cells.sum(axis=1)))
+    alike = mean in (0, 1)
+    interval = bootstrap_over_tasks(cells, np.array([0.0, 1.0]), resamples, seed)
+    if alike and tasks >= FEWEST_TASKS:
+        interval = wilson(round(mean * tasks), tasks)
     return SuiteMean(
-        mean=float(np.mean(cells[:, 1] / cells.sum(axis=1))),
-        tasks=len(cells),
-        interval=bootstrap_over_tasks(cells, np.array([0.0, 1.0]), resamples, seed),
+        mean=mean,
+        tasks=tasks,
+        interval=interval,
+        alike=alike,
         resamples=resamples,
         seed=seed,
     )
@@ -140,7 +151,7 @@ def bootstrap_over_tasks(
 ) -> Interval | None:
     """Percentile interval of the mean over tasks of a score, from a two-stage bootstrap.
 
-    It is None as in `SuiteMean`.
+    It is None with fewer than `FEWEST_TASKS` tasks, or where every episode has the same score.
 
     Args:
         cells: (tasks, K) int64, number of a task's episodes with each score.

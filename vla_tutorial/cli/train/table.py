@@ -28,8 +28,9 @@ def table(
 ) -> None:
     """Print one table of all sweeps in folders of evaluations (3 s).
 
-    The interval is a bootstrap over tasks. A sweep that cannot be read, or has no episode yet, is
-    left out with a note. `vla-tutorial report` says more of each, and the stages of libero_10.
+    The interval is over tasks, by a bootstrap. Where every episode ended alike (*), each task
+    counts once. A sweep that cannot be read, or has no episode yet, is left out with a note.
+    `vla-tutorial report` says more of each, and the stages of libero_10.
 
     Example: `vla-tutorial train table measured measured_narrow`
     """
@@ -67,7 +68,10 @@ def _row(sweep: SweepReport, condition: ConditionReport) -> tuple[str, ...]:
     from vla_tutorial.report.numbers import dashed, digits
 
     rate = condition.rate
-    interval = condition.mean.interval if condition.mean else None
+    mean = condition.mean
+    interval = "–"
+    if mean and mean.interval:
+        interval = dashed(mean.interval) + "*" * mean.alike
     return (
         sweep.name,
         sweep.suite,
@@ -75,6 +79,6 @@ def _row(sweep: SweepReport, condition: ConditionReport) -> tuple[str, ...]:
         condition.condition,
         f"{rate.successes}/{rate.episodes}" if rate else "0/0",
         digits(rate.rate) if rate else "–",
-        dashed(interval) if interval else "–",
+        interval,
         str(condition.errors),
     )
