@@ -406,7 +406,7 @@ PLACES = {
         "of 255", "belongs to task 5", "bowl of `libero_spatial`, task 5", "The first picture of task 0, initial state 0",
         "LIBERO issue 88", "issue 88. |", "issues [282]", "[335]", "pull request 140", "LIBERO issue [141]", "lerobot issue [4390]", "pull request 1496",
         "Users got 68 to 70 % on", "fell from 98 % to 12 % under 3.8.1", "come from 500 episodes each", "once in twenty comparisons", "turned by 180°",
-        "85, 70, 78 and 54 % on", "reaches 75 % on",
+        "85, 70, 78 and 54 % on `libero_spatial`, `libero_object`, `libero_goal` and `libero_10`. Its own", "reaches 75 % on",
     ],
     "references": [
         "[openvla issue 282]", "[335]", "LIBERO-object at 68–70 % instead of 88 %", "[LIBERO issue 88]",

@@ -97,7 +97,8 @@ FIGURES = {
         {"pixels": {"pixels": 3, "policy": 1}, "chance": {}}, ["pixels", "policy", "nothing wrong"]
     ),
     "versions": lambda: plots.versions_figure(
-        ["3.3.2", "3.3.3"], [plots.ByVersion("floor", [195.4, 144.7]), plots.ByVersion("mm", [0, 0])]
+        ["3.3.2", "3.3.3"],
+        [plots.ByVersion("floor", [195.4, 144.7]), plots.ByVersion("mm", [0, 0])],
     ),
     "gaps": lambda: plots.gaps_figure(
         ["libero_goal", "libero_object"], {"a": [1, -20.5]}, [(-3, 2), (-1, 0)]

@@ -1,4 +1,4 @@
-"""Figures of what changed unnoticed: measurements by version, and success beside a published one."""
+"""Figures of unnoticed changes: measurements by version, success beside a published one."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def versions_figure(versions: Sequence[str], panels: Sequence[ByVersion]) -> Fig
     places = range(len(versions))
     with style():
         figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(panels)), layout="constrained")
+        figure.get_layout_engine().set(hspace=0.15)
         every = np.atleast_1d(figure.subplots(len(panels), sharex=True))
         for axes, panel in zip(every, panels, strict=True):
             for place, value in zip(places, panel.values, strict=True):
