@@ -5,6 +5,7 @@ whose numbers were not measured here: the protocol's and the model's, levels of 
 others, whose text says whose they are. A number that is in neither fails.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -89,12 +90,22 @@ def silent_failures():
     ]
     assert sum(rate(name) == 1 for name in faults) >= 3, "several faults cost nothing"
     assert 0.9 < rate("actions_too_large") < 1, "costs little"
+    published, inverted = (motion_of(name) for name in ("published", "gripper_inverted"))
+    differs = np.abs(published - inverted[: len(published)]) > 0.01
     return [
+        f"the motion is the published one up to step {differs.argmax() - 1}",
         "between 1/20 and 1/30",
         f"by factors from {min(span[3:6]):.2f} to {max(span[3:6]):.2f}",
         "no success in 200 episodes",
         "almost 2 %",
     ]
+
+
+def motion_of(condition):
+    """Commanded motion at each step of a recorded clip of task 0, as the player draws it."""
+    text = (ROOT / "book/clips/0_0" / condition / "episode.js").read_text()
+    clip, _ = json.JSONDecoder().raw_decode(text, text.index("]={") + 2)
+    return np.array(clip["series"]["motion"])
 
 
 def rate(condition):
