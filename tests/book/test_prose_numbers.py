@@ -266,6 +266,7 @@ EXPLAINED = {
         "any (256, 256, 3) picture",
         "`img_quarters` at step 0",
         "tokens at step 0",
+        "In the clip of task 0 ",
         "`img_mean` is 0.0 at every step",
     ],
     "03_when_the_script_is_right": [
