@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vla_tutorial.plots.style import FAILURE, SOFT, SUCCESS, plain_text, style, write_text
 from vla_tutorial.plots.sweeps import WIDTH
@@ -34,8 +35,8 @@ def versions_figure(versions: Sequence[str], panels: Sequence[ByVersion]) -> Fig
     """
     places = range(len(versions))
     with style():
-        figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(panels)), layout="constrained")
-        figure.get_layout_engine().set(hspace=0.15)
+        apart = ConstrainedLayoutEngine(hspace=0.15)
+        figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(panels)), layout=apart)
         every = np.atleast_1d(figure.subplots(len(panels), sharex=True))
         for axes, panel in zip(every, panels, strict=True):
             for place, value in zip(places, panel.values, strict=True):
