@@ -234,6 +234,16 @@ def test_versions_of_mujoco_change_what_the_page_says(rendered):
     assert f"from {floors[0]} to {floors[1]} grey levels" in rendered["published_numbers"]
 
 
+def test_episodes_under_a_later_mujoco_are_pairs_and_stand_on_the_page(rendered):
+    ran = book_facts.value("mujoco_episodes:measured")
+    here, later = ran.values()
+    assert [e["task"] for e in here["episodes"]] == [e["task"] for e in later["episodes"]]
+    for name, row in ran.items():
+        assert row["successes"] == sum(e["success"] for e in row["episodes"])
+        counted = f"| {name} | {row['floor']} | {row['successes']} of {len(row['episodes'])} |"
+        assert counted in rendered["published_numbers"]
+
+
 def test_a_condition_that_ran_a_few_times_says_how_often(rendered):
     assert "‡ | 3 of 3 |" in rendered["conditions_pixels"], "bilinear_resize does not fail"
     assert "It did not fail here: `mini` succeeded in 3 of 3" in rendered["conditions_motion"]
