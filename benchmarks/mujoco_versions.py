@@ -1,16 +1,17 @@
 """What later versions of MuJoCo change in LIBERO: the floor's brightness, and where a bowl comes to rest.
 
     python benchmarks/mujoco_versions.py --out results/mujoco_versions.json
-    python benchmarks/mujoco_versions.py --versions 3.3.2 3.4.0 --episodes 3 --out FILE
+    python benchmarks/mujoco_versions.py --versions 3.3.2 3.4.0 --episodes 3 --out results/mujoco_episodes.json
 
-It takes some 15 minutes on two CPU cores without episodes. Each version is installed into a folder
+The first takes some 15 minutes on two CPU cores. With `--episodes` no bowl is settled. Each version is installed into a folder
 of its own, without dependencies, and measured by a process that imports it from there. So the
 installation that this runs in keeps its pinned version.
 
 - `floor`: mean of the bare floor's grey levels in the first picture of libero_object's task 0.
 - `bowl`: libero_spatial's task 5, "pick up the black bowl on the ramekin". Each saved start takes
   the published protocol's settling steps; then the bowl's place on the ramekin is measured.
-- `episodes`: `mini` on the first tasks of libero_object from saved start 0.
+- `episodes`: a policy on the first tasks of libero_object from saved start 0. From one start, all
+  versions begin with the same state, so that the episodes are pairs.
 """
 
 from __future__ import annotations
@@ -91,15 +92,15 @@ def bowls() -> list[dict[str, Any]]:
     return found
 
 
-def episodes(number: int) -> list[dict[str, Any]]:
-    """`mini` on tasks 0, 1, … of libero_object."""
+def episodes(number: int, policy_name: str) -> list[dict[str, Any]]:
+    """A policy on tasks 0, 1, … of libero_object."""
     from vla_tutorial.loop import rollout
     from vla_tutorial.spec import EpisodeSpec
 
     found = []
     policy = None
     for task in range(number):
-        spec = EpisodeSpec("libero_object", task, 0)
+        spec = EpisodeSpec("libero_object", task, 0, policy=policy_name)
         policy = policy or spec.load_policy()
         with Simulator("libero_object", task, lean=False) as simulator:
             *_, last = rollout(policy, simulator, *spec.settings())
@@ -108,7 +109,7 @@ def episodes(number: int) -> list[dict[str, Any]]:
     return found
 
 
-def measure(out: Path, number: int) -> None:
+def measure(out: Path, number: int, policy_name: str) -> None:
     """What this process's MuJoCo does, into a file."""
     import mujoco
 
@@ -119,13 +120,13 @@ def measure(out: Path, number: int) -> None:
         "mujoco": mujoco.__version__,
         "floor": round(float(image[FLOOR].mean()), 1),
         "image_mean": round(float(image.mean()), 1),
-        "bowls": bowls(),
-        "episodes": episodes(number),
+        "bowls": [] if number else bowls(),
+        "episodes": episodes(number, policy_name),
     }
     out.write_text(json.dumps(found))
 
 
-def measured_under(version: str, number: int) -> dict[str, Any]:
+def measured_under(version: str, number: int, policy_name: str) -> dict[str, Any]:
     """`measure` of a process that imports this version."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "mujoco"
@@ -135,30 +136,37 @@ def measured_under(version: str, number: int) -> dict[str, Any]:
         path = os.pathsep.join(filter(None, (str(folder), earlier)))
         out = Path(place) / "found.json"
         command = [sys.executable, __file__, "--measure", str(out), "--episodes", str(number)]
+        command += ["--policy", policy_name]
         subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True)
         return json.loads(out.read_text())
 
 
 def summary(found: dict[str, Any], pinned: dict[str, Any]) -> dict[str, Any]:
     """One row of the result: `found` beside the pinned version's."""
-    here = np.array([bowl["offset"] for bowl in found["bowls"]])
-    there = np.array([bowl["offset"] for bowl in pinned["bowls"]])
-    moved = 1000 * np.linalg.norm(here - there, axis=1)
-    tilts = [bowl["tilt"] for bowl in found["bowls"]]
     return {
         "mujoco": found["mujoco"],
         "floor": found["floor"],
         "floor_change": round(found["floor"] - pinned["floor"], 1),
         "image_mean": found["image_mean"],
-        "bowl": {
-            "starts": len(moved),
-            "elsewhere": int((moved > SLIPPED_MM).sum()),
-            "moved_mm_median": round(float(np.median(moved)), 1),
-            "moved_mm_largest": round(float(moved.max()), 1),
-            "tilt_median": round(statistics.median(tilts), 1),
-        },
+        "bowl": bowl_summary(found["bowls"], pinned["bowls"]),
         "episodes": found["episodes"],
         "successes": sum(one["success"] for one in found["episodes"]),
+    }
+
+
+def bowl_summary(found: list[Any], pinned: list[Any]) -> dict[str, Any] | None:
+    """How far the bowl lies from its place under the pinned version; None if it was not settled."""
+    if not found:
+        return None
+    here = np.array([bowl["offset"] for bowl in found])
+    there = np.array([bowl["offset"] for bowl in pinned])
+    moved = 1000 * np.linalg.norm(here - there, axis=1)
+    return {
+        "starts": len(moved),
+        "elsewhere": int((moved > SLIPPED_MM).sum()),
+        "moved_mm_median": round(float(np.median(moved)), 1),
+        "moved_mm_largest": round(float(moved.max()), 1),
+        "tilt_median": round(statistics.median(bowl["tilt"] for bowl in found), 1),
     }
 
 
@@ -168,17 +176,20 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("results/mujoco_versions.json"))
     parser.add_argument("--versions", nargs="+", default=VERSIONS, help="the first is compared to")
-    parser.add_argument("--episodes", type=int, default=0, help="tasks that mini tries; 0 for none")
+    parser.add_argument("--episodes", type=int, default=0, help="tasks to try instead of the bowl")
+    parser.add_argument("--policy", default="mini", help="who tries them; expert sees no picture")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        measure(given.measure, given.episodes)
+        measure(given.measure, given.episodes, given.policy)
         return
-    rows = [measured_under(one, given.episodes) for one in track(given.versions, "versions")]
+    versions = track(given.versions, "versions")
+    rows = [measured_under(one, given.episodes, given.policy) for one in versions]
     result = {
         "command": shlex.join(["python", "benchmarks/mujoco_versions.py", *sys.argv[1:]]),
         "slipped_mm": SLIPPED_MM,
         "settle_steps": SETTLE_STEPS,
+        "policy": given.policy,
         "measured": {row["mujoco"]: summary(row, rows[0]) for row in rows},
     }
     write_atomically(given.out, json.dumps(result, indent=1) + "\n")

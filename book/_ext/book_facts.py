@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import book_published
 import book_sweeps
 import jinja2
 from book_claims import read_claims
@@ -31,6 +32,7 @@ from vla_tutorial.recorded import CLIPS
 from vla_tutorial.report import numbers
 from vla_tutorial.report.build import Spread
 from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
+from vla_tutorial.stats import Rate
 from vla_tutorial.training.augment import Augmentation
 
 ROOT = book_sweeps.ROOT
@@ -50,6 +52,15 @@ VERDICTS = {
 EARLY = 30
 """A first close before this control step is early: 95 % of mini's successful episodes close at
 step 39 or later."""
+
+FEW = 3
+"""Whole episodes on a CPU of each condition in `RUN_ON_A_CPU` (benchmarks/NOTES.md)."""
+
+RUN_ON_A_CPU = (
+    "bilinear_resize", "wrist_camera", "padded_vocabulary", "mask_ignored",
+    "min_max_statistics", "control_rate_10", "absolute_control",
+)  # fmt: skip
+"""Conditions that the sweep has not run yet, and a CPU has."""
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -230,8 +241,17 @@ def conditions() -> list[dict[str, Any]]:
         row = {key: getattr(condition, key) for key in kept}
         row["changes"] = changed_settings(condition, PUBLISHED_WIRING, PUBLISHED_SCENE)
         row["seen"] = book_sweeps.swept().get(condition.name)
+        row["few"] = None if row["seen"] else _few(condition.name)
         found.append(row)
     return found
+
+
+def _few(condition: str) -> Rate | None:
+    """What `FEW` episodes on a CPU said of a condition, if it is one of `RUN_ON_A_CPU`."""
+    if condition not in RUN_ON_A_CPU:
+        return None
+    failed: float = value(f"boundaries_mini:fails.{condition}")
+    return stats.rate(FEW - round(failed * FEW), FEW)
 
 
 def boundaries() -> list[dict[str, Any]]:
@@ -317,6 +337,8 @@ FUNCTIONS = (
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
     claims, lab_points, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
+    book_published.published_reruns, book_published.gap_range, book_published.gaps_plot, book_published.versions_plot,
+    book_published.chance_gap, book_published.doctor_says,
 )  # fmt: skip
 """What a page may call."""
 
@@ -331,7 +353,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
     )
     made.globals.update({f.__name__: f for f in FUNCTIONS})
-    made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE)
+    made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, FEW=FEW, SPACE=SPACE)
     made.filters.update(cell=cell, anchor=anchor)
     return made
 

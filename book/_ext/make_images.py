@@ -16,6 +16,7 @@ from vla_tutorial.spec import PUBLISHED_SCENE, PUBLISHED_WIRING
 from vla_tutorial.wiring import Orientation
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
+FRAMES = Path(__file__).resolve().parents[2] / "tests" / "data" / "frames"
 ORIENTATIONS: tuple[Orientation, ...] = ("rotate_180", "flip_vertical", "raw")
 GAP, CAPTION, COLUMNS = 8, 20, 5
 
@@ -23,13 +24,22 @@ GAP, CAPTION, COLUMNS = 8, 20, 5
 def orientations(simulator: Simulator) -> Image.Image:
     """One frame as the published protocol turns it, with the chapter's flip alone, and as MuJoCo renders it."""
     image = simulator.reset(0).image
-    nothing = np.zeros((image.shape[0], GAP, 4), np.uint8)
-    parts = [
-        part
-        for o in ORIENTATIONS
-        for part in (np.dstack([orient(image, o), np.full_like(image[..., :1], 255)]), nothing)
-    ][:-1]
-    return Image.fromarray(np.concatenate(parts, axis=1))
+    return beside([orient(image, way) for way in ORIENTATIONS])
+
+
+def beside(pictures: list[NDArray[np.uint8]]) -> Image.Image:
+    """(H, W, 3) uint8 each → one picture with transparent gaps."""
+    nothing = np.zeros((pictures[0].shape[0], GAP, 4), np.uint8)
+    parts = [nothing]
+    for picture in pictures:
+        parts += [np.dstack([picture, np.full_like(picture[..., :1], 255)]), nothing]
+    return Image.fromarray(np.concatenate(parts[1:-1], axis=1))
+
+
+def floors() -> Image.Image:
+    """The recorded first pictures under the pinned MuJoCo and under 3.3.3, upright."""
+    names = ("llvmpipe_llvm_15_0_6_256_bits_3_3_2.png", "llvmpipe_llvm_15_0_6_256_bits_3_3_3.png")
+    return beside([np.array(Image.open(FRAMES / name))[::-1, ::-1] for name in names])
 
 
 def shown(condition: Condition) -> bool:
@@ -65,7 +75,8 @@ def sheet(pictures: list[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write every picture."""
+    floors().save(IMAGES / "floors.webp", quality=85)
     with Simulator(PUBLISHED_SCENE.suite, PUBLISHED_SCENE.task) as simulator:
         orientations(simulator).save(IMAGES / "orientations.webp", quality=85)
         sheet(list(first_pictures(simulator))).save(IMAGES / "conditions.webp", quality=85)

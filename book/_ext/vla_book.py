@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import book_facts
+import book_llms
 from myst_nb.core.render import MimeData, NbElementRenderer
 from PIL import Image
 from sphinx.errors import ExtensionError
@@ -133,4 +134,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", dedupe_scripts, priority=999)
     app.connect("html-page-context", mend_labels)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", book_llms.write_llms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 import book_facts  # noqa: E402
+import book_published  # noqa: E402
 
 from vla_tutorial.conditions import PUBLISHED  # noqa: E402
 from vla_tutorial.episodes import read_sweep  # noqa: E402
@@ -202,6 +203,57 @@ def test_no_script_style_or_font_comes_from_another_host(config, rendered):
 def test_versions_are_pinned():
     pinned = (ROOT / "constraints.txt").read_text()
     assert "jupyter-book==1.0.4.post1" in pinned and "sphinx-mathjax-offline==0.0.2" in pinned
+
+
+def test_published_reruns_show_what_the_page_says_of_them(rendered):
+    found = book_published.published_reruns()
+    for source in (*found.low, found.agree):
+        rows = [source.success] if hasattr(source, "success") else [source.least, source.most]
+        assert all(len(row) == len(found.suites) == len(found.authors) for row in rows)
+    agreeing = book_published.gaps(found.agree.least) + book_published.gaps(found.agree.most)
+    assert max(map(abs, agreeing)) <= 5, "within five points"
+    least, most = book_published.gap_range("libero_object")
+    assert -25 < least < most < -14, "far too low"
+    rest = book_published.gap_range("libero_object", invert=True)
+    assert -7 < rest[0] < 0 < rest[1] < 3
+    assert float(book_published.chance_gap(500)) < -most, "chance does not explain it"
+    page = rendered["published_numbers"]
+    for source in found.low:
+        assert f"[{source.who}]({source.address})" in page
+    assert "**inferred**" in page and "none was run here" in page
+
+
+def test_versions_of_mujoco_change_what_the_page_says(rendered):
+    measured = book_facts.value("mujoco_versions:measured")
+    floors = [row["floor"] for row in measured.values()]
+    assert floors[0] > 190 and set(floors[1:]) == {144.7}, "darker from the second version on"
+    elsewhere = {name: row["bowl"]["elsewhere"] for name, row in measured.items()}
+    assert elsewhere == dict.fromkeys(("3.3.2", "3.3.3", "3.3.7"), 0) | dict.fromkeys(
+        ("3.4.0", "3.5.0", "3.9.0"), 50
+    )
+    assert f"from {floors[0]} to {floors[1]} grey levels" in rendered["published_numbers"]
+
+
+def test_episodes_under_a_later_mujoco_are_pairs_and_stand_on_the_page(rendered):
+    ran = book_facts.value("mujoco_episodes:measured")
+    here, later = ran.values()
+    assert [e["task"] for e in here["episodes"]] == [e["task"] for e in later["episodes"]]
+    for name, row in ran.items():
+        assert row["successes"] == sum(e["success"] for e in row["episodes"])
+        counted = f"| {name} | {row['floor']} | {row['successes']} of {len(row['episodes'])} |"
+        assert counted in rendered["published_numbers"]
+
+
+def test_a_condition_that_ran_a_few_times_says_how_often(rendered):
+    assert "‡ | 3 of 3 |" in rendered["conditions_pixels"], "bilinear_resize does not fail"
+    assert "It did not fail here: `mini` succeeded in 3 of 3" in rendered["conditions_motion"]
+    assert "We ran 3 episodes of each" in rendered["conditions_motion"]
+    assert "‡" not in rendered["conditions_shift"]
+    named = {c["name"] for c in book_facts.conditions() if c["few"]}
+    assert named <= set(book_facts.RUN_ON_A_CPU)
+    notes = (ROOT / "benchmarks/NOTES.md").read_text()
+    assert "three whole episodes each" in notes and book_facts.FEW == 3
+    assert all(f"`{name}`" in notes for name in named)
 
 
 def test_intervals_are_wilsons():

@@ -96,6 +96,13 @@ FIGURES = {
     "confusion": lambda: plots.confusion_figure(
         {"pixels": {"pixels": 3, "policy": 1}, "chance": {}}, ["pixels", "policy", "nothing wrong"]
     ),
+    "versions": lambda: plots.versions_figure(
+        ["3.3.2", "3.3.3"],
+        [plots.ByVersion("floor", [195.4, 144.7]), plots.ByVersion("mm", [0, 0])],
+    ),
+    "gaps": lambda: plots.gaps_figure(
+        ["libero_goal", "libero_object"], {"a": [1, -20.5]}, [(-3, 2), (-1, 0)]
+    ),
     "histogram": lambda: plots.histogram_figure([plots.Values("x", [1, None], [4, 5.0])], "steps"),
 }
 
@@ -134,6 +141,26 @@ def test_inline_svg_keeps_what_was_drawn():
     assert text == plots.inline_svg(FIGURES["forest"](), "f", "")
     other = plots.inline_svg(FIGURES["forest"](), "g", "")
     assert len(other) == len(text)
+
+
+def test_what_equals_the_first_version_has_its_colour():
+    panels = [plots.ByVersion("floor", [195.4, 144.7, 195.4]), plots.ByVersion("mm", [0, 0, 36])]
+    floor, moved = plots.versions_figure(["1", "2", "3"], panels).axes
+    heights = [[bar.get_height() for bar in axes.patches] for axes in (floor, moved)]
+    assert heights == [[195.4, 144.7, 195.4], [0, 0, 36]]
+    first, second, third = (bar.get_facecolor() for bar in floor.patches)
+    assert first == third != second
+    assert moved.patches[0].get_facecolor() == first
+    with pytest.raises(ValueError, match="shorter"):
+        plots.versions_figure(["1", "2"], [plots.ByVersion("floor", [195.4])])
+
+
+def test_gaps_have_a_point_for_each_source_and_row():
+    (axes,) = plots.gaps_figure(["x", "y"], {"a": [1, -20], "b": [0, -15]}, [(-3, 2), (-1, 0)]).axes
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in points] == [[1, -20], [0, -15]]
+    bars = [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 7]
+    assert bars == [[-3, 2], [-1, 0]]
 
 
 HOSTILE = (
