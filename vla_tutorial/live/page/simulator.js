@@ -14,6 +14,7 @@ import { normal } from "./random.js";
 
 /** Physics steps of 2 ms in a control step of 50 ms. */
 export const SUBSTEPS = 25;
+const CONTROL_RATE = 20; // control steps a second, LIBERO's
 
 /** Hold the arm, gripper open: what the published protocol sends while objects settle. */
 export const NO_OP = Object.freeze([0, 0, 0, 0, 0, 0, -1]);
@@ -37,6 +38,10 @@ const MASSES = ["body_mass", "body_inertia", "body_subtreemass", "body_invweight
  * @typedef {{friction?: number, distractors?: "as_saved" | "swapped" | "hidden",
  *   joint_noise_seed?: number, second_can?: boolean}} Perturbation
  * @typedef {{target?: string | null, perturbation?: Perturbation}} StartScene
+ *
+ * What holds from the first action on: control steps a second, 10 … 20, and whether an action is a
+ * place and not a displacement.
+ * @typedef {{control_rate?: number, absolute_control?: boolean}} Control
  */
 
 /**
@@ -234,16 +239,18 @@ export class Simulator {
   /**
    * One control step.
    * @param {ArrayLike<number>} action (7) numbers in [−1, 1]: position, rotation, gripper (−1 open)
+   * @param {Control} [control] settling is done without
    * @returns {{reward: number, done: boolean}}
    */
-  step(action) {
+  step(action, { control_rate: rate = CONTROL_RATE, absolute_control: absolute = false } = {}) {
     if (action.length !== 7 || !Array.from(action).every(Number.isFinite)) {
       throw new LiveError(`The action is ${Array.from(action)}; expected seven finite numbers.`);
     }
-    for (let k = 0; k < SUBSTEPS; k++) {
-      this.#physicsStep(action, k === 0);
+    const substeps = Math.floor((SUBSTEPS * CONTROL_RATE) / rate);
+    for (let k = 0; k < substeps; k++) {
+      this.#physicsStep(action, k === 0, absolute);
       // robosuite's sensors and camera show the last step but one, before it was integrated.
-      if (k === SUBSTEPS - 2) this.#sense();
+      if (k === substeps - 2) this.#sense();
     }
     if (!Number.isFinite(this.#v().qpos[0])) {
       throw new LiveError("The simulation became unstable. Restart the episode.");
@@ -252,8 +259,8 @@ export class Simulator {
     return { reward: done ? 1 : 0, done };
   }
 
-  /** 2 ms. The solver begins where it ended before, so the number of forwards counts. @param {ArrayLike<number>} action @param {boolean} first */
-  #physicsStep(action, first) {
+  /** 2 ms. The solver begins where it ended before, so the number of forwards counts. @param {ArrayLike<number>} action @param {boolean} first @param {boolean} absolute */
+  #physicsStep(action, first, absolute) {
     const mujoco = this.#mujoco;
     mujoco.mj_forward(this.#model, this.#data);
     if (this.#stale) {
@@ -263,7 +270,7 @@ export class Simulator {
       this.#readArm();
     }
     this.#stale = false;
-    if (first) this.controller.setGoal(action, this.#arm);
+    if (first) this.controller.setGoal(action, this.#arm, absolute);
     const { armActuators, fingerActuators } = this.physics;
     const { limits } = this.own;
     const { ctrl } = this.#v();
