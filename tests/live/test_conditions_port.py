@@ -76,7 +76,7 @@ def test_unknown_and_unsupported_ones(tmp_path, manifest):
     given = {"manifest": {**manifest, "conditions": changed}, "asked": asked}
     unknown, unsupported = in_node(tmp_path, APPLY, given)
     assert unknown == f"Unknown condition 'camera_12'. Known: {', '.join(CATALOGUE)}."
-    assert unsupported == "The page cannot do 'bgr': It is red. Use Python for it."
+    assert unsupported == "The page cannot do 'bgr': It is red."
 
 
 @needs_node

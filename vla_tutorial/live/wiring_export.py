@@ -31,16 +31,19 @@ from vla_tutorial.wiring import Wiring
 AT_RESET = frozenset({"settle_steps", "max_steps", "distractors", "joint_noise_seed"})
 """Settings that act at an episode's start. All others may change between two control steps."""
 
+_ONE_ACTION = (
+    "It is for policies that answer with several actions at once, and mini answers with one. "
+    "Python has it for such policies, for example --policy openpi."
+)
+
 UNSUPPORTED: Mapping[str, str] = {
     "mujoco": "The page has one version of MuJoCo.",
-    "camera_size": "The page renders pictures of 256 × 256 pixels.",
+    "camera_size": "The page renders pictures of 256 × 256 pixels. Python renders any size.",
     "camera": "The page draws one camera's picture: its shapes are too coarse for the one at the "
-    "wrist.",
-    "realtime": "The page's simulator waits for each answer, however long it takes.",
-    "replan_steps": "It is for policies that answer with several actions at once. The page's "
-    "policy, mini, answers with one.",
-    "stale_chunks": "It is for policies that answer with several actions at once. The page's "
-    "policy, mini, answers with one.",
+    "wrist. Python draws both.",
+    "realtime": "The page's simulator waits for each answer. Python's can go on meanwhile.",
+    "replan_steps": _ONE_ACTION,
+    "stale_chunks": _ONE_ACTION,
 }
 """Settings that the page does not have, and why. A condition that changes one is not offered."""
 

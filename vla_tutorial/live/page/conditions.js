@@ -79,7 +79,7 @@ export function findCondition({ conditions }, name) {
     throw new LiveError(`Unknown condition ${repr(name)}. Known: ${known}.`);
   }
   if (found.supported) return found;
-  throw new LiveError(`The page cannot do ${repr(name)}: ${found.note} Use Python for it.`);
+  throw new LiveError(`The page cannot do ${repr(name)}: ${found.note}`);
 }
 
 /**
