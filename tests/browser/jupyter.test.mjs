@@ -57,7 +57,7 @@ async function runCell(page, i, shows, each = 10000) {
   }
 }
 
-test("the player in JupyterLab", { timeout: 120000 }, async () => {
+test("the player in JupyterLab", { timeout: 300000 }, async () => {
   const page = await openNotebook("player.ipynb");
   const player = page.locator(".vla-player").first();
   await runCell(page, 0, player);
