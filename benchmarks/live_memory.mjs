@@ -3,7 +3,7 @@
 //   node benchmarks/live_memory.mjs --live _build/live --steps 40 --out results/live_memory.json      (5 to 20 minutes)
 //
 // The page is index.html, used by its buttons: each episode is the next start, and every fifth another task. An episode is
-// left after --steps control steps; what a longer one keeps besides is its log. "renderer" is the tab's process with all its
+// left after --steps control steps, or with --steps end when it has ended; --minutes stops before a further episode. "renderer" is the tab's process with all its
 // workers and WebAssembly; "gpu" is the process that draws for all tabs and holds the textures (here on the CPU, in memory).
 // "footprint" are the process's own pages (Private_Dirty and swapped), which is what Chromium's task manager shows.
 import { readFileSync, writeFileSync } from "node:fs";
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     episodes: { type: "string", default: "20" },
     steps: { type: "string", default: "40" },
     tasks: { type: "string", default: "4" },
+    minutes: { type: "string", default: "60" },
     commit: { type: "string" },
     out: { type: "string" },
   },
@@ -26,7 +27,10 @@ const { launch } = await import("../tests/live/browser.mjs");
 
 const WAIT = { timeout: 900_000 };
 const MB = 1e6;
-const [episodes, steps, tasks] = [values.episodes, values.steps, values.tasks].map(Number);
+const [episodes, tasks, minutes] = [values.episodes, values.tasks, values.minutes].map(Number);
+const whole = values.steps === "end";
+const steps = whole ? 1 : Number(values.steps);
+const deadline = Date.now() + 60_000 * minutes;
 
 const site = await launch({ first: [resolve(values.live)] });
 const root = await site.browser.newBrowserCDPSession();
@@ -53,26 +57,30 @@ async function look() {
 /** Wait until the page shows at least, or fewer than, `n` control steps. A strict policy forbids text as code, so these are functions. */
 const atLeast = (n) => page.waitForFunction((least) => Number(document.querySelector(".count")?.textContent.slice(5)) >= least, n, WAIT);
 const fewerThan = (n) => page.waitForFunction((most) => Number(document.querySelector(".count")?.textContent.slice(5)) < most, n, WAIT);
+const ended = () => page.waitForFunction(() => document.querySelector(".verdict").textContent, null, WAIT);
+const shown = () => page.evaluate(() => Number(document.querySelector(".count").textContent.slice(5)));
 const result = {
   ...about(values),
   browser: site.browser.version(),
   unit: "MB (1e6 bytes)",
-  stepsEach: steps,
+  stepsEach: whole ? "to the end" : steps,
   rows: [],
 };
 await page.waitForFunction(() => document.querySelector("#live").dataset.state === "idle", null, WAIT);
 result.idle = await look();
 await page.click(".go");
-for (let k = 0; k < episodes; k++) {
+for (let k = 0; k < episodes && Date.now() < deadline; k++) {
   const task = Math.floor((k * tasks) / episodes);
   if (k) {
     const isNew = task !== Math.floor(((k - 1) * tasks) / episodes);
     if (isNew) await page.selectOption("#task", String(task));
     else await page.click("#next");
-    await fewerThan(steps);
+    await page.waitForFunction(() => !document.querySelector(".verdict").textContent, null, WAIT);
+    if (whole) await page.click("#play"); // a run that was left goes on by itself
+    else await fewerThan(steps);
   }
-  await atLeast(steps);
-  const found = { episode: k, task, ...(await look()) };
+  await (whole ? ended() : atLeast(steps));
+  const found = { episode: k, task, steps: await shown(), ...(await look()) };
   result.rows.push(found);
   console.log(JSON.stringify(found));
   const kept = result.rows.map((row) => row.renderer);

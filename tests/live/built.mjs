@@ -23,6 +23,9 @@ export const vectors = (task) => golden(task, "episodes");
 /** Its perturbed starts. */
 export const starts = (task) => golden(task, "starts");
 
+/** Moves under other control. */
+export const controls = (task) => golden(task, "controls");
+
 /** Its random layouts. */
 export const layouts = (task) => golden(task, "layouts");
 

@@ -1,7 +1,7 @@
 // Physics and controller against Python's MuJoCo 3.3.2: recorded episodes of every task that was built.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { BASE, layouts, page, read, starts, tasks, vectors } from "./built.mjs";
+import { BASE, controls, layouts, page, read, starts, tasks, vectors } from "./built.mjs";
 
 const MILLIMETRE = 1e-3;
 const { loadManifest, loadTask } = await page("assets.js");
@@ -57,6 +57,24 @@ for (const number of tasks()) {
     }
   });
 }
+
+for (const number of tasks().slice(0, 2)) test(`task ${number}: fewer control steps a second and absolute control move the arm as in Python`, async () => {
+  await open(number);
+  for (const { name, init, perturbation, actions, eef, gripper, states } of controls(number)) {
+    simulator.reset(task.states[init], { scene: { perturbation } });
+    actions.forEach((action, k) => {
+      const { eefPos, gripperQpos } = simulator.observation();
+      assert.ok(apart(eefPos, eef[k]) < 0.01 * MILLIMETRE, `${name}, step ${k}: ${eefPos}, Python ${eef[k]}`);
+      assert.ok(apart(gripperQpos, gripper[k]) < 0.5 * MILLIMETRE, `${name}, step ${k}: fingers`);
+      simulator.step(action, perturbation);
+      assert.ok(Math.abs(simulator.state()[0] - states[k][0]) < 1e-9, `${name}, step ${k}: time`);
+    });
+    simulator.reset(task.states[init]);
+    simulator.step(actions[0]);
+    simulator.step(actions[1]);
+    assert.ok(apart(simulator.observation().eefPos, eef[2]) > MILLIMETRE, `${name} makes a difference`);
+  }
+});
 
 test("a reset gives the same numbers, whatever was done before", async () => {
   await open(tasks()[0]);

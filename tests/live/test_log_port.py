@@ -45,6 +45,7 @@ def steps():
                 action=awkward(rng, 7),
                 reward=float(rng.choice([0, 1])),
                 done=False,
+                waiting=k % 3 == 0,
             )
         )
     return found
@@ -60,6 +61,7 @@ def test_lines_are_the_same_bytes(steps, tmp_path):
             "eefPos": [repr(float(x)) for x in step.observation.eef_pos],
             "gripperQpos": [repr(float(x)) for x in step.observation.gripper_qpos],
             "reward": step.reward,
+            "waiting": step.waiting,
         }
         for step in steps
     ]

@@ -28,7 +28,9 @@ CONDITIONS = (
     "published", "no_flip", "flip_only", "bgr", "no_jpeg", "no_center_crop", "stale_frame", "wrong_prompt",
     "no_empty_token", "upper_case", "wrong_unnorm_key", "wrong_suite_key", "gripper_inverted",
     "gripper_not_binarised", "gripper_not_rescaled", "actions_too_large", "paraphrase_2", "no_instruction",
-    "stale_frame+wrong_unnorm_key+flip_only",
+    "bilinear_resize", "padded_vocabulary", "mask_ignored", "min_max_statistics",
+    "latency_1", "latency_2", "latency_4", "latency_8", "latency_2+wrong_unnorm_key+padded_vocabulary",
+    "latency_4+mask_ignored+stale_frame", "stale_frame+wrong_unnorm_key+flip_only",
 )  # fmt: skip
 
 pytestmark = needs_node
@@ -151,6 +153,8 @@ def episodes():
     found.append(("late", [], {"frame_delay": 3}))
     found.append(("short", [], {"max_steps": 4}))
     found.append(("no settling", [], {"settle_steps": 0}))
+    for name in ("latency_1", "latency_4", "latency_2+wrong_unnorm_key"):
+        found.append((f"{name}, at rest", name.split("+"), {"while_waiting": "zero"}))
     return found
 
 
@@ -178,3 +182,23 @@ def test_logs_are_the_same(tmp_path, episodes):
         if name not in ("published", "gripper_not_binarised"):
             assert found[name] != published, f"{name} changes something"
     assert len(found["short"]) == 4 and len(published) == STEPS
+    late = [json.loads(line).get("waiting", False) for line in found["latency_2"]]
+    assert late == [True, True, False] * 3
+
+
+def test_latency_may_change_while_it_runs(tmp_path):
+    """Asked questions keep their wait, as the log of a changed run must show."""
+    script = """
+    const { Timing } = await page("timing.js");
+    let asked = 0;
+    const timing = new Timing({ async predict() { asked++; return { tokens: Int32Array.from([asked]) }; } });
+    const found = [];
+    for (const latency of given) {
+      const { answer, waiting } = await timing.turn({}, { latency, while_waiting: "last", vocabulary: 32000 }, {});
+      found.push([asked, waiting ? "waits" : answer[0]]);
+    }
+    """
+    found = in_node(tmp_path, script, [0, 2, 0, 0, 0, 1, 1, 0])
+    assert [list(one) for one in found] == [
+        [1, 1], [2, "waits"], [2, "waits"], [2, 2], [3, 3], [4, "waits"], [4, 4], [5, 5],
+    ]  # fmt: skip

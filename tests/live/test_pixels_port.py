@@ -20,6 +20,7 @@ WIRINGS = {
     "bgr": replace(WIRING, colour_order="bgr"),
     "no_jpeg": replace(WIRING, jpeg=False),
     "no_center_crop": replace(WIRING, center_crop=False),
+    "bilinear_resize": replace(WIRING, resize="bilinear"),
 }
 
 pytestmark = needs_node

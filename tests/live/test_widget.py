@@ -72,6 +72,14 @@ def test_two_sides(site):
     assert (asked["a"], asked["b"], asked["say_b"]) == ([""], ["no_flip"], ["take it, please"])
 
 
+def test_it_can_begin_at_once(site, live):
+    made = Live(run=True, folder=site)
+    asked = parse_qs(urlsplit(made.address).fragment, keep_blank_values=True)
+    made.close()
+    assert asked["run"] == ["1"]
+    assert "run=1" not in live.address
+
+
 def test_steps_become_a_log(live):
     with pytest.raises(TutorialError, match="no step yet"):
         live.log()

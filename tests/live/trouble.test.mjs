@@ -1,7 +1,10 @@
 // What goes wrong in browsers, one by one in Chromium: each is said in a sentence, and nothing that was run is lost.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { join } from "node:path";
 import { launch } from "./browser.mjs";
+import { FOLDER } from "./built.mjs";
 
 const LONG = 300_000; // other tests may run beside this one
 let site;
@@ -133,6 +136,20 @@ for (const [what, before, words] of [
   await said(page, words);
   assert.equal(await page.isVisible("#live"), false);
   assert.equal(asked.filter((url) => /\.(onnx|wasm)$|manifest/.test(url)).length, 0);
+  await context.close();
+});
+
+test("opened from a memory stick it says what browsers forbid, and what to do", async () => {
+  const context = await site.browser.newContext({ viewport: { width: 390, height: 844 } });
+  const page = await context.newPage();
+  const asked = [];
+  page.on("request", (r) => asked.push(r.url()));
+  await page.goto(pathToFileURL(join(FOLDER, "index.html")).href);
+  await said(page, /no page on a disk load the parts of this one.*python3 -m http\.server.*recorded runs in the book/);
+  assert.equal(await page.locator("#notices .bad").count(), 1, "one sentence");
+  assert.deepEqual([await page.isVisible("#live"), await page.locator("button:visible").count()], [false, 0], "no button that would do nothing");
+  assert.deepEqual(asked.filter((url) => /\.(onnx|wasm)|manifest/.test(url) || !url.startsWith("file:")), []);
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0);
   await context.close();
 });
 

@@ -90,7 +90,7 @@ def _write(folder: Path, options: LiveOptions, packages: Path, tell: Callable[[s
     manifest = _manifest(packages, options, tasks)
     # Each further part of the page adds its own keys here, by one function `export(folder, …)`.
     tell("policy")
-    manifest["policies"] = {"mini": policy_export.export(folder)}
+    manifest["policies"] = {"mini": policy_export.export(folder, suite=options.suite)}
     settings = wiring_export.export(options.suite, options.tasks)
     manifest.update(msgspec.structs.asdict(settings))
     diagnosis_data.export(folder, options.suite)

@@ -80,7 +80,12 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
     check: PolicyCheck
 
 
-def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> PolicyEntry:
+def export(
+    folder: Path,
+    name: str = "mini",
+    checkpoint: str | None = None,
+    suite: str = "libero_object",
+) -> PolicyEntry:
     """Write the graph and its check into the page's folder.
 
     The graph is run with onnxruntime before it is kept, and must give the tokens of this package's
@@ -89,6 +94,7 @@ def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> P
     Args:
         folder: of the page. Files go to `data/policy` in it.
         name, checkpoint: as `policies.load_policy` takes them.
+        suite: whose first pictures are the check.
 
     Raises:
         TutorialError: the policy is no small model, or its graph gives other tokens.
@@ -98,7 +104,7 @@ def export(folder: Path, name: str = "mini", checkpoint: str | None = None) -> P
     if not isinstance(policy, ModelPolicy) or not policy.model.is_small:
         raise TutorialError(f"The policy {name!r} is no small model. Choose mini.")
     packed, runs = policy_file.pack(build_graph(policy.model))
-    examples = _examples(policy)
+    examples = _examples(policy, suite)
     check_tokens(policy, policy_file.unpack(packed, runs), examples)
     file = f"{FOLDER}/{name}.onnx.gz"
     write_bytes(folder / file, packed)
@@ -181,9 +187,8 @@ def check_tokens(policy: ModelPolicy, content: bytes, examples: Sequence[PolicyI
         )
 
 
-def _examples(policy: ModelPolicy) -> list[PolicyInput]:
+def _examples(policy: ModelPolicy, suite: str) -> list[PolicyInput]:
     """The first picture of some tasks under the published protocol."""
-    suite = "libero_object"
     wiring = Wiring(unnorm_key=suite)
     found = []
     for task in CHECKED_TASKS:

@@ -38,6 +38,24 @@ CHANGES = {
 }
 """Perturbations of which the start is recorded: the state and its picture."""
 
+CONTROLS = {
+    "control_rate": Perturbation(control_rate=10),
+    "absolute": Perturbation(absolute_control=True),
+}
+"""Perturbations of which some moves are recorded: where the hand is before each, and the states."""
+
+MOVES = np.array(
+    [
+        [0.05, 0.1, 0.4, 3.0, 0.2, 0.1, -1],
+        [0.3, -0.2, 0.25, 2.0, 0.0, 0.4, 1],
+        [-0.1, 0.0, 0.3, 0.0, 0.0, 0.0, 1],
+        [0.0, 0.2, 0.9, -0.3, 1.0, 0.0, -1],
+        [0.1, 0.1, 0.2, 3.1, 0.0, 0.0, 1],
+        [-0.4, 0.3, 0.5, 0.1, 0.1, -0.2, -1],
+    ]
+)
+"""What LIBERO gets in them: displacements, or places in metres and rotations in radians."""
+
 LAYOUTS = (0, 1, 2, 3)
 """Seeds of the random layouts of which the start is recorded: the state."""
 
@@ -57,6 +75,11 @@ def export(folder: Path, simulator: Simulator) -> None:
         about[-1].update(episode["facts"])
     starts = [_start(simulator, name) for name in CHANGES]
     changed = [{**start["facts"], "state": _append(arrays, start["state"])} for start in starts]
+    controls = [
+        {"name": name, "init": 0, "perturbation": asdict(perturbation)}
+        | {key: _append(arrays, value) for key, value in _moves(simulator, perturbation).items()}
+        for name, perturbation in CONTROLS.items()
+    ]
     layouts = [_layout(simulator, seed) for seed in LAYOUTS]
     drawn = [
         {"seed": seed, "state": _append(arrays, state)}
@@ -65,7 +88,13 @@ def export(folder: Path, simulator: Simulator) -> None:
     pictures = np.concatenate([part["pictures"] for part in [*recorded, *starts]])
     write_bytes(folder / f"vectors/task{task}.bin", np.concatenate(arrays).astype("<f8").tobytes())
     write_bytes(folder / f"vectors/task{task}.rgb", pictures.tobytes())
-    facts = {"task": task, "episodes": about, "starts": changed, "layouts": drawn}
+    facts = {
+        "task": task,
+        "episodes": about,
+        "starts": changed,
+        "controls": controls,
+        "layouts": drawn,
+    }
     write_json(folder / f"vectors/task{task}.json", facts)
 
 
@@ -113,6 +142,24 @@ def _start(simulator: Simulator, name: str) -> dict[str, Any]:
         "state": simulator.state(),
         "facts": {"name": name, "init": scene.init, "perturbation": asdict(CHANGES[name])},
         "pictures": observation.image[None],
+    }
+
+
+def _moves(simulator: Simulator, perturbation: Perturbation) -> dict[str, Floats]:
+    """`MOVES` from initial state 0 under a perturbation."""
+    task = simulator.task
+    scene = Scene(task.suite, task.index, 0, perturbation=perturbation)
+    seen = [simulator.start(scene, SETTLE_STEPS)]
+    states = []
+    for action in MOVES:
+        observation, _, _ = simulator.step(action)
+        seen.append(observation)
+        states.append(simulator.state())
+    return {
+        "actions": MOVES,
+        "eef": np.array([observation.eef_pos for observation in seen[:-1]]),
+        "gripper": np.array([observation.gripper_qpos for observation in seen[:-1]]),
+        "states": np.array(states),
     }
 
 

@@ -73,11 +73,12 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._server = server
         asked = _link(task, init, conditions, instruction, beside)
-        super().__init__(address=f"{_root(server.server_port)}index.html?embed=1#{asked}")
+        # A message would come before the page that should hear it.
+        begin = "&run=1" if run else ""
+        address = f"{_root(server.server_port)}index.html?embed=1#{asked}{begin}"
+        super().__init__(address=address)
         self._lines: dict[str, list[Mapping[str, Any]]] = {side: [] for side in SIDES}
         self.on_msg(self._hear)
-        if run:
-            self.play()
 
     def _hear(self, _widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
         side = message.get("side")

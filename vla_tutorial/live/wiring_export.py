@@ -6,16 +6,24 @@ its own for any of them, and has those of the catalogue.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from vla_tutorial.actions import ActionStatistics, embedded_statistics, find_statistics
+from vla_tutorial.actions import (
+    ActionStatistics,
+    embedded_statistics,
+    find_statistics,
+    parse_statistics,
+)
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, Condition, changed_settings
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import native_key
+from vla_tutorial.policies.suites import packaged_weights
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import count_initial_states
 from vla_tutorial.wiring import Wiring
@@ -23,19 +31,19 @@ from vla_tutorial.wiring import Wiring
 AT_RESET = frozenset({"settle_steps", "max_steps", "distractors", "joint_noise_seed"})
 """Settings that act at an episode's start. All others may change between two control steps."""
 
+_ONE_ACTION = (
+    "It is for policies that answer with several actions at once, and mini answers with one. "
+    "Python has it for such policies, for example --policy openpi."
+)
+
 UNSUPPORTED: Mapping[str, str] = {
     "mujoco": "The page has one version of MuJoCo.",
-    "camera_size": "The page renders pictures of 256 × 256 pixels.",
-    "camera": "The page has one camera.",
-    "resize": "The page prepares pictures as published, or without crop or JPEG.",
-    "vocabulary": "The page counts bins down from 32000 ids.",
-    "action_bounds": "The page has the quantiles alone.",
-    "action_mask": "The page leaves the gripper as it is.",
-    "control_rate": "The page's simulator has 20 control steps a second.",
-    "absolute_control": "The page's controller takes displacements.",
-    "latency": "The page's simulator waits for each answer.",
-    "replan_steps": "The page's policy answers with one action.",
-    "stale_chunks": "The page's policy answers with one action.",
+    "camera_size": "The page renders pictures of 256 × 256 pixels. Python renders any size.",
+    "camera": "The page draws one camera's picture: its shapes are too coarse for the one at the "
+    "wrist. Python draws both.",
+    "realtime": "The page's simulator waits for each answer. Python's can go on meanwhile.",
+    "replan_steps": _ONE_ACTION,
+    "stale_chunks": _ONE_ACTION,
 }
 """Settings that the page does not have, and why. A condition that changes one is not offered."""
 
@@ -80,6 +88,7 @@ class StatisticsEntry(msgspec.Struct, frozen=True):
     q01: list[float]
     q99: list[float]
     mask: list[bool]
+    extremes: list[list[float]] | None
 
 
 class WiringEntry(msgspec.Struct, frozen=True):
@@ -114,7 +123,7 @@ def export(
     conditions = [_entry(condition, wiring, scenes) for condition in CATALOGUE.values()]
     keys = [wiring.unnorm_key]
     keys += [entry.changes["unnorm_key"] for entry in conditions if "unnorm_key" in entry.changes]
-    known = embedded_statistics()
+    known = {**embedded_statistics(), **_own_statistics(policy)}
     statistics = {key: _statistics(find_statistics(key, known)) for key in dict.fromkeys(keys)}
     boundaries = {str(name): text for name, text in BOUNDARIES.items()}
     return WiringEntry(asdict(wiring), asdict(scene), statistics, boundaries, conditions)
@@ -125,8 +134,20 @@ def _starts(suite: str, task: int) -> list[Scene]:
     return [Scene(suite, task, init) for init in range(count)]
 
 
+def _own_statistics(policy: str) -> Mapping[str, ActionStatistics]:
+    """What a small policy's weights bring, without loading them."""
+    path = Path(str(packaged_weights(policy))) / "dataset_statistics.json"
+    return parse_statistics(json.loads(path.read_bytes()), str(path))
+
+
 def _statistics(found: ActionStatistics) -> StatisticsEntry:
-    return StatisticsEntry(found.q01.tolist(), found.q99.tolist(), found.mask.tolist())
+    extremes = None if found.extremes is None else found.extremes.tolist()
+    return StatisticsEntry(
+        found.q01.tolist(),
+        found.q99.tolist(),
+        found.mask.tolist(),
+        extremes,
+    )
 
 
 def _entry(

@@ -38,6 +38,8 @@
     notices.appendChild(text);
     live.dataset.state = "impossible";
     live.hidden = true;
+    var copy = document.getElementById("copy");
+    if (copy) copy.hidden = true;
     var book = document.getElementById("book");
     if (book) book.hidden = location.pathname.indexOf("/live/") < 0;
   });

@@ -9,6 +9,9 @@ import { repr } from "./numbers.js";
  *   orientation: "rotate_180" | "flip_vertical" | "raw", colour_order: "rgb" | "bgr",
  *   frame_delay: number, jpeg: boolean, center_crop: boolean, camera_size: number,
  *   prompt_template: string, empty_token: boolean, letter_case: "lower" | "as_given" | "upper",
+ *   resize: "lanczos3" | "bilinear", vocabulary: number,
+ *   action_bounds: "quantiles" | "extremes", action_mask: boolean,
+ *   latency: number, while_waiting: "last" | "zero",
  *   gripper: "binarised" | "inverted" | "continuous" | "unscaled", translation_gain: number,
  *   settle_steps: number, max_steps: number | null, mujoco: string,
  * }} Wiring
@@ -17,7 +20,7 @@ import { repr } from "./numbers.js";
  * @typedef {{
  *   camera_degrees: number, light: number, camera_noise: number, second_can: boolean,
  *   distractors: "as_saved" | "swapped" | "hidden", srgb_textures: boolean, friction: number,
- *   joint_noise_seed: number,
+ *   joint_noise_seed: number, control_rate: number, absolute_control: boolean,
  * }} Perturbation
  * @typedef {{
  *   suite: string, task: number, init: number, instruction: string | null,
@@ -76,7 +79,7 @@ export function findCondition({ conditions }, name) {
     throw new LiveError(`Unknown condition ${repr(name)}. Known: ${known}.`);
   }
   if (found.supported) return found;
-  throw new LiveError(`The page cannot do ${repr(name)}: ${found.note} Use Python for it.`);
+  throw new LiveError(`The page cannot do ${repr(name)}: ${found.note}`);
 }
 
 /**

@@ -59,8 +59,14 @@ export class Controller {
   /**
    * A new goal, relative to where the hand is. Without a rotation the old goal's rotation stays.
    * @param {ArrayLike<number>} action (7) LIBERO's action, clipped to [−1, 1] @param {ArmState} arm
+   * @param {boolean} absolute whether its numbers are a place (metres) and a rotation (radians)
    */
-  setGoal(action, arm) {
+  setGoal(action, arm, absolute) {
+    if (absolute) {
+      this.memory.position.set([action[0], action[1], action[2]]);
+      this.memory.rotation.set(rotation([action[3], action[4], action[5]]));
+      return;
+    }
     const command = Array.from({ length: 6 }, (_, i) => clip(action[i], -1, 1));
     for (let i = 0; i < 3; i++) this.memory.position[i] = arm.position[i] + METRES * command[i];
     const turn = command.slice(3).map((x) => RADIANS * x);
@@ -209,6 +215,7 @@ function rotationError(goal, now) {
  */
 function rotation(vector) {
   const angle = Math.hypot(...vector);
+  if (angle === 0) return [1, 0, 0, 0, 1, 0, 0, 0, 1];
   const sine = Math.sin(angle / 2);
   const unit = [Math.cos(angle / 2), ...vector.map((x) => (x / angle) * sine)].map(f32);
   const norm = unit.reduce((sum, x) => f32(sum + f32(x * x)), 0);

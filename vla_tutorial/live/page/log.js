@@ -1,7 +1,7 @@
 /** `steps.jsonl`: the same bytes as Python writes for the same step (vla_tutorial/log.py). */
 import { fixed } from "./numbers.js";
 
-/** @typedef {Pick<import("./loop.js").Step, "step" | "pixels" | "action" | "reward" | "tokens" | "eefPos" | "gripperQpos">} Logged */
+/** @typedef {Pick<import("./loop.js").Step, "step" | "pixels" | "action" | "reward" | "waiting" | "tokens" | "eefPos" | "gripperQpos">} Logged */
 
 /** Version of the episode folder (vla_tutorial/record.py). */
 export const EPISODE_FORMAT = 2;
@@ -19,6 +19,7 @@ export function stepLine(step) {
     tokens: `[${Array.from(step.tokens).join(", ")}]`,
     eef_pos: list(step.eefPos, 5),
     gripper_qpos: list(step.gripperQpos, 5),
+    ...(step.waiting && { waiting: "true" }),
   };
   const texts = Object.entries(fields).map(([name, text]) => `"${name}": ${text}`);
   return `{${texts.join(", ")}}`;

@@ -5,15 +5,17 @@ import * as pixels from "./pixels.js";
 import * as prompt from "./prompt.js";
 import { normal } from "./random.js";
 import { startOf } from "./starts.js";
+import { Timing } from "./timing.js";
 
 /** @typedef {import("./conditions.js").Wiring} Wiring */
 /** @typedef {import("./conditions.js").Scene} Scene */
 /**
  * One control step: what the policy saw, what it answered and what came of it. `picture` is the
  * simulator's, with row 0 at the bottom; `eefPos` and `gripperQpos` are from before the action.
+ * `waiting`: the policy was still thinking about an older picture.
  * @typedef {{
  *   step: number, picture: Uint8Array, pixels: Uint8Array, tokens: Int32Array, action: number[],
- *   reward: number, done: boolean, eefPos: number[], gripperQpos: number[],
+ *   reward: number, done: boolean, waiting: boolean, eefPos: number[], gripperQpos: number[],
  *   ms: {physics: number, picture: number, policy: number},
  * }} Step
  *
@@ -35,6 +37,7 @@ export async function* rollout({ policy, simulator, renderer, task, ...given }) 
   const controls = given.controls ?? { wiring: () => given.wiring, scene: () => given.scene };
   const limit = given.wiring.max_steps ?? task.stepLimit;
   const camera = new Camera(renderer, given.seed ?? given.scene.init);
+  const timing = new Timing(policy);
   start(simulator, task, given.wiring, given.scene);
   for (let step = 0; step < limit; step++) {
     const clock = new Clock();
@@ -43,16 +46,17 @@ export async function* rollout({ policy, simulator, renderer, task, ...given }) 
     const picture = camera.take(simulator, scene, wiring.frame_delay);
     const seen = pixels.prepare(camera.oldest, wiring);
     const ids = prompt.tokenIds(promptOf(wiring, scene, task), policy.tokenizer);
-    const statistics = actions.findStatistics(wiring.unnorm_key, policy.statistics);
+    const statistics = actions.asWired(actions.findStatistics(wiring.unnorm_key, policy.statistics), wiring);
     clock.ends("picture");
-    const { tokens } = await policy.predict({ pixels: seen, ids });
-    const decoded = actions.decode(tokens, statistics);
+    const { answer, waiting } = await timing.turn({ pixels: seen, ids }, wiring, statistics);
+    const decoded = actions.decodeAnswer(answer, statistics, wiring.vocabulary);
     const action = actions.toLibero(decoded, wiring.gripper, wiring.translation_gain);
     clock.ends("policy");
     const before = simulator.observation();
-    const { reward, done } = simulator.step(action);
+    const { reward, done } = simulator.step(action, scene.perturbation);
     clock.ends("physics");
-    yield { step, picture, pixels: seen, tokens, action, reward, done, ...before, ms: clock.ms };
+    const tokens = actions.nearestTokens(answer, statistics);
+    yield { step, picture, pixels: seen, tokens, action, reward, done, waiting, ...before, ms: clock.ms };
     if (done) return;
   }
 }

@@ -21,7 +21,7 @@ const f32 = Math.fround;
 /**
  * The simulator's picture → what the policy sees.
  * @param {Uint8Array} picture (n, n, 3) RGB, row 0 at the bottom; n a multiple of 16
- * @param {Pick<Wiring, "orientation" | "colour_order" | "jpeg" | "center_crop">} wiring
+ * @param {Pick<Wiring, "orientation" | "colour_order" | "jpeg" | "resize" | "center_crop">} wiring
  * @returns {Uint8Array} (224, 224, 3), row 0 at the top
  */
 export function prepare(picture, wiring) {
@@ -30,7 +30,7 @@ export function prepare(picture, wiring) {
   let out = orient(picture, size, wiring.orientation);
   if (wiring.colour_order === "bgr") out = exchanged(out);
   if (wiring.jpeg) out = jpegRoundTrip(out, size);
-  out = resizeLanczos3(out, size);
+  out = resized(out, size, wiring.resize === "bilinear" ? bilinear(size) : lanczos3(size));
   return wiring.center_crop ? centerCrop(out) : out;
 }
 
@@ -82,6 +82,20 @@ function exchanged(picture) {
  * Where each row of a resampled axis comes from.
  * @typedef {{first: number, weights: Float32Array}[]} Resampling
  */
+
+/**
+ * Bilinear resampling of one axis from `size` to 224 pixels, without antialiasing.
+ * @param {number} size
+ * @returns {Resampling}
+ */
+function bilinear(size) {
+  return Array.from({ length: SIZE }, (_, i) => {
+    const at = Math.min(size - 1, Math.max(0, ((i + 0.5) * size) / SIZE - 0.5));
+    const first = Math.floor(at);
+    const weights = first < size - 1 ? [1 - (at - first), at - first] : [1];
+    return { first, weights: Float32Array.from(weights) };
+  });
+}
 
 /** @type {Map<number, Resampling>} */
 const resamplings = new Map();
@@ -143,10 +157,10 @@ function kernel(x) {
  * First the rows, then the columns, then rounding, half to even.
  * @param {Uint8Array} picture (size, size, 3)
  * @param {number} size
+ * @param {Resampling} rows
  * @returns {Uint8Array} (224, 224, 3)
  */
-export function resizeLanczos3(picture, size) {
-  const rows = lanczos3(size);
+function resized(picture, size, rows) {
   const width = 3 * size;
   const between = new Float32Array(SIZE * width);
   rows.forEach(({ first, weights }, row) => {

@@ -4,16 +4,19 @@
  * Two npm packages are understood: `mujoco-js` (MuJoCo 3.3.8), which the page uses, and
  * `@mujoco/mujoco` (3.9 and newer). LIBERO's own is 3.3.2.
  */
-import { fetchBytes } from "./assets.js";
 import { Controller, emptyState } from "./controller.js";
 import { LiveError } from "./errors.js";
 import { freePlace } from "./free_place.js";
+import { compile } from "./mujoco.js";
 import { normal } from "./random.js";
+
+export { loadMujoco } from "./mujoco.js";
 
 /** @typedef {import("./assets.js").Task} Task */
 
 /** Physics steps of 2 ms in a control step of 50 ms. */
 export const SUBSTEPS = 25;
+const CONTROL_RATE = 20; // control steps a second, LIBERO's
 
 /** Hold the arm, gripper open: what the published protocol sends while objects settle. */
 export const NO_OP = Object.freeze([0, 0, 0, 0, 0, 0, -1]);
@@ -37,6 +40,10 @@ const MASSES = ["body_mass", "body_inertia", "body_subtreemass", "body_invweight
  * @typedef {{friction?: number, distractors?: "as_saved" | "swapped" | "hidden",
  *   joint_noise_seed?: number, second_can?: boolean}} Perturbation
  * @typedef {{target?: string | null, perturbation?: Perturbation}} StartScene
+ *
+ * What holds from the first action on: control steps a second, 10 … 20, and whether an action is a
+ * place and not a displacement.
+ * @typedef {{control_rate?: number, absolute_control?: boolean}} Control
  */
 
 /**
@@ -48,35 +55,6 @@ const MASSES = ["body_mass", "body_inertia", "body_subtreemass", "body_invweight
  * The second can: copies of the geoms of `bodies`, as `pose` has them, moved by `move` (3 metres).
  * @typedef {{bodies: number[], pose: Pose, move: [number, number, number]}} SecondCan
  */
-
-/**
- * MuJoCo's module. Only a few of its functions are used, so it is not typed further.
- * @param {string} base address of the page's folder @param {{read?: typeof fetchBytes}} [options]
- * @returns {Promise<any>}
- */
-export async function loadMujoco(base, { read = fetchBytes } = {}) {
-  const folder = `${base}/vendor/mujoco`;
-  const [{ default: load }, wasmBinary] = await Promise.all([
-    import(`${folder}/mujoco.js`),
-    read(`${folder}/mujoco.wasm`),
-  ]);
-  try {
-    return await new Promise((resolve, reject) => {
-      // Emscripten's own way hides why it failed.
-      const instantiateWasm = (/** @type {WebAssembly.Imports} */ imports, /** @type {any} */ done) => {
-        const made = WebAssembly.instantiate(/** @type {BufferSource} */ (wasmBinary), imports);
-        made.then(({ instance, module }) => done(instance, module)).catch(reject);
-        return {};
-      };
-      load({ instantiateWasm, print: () => {}, printErr: () => {} }).then(resolve, reject);
-    });
-  } catch (cause) {
-    const blocked = /disallowed|unsafe-eval|blocked/i.test(String(cause));
-    const why = blocked ? "this server or browser forbids WebAssembly" : "its file may be damaged";
-    const remedy = blocked ? "Allow it for this page, or use another browser" : "Reload the page";
-    throw new LiveError(`MuJoCo did not start: ${why}. ${remedy}.`, { cause });
-  }
-}
 
 export class Simulator {
   /** @type {any} */ #mujoco;
@@ -234,16 +212,18 @@ export class Simulator {
   /**
    * One control step.
    * @param {ArrayLike<number>} action (7) numbers in [−1, 1]: position, rotation, gripper (−1 open)
+   * @param {Control} [control] settling is done without
    * @returns {{reward: number, done: boolean}}
    */
-  step(action) {
+  step(action, { control_rate: rate = CONTROL_RATE, absolute_control: absolute = false } = {}) {
     if (action.length !== 7 || !Array.from(action).every(Number.isFinite)) {
       throw new LiveError(`The action is ${Array.from(action)}; expected seven finite numbers.`);
     }
-    for (let k = 0; k < SUBSTEPS; k++) {
-      this.#physicsStep(action, k === 0);
+    const substeps = Math.floor((SUBSTEPS * CONTROL_RATE) / rate);
+    for (let k = 0; k < substeps; k++) {
+      this.#physicsStep(action, k === 0, absolute);
       // robosuite's sensors and camera show the last step but one, before it was integrated.
-      if (k === SUBSTEPS - 2) this.#sense();
+      if (k === substeps - 2) this.#sense();
     }
     if (!Number.isFinite(this.#v().qpos[0])) {
       throw new LiveError("The simulation became unstable. Restart the episode.");
@@ -252,8 +232,8 @@ export class Simulator {
     return { reward: done ? 1 : 0, done };
   }
 
-  /** 2 ms. The solver begins where it ended before, so the number of forwards counts. @param {ArrayLike<number>} action @param {boolean} first */
-  #physicsStep(action, first) {
+  /** 2 ms. The solver begins where it ended before, so the number of forwards counts. @param {ArrayLike<number>} action @param {boolean} first @param {boolean} absolute */
+  #physicsStep(action, first, absolute) {
     const mujoco = this.#mujoco;
     mujoco.mj_forward(this.#model, this.#data);
     if (this.#stale) {
@@ -263,7 +243,7 @@ export class Simulator {
       this.#readArm();
     }
     this.#stale = false;
-    if (first) this.controller.setGoal(action, this.#arm);
+    if (first) this.controller.setGoal(action, this.#arm, absolute);
     const { armActuators, fingerActuators } = this.physics;
     const { limits } = this.own;
     const { ctrl } = this.#v();
@@ -493,31 +473,6 @@ export class Simulator {
     for (const held of [this.#moving, this.#turning, this.#data, this.#model]) held?.delete();
     this.#moving = this.#turning = this.#data = this.#model = null;
     this.#views = {};
-  }
-}
-
-/** Compile a task's model with either package. @param {any} mujoco @param {Task} task */
-function compile(mujoco, task) {
-  if (mujoco.MjModel.from_xml_string) {
-    const files = new mujoco.MjVFS();
-    for (const [name, content] of task.meshes) files.addBuffer(name, content);
-    const model = mujoco.MjModel.from_xml_string(task.physicsXml.replace('meshdir="../meshes"', ""), files);
-    files.delete();
-    return model;
-  }
-  const folder = "/live";
-  const paths = [...task.meshes].map(([name, content]) => {
-    mujoco.FS.mkdirTree(`${folder}/meshes`);
-    mujoco.FS.writeFile(`${folder}/meshes/${name}`, content);
-    return `${folder}/meshes/${name}`;
-  });
-  mujoco.FS.mkdirTree(`${folder}/physics`);
-  paths.push(`${folder}/physics/task.xml`);
-  mujoco.FS.writeFile(`${folder}/physics/task.xml`, task.physicsXml);
-  try {
-    return mujoco.MjModel.loadFromXML(`${folder}/physics/task.xml`);
-  } finally {
-    for (const path of paths) mujoco.FS.unlink(path);
   }
 }
 

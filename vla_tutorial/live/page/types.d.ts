@@ -12,12 +12,16 @@ export interface LogLine {
   tokens: number[];
   eef_pos: number[];
   gripper_qpos: number[];
+  /** Whether the policy was still thinking. */
+  waiting?: boolean;
 }
 
 export interface Statistics {
   q01: number[];
   q99: number[];
   mask: boolean[];
+  /** The smallest and the largest action of the training data, where they are known. */
+  extremes?: number[][] | null;
 }
 
 /** diagnosis.json, written by vla_tutorial/live/diagnosis_data.py. */

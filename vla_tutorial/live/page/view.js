@@ -72,7 +72,7 @@ function switchRow(c, flip) {
     }),
   );
   const late = c.appliesAt === "reset" && h("em", {}, " at restart");
-  const why = c.supported ? `${c.teaches} ${c.note}` : `${c.note} Python has it.`;
+  const why = c.supported ? `${c.teaches} ${c.note}` : c.note;
   return h("div", { class: "switch" }, ...boxes, h("div", {}, h("code", {}, c.name), late, h("p", {}, why)));
 }
 
