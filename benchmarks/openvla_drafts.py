@@ -12,11 +12,13 @@ import argparse
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_tutorial.arrays import Ints
 from vla_tutorial.log import read_log
@@ -48,10 +50,17 @@ def summary(episodes: Sequence[Ints], name: str) -> dict[str, Any]:
     return {
         "passes_an_action": round(float(together.mean()), 3),
         "episodes_lowest_and_highest": [round(min(means), 2), round(max(means), 2)],
+        "right_masks": masks(right) if name == "previous" else {},
         "histogram_0_to_6": np.bincount(together, minlength=PLAIN + 1).tolist(),
         "right_share_of_each_token": [round(float(x), 4) for x in right.mean(0)],
         "passes_of_a_batch": {n: round(float(draw[:, :n].max(1).mean()), 3) for n in BATCHES},
     }
+
+
+def masks(right: NDArray[np.bool_]) -> dict[str, int]:
+    """(T, 7) which tokens of a draft were right → how often each pattern was, "1101111", for openvla_h100.py to play back."""
+    counted = Counter("".join("01"[int(one)] for one in row) for row in right)
+    return dict(counted.most_common())
 
 
 def random_weights(steps: int = 2000) -> float:
@@ -67,11 +76,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of a sweep")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--most", type=int, default=50, help="episodes that are read (%(default)s)")
-    parser.add_argument(
-        "--replay",
-        type=Path,
-        help="also write all tokens, for openvla_h100.py to play back: (T, 7) of every episode, .npz",
-    )
     args = parser.parse_args()
     paths = sorted((args.folder / "episodes").rglob("steps.jsonl"))[: args.most]
     episodes = [read_log(path.parent).tokens for path in paths]
@@ -90,8 +94,6 @@ def main() -> None:
     print(json.dumps(report, indent=1))
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
-    if args.replay:
-        np.savez_compressed(args.replay, *[one.astype(np.int16) for one in episodes])
 
 
 if __name__ == "__main__":
