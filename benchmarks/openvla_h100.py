@@ -254,6 +254,24 @@ def closed_loop(args: argparse.Namespace, left: float) -> dict[str, Any]:
     return {"file": out.name, **json.loads(out.read_text())}
 
 
+def apart(args: argparse.Namespace, bench: Bench) -> None:
+    """Each kind of weights in a process of its own: an error of CUDA then spoils no other row."""
+    for number, weights in enumerate(args.weights):
+        out = args.out.with_name(f"{args.out.stem}_{weights}.json")
+        left = args.seconds - (time.monotonic() - bench.began)
+        words = [sys.executable, __file__, "--out", str(out), "--weights", weights]
+        words += ["--seconds", str(max(left, 1))]
+        words += ["--batches", ",".join(map(str, args.batches if number == 0 else ()))]
+        words += ["--tiny"] if args.tiny else []
+        done = subprocess.run(words, check=False)
+        rows = json.loads(out.read_text()) if out.exists() else {}
+        for name, found in rows.items():
+            if name.startswith(weights):
+                bench.report.put(name, found)
+        if done.returncode:
+            bench.report.put(f"{weights} ended", {"error": f"exit code {done.returncode}"})
+
+
 @torch.inference_mode()
 def main() -> None:
     args = arguments()
@@ -266,10 +284,10 @@ def main() -> None:
     bench.ceiling = ceilings(bench.device, args.tiny)
     flops, bandwidth = bench.ceiling.flops / 1e12, bench.ceiling.bytes / 1e9
     report.put("ceilings", {"matmul_tflops": round(flops, 2), "memory_gb_s": round(bandwidth, 1)})
-    for weights in args.weights:
-        bench.speeds(weights)
-        args.batches = []
-    bench.model = None
+    if len(args.weights) == 1:
+        bench.speeds(args.weights[0])
+    else:
+        apart(args, bench)
     if args.folder:
         left = args.seconds - (time.monotonic() - bench.began)
         bench.row("closed loop", lambda: closed_loop(args, left))
@@ -293,7 +311,7 @@ def arguments() -> argparse.Namespace:
     add(
         "--batches",
         default="32",
-        type=lambda s: [int(n) for n in s.split(",")],
+        type=lambda s: [int(n) for n in s.split(",") if n],
         help="further batch sizes of the first weights (%(default)s)",
     )
     add(

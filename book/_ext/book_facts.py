@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import book_packs
 import book_sweeps
 import jinja2
 from book_claims import read_claims
@@ -300,7 +301,7 @@ def _canonical(package: str) -> str:
 FUNCTIONS = (
     value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, seen, against_published, one_close, caught,
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
-    claims, lab_points, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
+    claims, lab_points, packages, book_packs.packs, book_packs.packed, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
 )  # fmt: skip
 """What a page may call."""
@@ -317,7 +318,7 @@ def _environment() -> jinja2.Environment:
     )
     made.globals.update({f.__name__: f for f in FUNCTIONS})
     made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, SPACE=SPACE)
-    made.filters.update(cell=cell, anchor=anchor)
+    made.filters.update(cell=cell, anchor=anchor, plain=book_packs.plain)
     return made
 
 

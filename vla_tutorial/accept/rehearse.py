@@ -53,28 +53,37 @@ class Rehearsal:
     """What the first actions showed.
 
     Attributes:
-        inputs: the pictures and prompts that the policy was asked, of `ACTIONS` control steps.
+        inputs: the pictures and prompts that the policy was asked, one a measured step.
     """
 
     pace: Pace
     inputs: Sequence[PolicyInput]
 
 
-def rehearse(policy: Policy, spec: EpisodeSpec, workers: int) -> Rehearsal:
-    """Take `ACTIONS` control steps of published episodes and time them.
+def rehearse(
+    policy: Policy,
+    spec: EpisodeSpec,
+    workers: int,
+    tasks: Sequence[int] = TASKS,
+    actions: int = ACTIONS,
+) -> Rehearsal:
+    """Take the first control steps of published episodes and time them.
 
     Args:
         spec: who acts, in which suite.
         workers: simulators at a time in the rounds to come.
+        tasks: each gives as many of the steps.
+        actions: control steps that are measured.
     """
     watched = _Watched(policy)
     build: list[float] = []
     answers: list[float] = []
     rests: list[float] = []
     asked: list[PolicyInput] = []
-    for task in TASKS:
+    for task in tasks:
         began = time.perf_counter()
-        whole = _take(watched, replace(spec, task=task, conditions=()), build, began)
+        episode = replace(spec, task=task, conditions=())
+        whole = _take(watched, episode, WARM + actions // len(tasks), build, began)
         own = watched.seconds[-len(whole) :]
         answers += own[WARM:]
         rests += [a - b for a, b in zip(whole, own, strict=True)][WARM:]
@@ -91,8 +100,10 @@ def rehearse(policy: Policy, spec: EpisodeSpec, workers: int) -> Rehearsal:
     return Rehearsal(pace, asked)
 
 
-def _take(policy: _Watched, spec: EpisodeSpec, build: list[float], began: float) -> list[float]:
-    """Seconds of each control step; that until the simulator stands goes to `build`."""
+def _take(
+    policy: _Watched, spec: EpisodeSpec, steps: int, build: list[float], began: float
+) -> list[float]:
+    """Seconds of each control step; those until the simulator stands go to `build`."""
     wiring, scene = spec.settings()
     taken = []
     with contextlib.closing(
@@ -100,7 +111,7 @@ def _take(policy: _Watched, spec: EpisodeSpec, build: list[float], began: float)
     ) as simulator:
         build.append(time.perf_counter() - began)
         before = None
-        for _ in islice(rollout(policy, simulator, wiring, scene), WARM + ACTIONS // len(TASKS)):
+        for _ in islice(rollout(policy, simulator, wiring, scene), steps):
             now = time.perf_counter()
             # The first step has the simulator's start in it.
             taken.append(policy.seconds[-1] if before is None else now - before)
