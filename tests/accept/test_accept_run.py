@@ -25,7 +25,9 @@ def test_a_run_ends_with_every_claim_a_page_and_a_pack_and_resumes(
     monkeypatch.setattr(AcceptRun, "fits", lambda self, one: one.level == 0 and fits(self, one))
     first = accept("--out", out, "--budget", "2h")
     assert first.exit_code == 0, first.output
-    assert re.search(r"Plan at .* control steps a second, 2 simulators: at most", first.output)
+    assert re.search(
+        r"Plan at .* control steps a second, 2 simulators: done .* from now", first.output
+    )
     assert "A larger --budget with the same --out goes on" in first.output
     pack = read_pack(out / "pack.json")
     assert len(pack.episodes) == 2 and set(pack.claims) == set(CLAIMS)

@@ -10,7 +10,7 @@ import pytest
 import sweep_folder
 import yaml
 
-from vla_tutorial.accept.budget import Pace, choose, in_words, parse_budget, seconds_of
+from vla_tutorial.accept.budget import Pace, Speed, choose, in_words, parse_budget
 from vla_tutorial.accept.evidence import Evidence
 from vla_tutorial.accept.judge import within
 from vla_tutorial.accept.rows import Row
@@ -200,13 +200,36 @@ def test_budgets(text: str, seconds: int) -> None:
 
 def test_a_budget_chooses_whole_rounds_in_order() -> None:
     rounds = queue(["libero_object"])
-    rate = PACE.steps_a_second
-    first = seconds_of(rounds[0], PACE, rate)
-    assert choose(rounds, PACE, rate, first - 1) == []
-    assert [e.round for e in choose(rounds, PACE, rate, first)] == rounds[:1]
-    everything = choose(rounds, PACE, rate, 1e9)
+    speed = Speed(PACE, PACE.steps_a_second, {})
+    first = speed.seconds(rounds[0])
+    assert choose(rounds, speed, first - 1) == []
+    assert [e.round for e in choose(rounds, speed, first)] == rounds[:1]
+    everything = choose(rounds, speed, 1e9)
     assert [e.round for e in everything] == rounds
     assert everything[-1].until == pytest.approx(sum(e.seconds for e in everything))
+
+
+def test_a_round_that_does_not_fit_is_passed_over_but_never_what_it_is_compared_with() -> None:
+    rounds = queue(["libero_object"])
+    speed = Speed(PACE, PACE.steps_a_second, {})
+    by_name = {one.name: one for one in rounds}
+    # Ten published episodes and twenty paraphrases are fewer than the forty next published ones.
+    enough = speed.seconds(by_name["published_0"]) + speed.seconds(by_name["words_0"])
+    assert [e.round.name for e in choose(rounds, speed, enough)] == ["published_0", "words_0"]
+    # Without the published starts 1 to 4 no condition runs from them.
+    later = [by_name["words_1"], by_name["shifted_1"]]
+    assert choose(later, speed, 1e9) == []
+    assert len(choose(later, speed, 1e9, [by_name["published_1"]])) == 2
+
+
+def test_episodes_that_ended_early_make_the_next_round_cheaper() -> None:
+    first = queue(["libero_object"])[0]
+    limit = Speed(PACE, 10.0, {})
+    measured = Speed(PACE, 10.0, {"published": 100.0})
+    assert limit.seconds(first) == pytest.approx(PACE.build + 10 * 280 / 10)
+    assert measured.seconds(first) == pytest.approx(PACE.build + 10 * 125 / 10)
+    assert measured.seconds(first, left=2) == pytest.approx(PACE.build + 2 * 125 / 10)
+    assert Speed(PACE, 10.0, {"published": 279.0}).seconds(first) == limit.seconds(first)
 
 
 def test_times_in_words() -> None:

@@ -18,15 +18,19 @@ MINI = "mini"
 """A checkpoint of this name is the packaged one."""
 
 
-def spec_of(checkpoint: str, suite: str = OBJECT, **given: str | None) -> EpisodeSpec:
-    """Who acts: `mini`, or OpenVLA with a folder or a hub id.
-
-    Args:
-        given: `revision`, `device` and `weights`, as `EpisodeSpec` has them.
-    """
+def spec_of(
+    checkpoint: str,
+    suite: str = OBJECT,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    weights: str | None = None,
+) -> EpisodeSpec:
+    """Who acts: `mini`, or OpenVLA with a folder or a hub id; the rest as `EpisodeSpec` has it."""
+    given = EpisodeSpec(suite, revision=revision, device=device, weights=weights)
     if checkpoint == MINI and not Path(checkpoint).is_dir():
-        return EpisodeSpec(suite, policy=MINI, **given)  # type: ignore[arg-type]
-    return EpisodeSpec(suite, policy="openvla", checkpoint=checkpoint, **given)  # type: ignore[arg-type]
+        return replace(given, policy=MINI)
+    return replace(given, policy="openvla", checkpoint=checkpoint)
 
 
 @dataclass

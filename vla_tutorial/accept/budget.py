@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +13,9 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.sim import step_limit
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+
+MARGIN = 1.25
+"""How much longer episodes are taken to be than the earlier ones of their stage."""
 
 LONGEST = 7 * 24 * 3600
 """Seconds of the largest budget. All rounds take less on any GPU that holds the model."""
@@ -80,27 +83,54 @@ class Estimate:
     until: float
 
 
-def seconds_of(one: Round, pace: Pace, steps_a_second: float, left: int | None = None) -> float:
-    """Seconds of a round if every episode runs to the step limit, which failures do.
+@dataclass(frozen=True)
+class Speed:
+    """What rounds are estimated by.
 
-    Args:
-        left: episodes that are left of it; None for all.
+    Attributes:
+        steps_a_second: control steps, with all workers.
+        steps: control steps of an episode, by stage, where some have run.
     """
-    episodes = one.episodes if left is None else left
-    steps = episodes * step_limit(one.stage.suite)
-    return pace.build + steps / steps_a_second
+
+    pace: Pace
+    steps_a_second: float
+    steps: Mapping[str, float]
+
+    def seconds(self, one: Round, left: int | None = None) -> float:
+        """Seconds of a round.
+
+        Before any episode of its stage has run, all are taken to run to the step limit, as failures
+        do. Afterwards they are taken to be `MARGIN` times as long as those.
+
+        Args:
+            left: episodes that are left of it; None for all.
+        """
+        episodes = one.episodes if left is None else left
+        limit = float(step_limit(one.stage.suite))
+        if one.stage.name in self.steps:
+            limit = min(limit, MARGIN * self.steps[one.stage.name])
+        return self.pace.build + episodes * limit / self.steps_a_second
 
 
 def choose(
-    rounds: Sequence[Round], pace: Pace, steps_a_second: float, seconds: float
+    rounds: Sequence[Round],
+    speed: Speed,
+    seconds: float,
+    done: Collection[Round] = (),
 ) -> list[Estimate]:
-    """The rounds that fit, in their order, up to the first that does not."""
+    """The rounds that fit, in their order; one that does not is passed over.
+
+    Args:
+        done: rounds that have ended. One that is compared with the published run from its starts
+            needs that run before.
+    """
     found: list[Estimate] = []
     until = 0.0
     for one in rounds:
-        taken = seconds_of(one, pace, steps_a_second)
-        until += taken
-        if until > seconds:
-            break
-        found.append(Estimate(one, taken, until))
+        taken = speed.seconds(one)
+        before = one.baseline()
+        ready = before is None or before in done or before in [e.round for e in found]
+        if ready and until + taken <= seconds:
+            until += taken
+            found.append(Estimate(one, taken, until))
     return found

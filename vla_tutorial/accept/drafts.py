@@ -49,4 +49,5 @@ def count_drafts(folders: Iterable[Path]) -> Drafts | None:
 def _right(tokens: Ints) -> Ints:
     source = SOURCES[SOURCE]
     drafts = np.stack([source(tokens[: t + 1]) for t in range(len(tokens) - 1)])
-    return (drafts == tokens[1:]).astype(np.int64)
+    right: Ints = (drafts == tokens[1:]).astype(np.int64)
+    return right

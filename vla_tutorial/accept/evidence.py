@@ -11,6 +11,7 @@ from vla_tutorial.accept.rows import Row
 from vla_tutorial.accept.stages import OBJECT
 from vla_tutorial.conditions import PUBLISHED
 from vla_tutorial.stats import Paired, Rate, paired, rate
+from vla_tutorial.stats.pairs import Start
 
 
 @dataclass(frozen=True)
@@ -49,5 +50,5 @@ class Evidence:
         return paired(_outcomes(published), _outcomes(self.of(condition))) if published else None
 
 
-def _outcomes(rows: Sequence[Row]) -> dict[tuple[int, int], bool]:
+def _outcomes(rows: Sequence[Row]) -> dict[Start, bool]:
     return {(row.task, row.init): bool(row.success) for row in rows}

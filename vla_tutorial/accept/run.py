@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from vla_tutorial.accept.actors import Actors
-from vla_tutorial.accept.budget import Estimate, choose, in_words, seconds_of
+from vla_tutorial.accept.budget import Estimate, Speed, choose, in_words
 from vla_tutorial.accept.drafts import count_drafts
 from vla_tutorial.accept.evidence import Evidence
 from vla_tutorial.accept.folder import RunFolder, State
@@ -96,7 +97,7 @@ class AcceptRun:
     def _check(self, policy: ModelPolicy, suite: str, state: State) -> None:
         device = str(policy.provenance["device"])
         state.machine = machine([] if device == "cpu" else [device])
-        state.gpu = "no GPU" if device == "cpu" else device
+        state.gpu = "a CPU" if device == "cpu" else device
         self.say("taking the first 20 actions, to measure this machine")
         found = rehearse(policy, self.actors.spec(suite), self.workers)
         state.pace = found.pace
@@ -129,17 +130,14 @@ class AcceptRun:
         Raises:
             TutorialError: nothing does, and nothing has run yet.
         """
-        assert self.state.pace is not None
         rounds = self.remaining()
-        rate = self.state.steps_a_second
-        found = choose(rounds, self.state.pace, rate, self.left)
+        found = choose(rounds, self.speed(), self.left, self.finished())
         if rounds and not found and len(rounds) == len(self._rounds):
             raise TutorialError(self._too_small(rounds[0]))
         return found
 
     def _too_small(self, first: Round) -> str:
-        assert self.state.pace is not None
-        needed = seconds_of(first, self.state.pace, self.state.steps_a_second)
+        needed = self.speed().seconds(first)
         minutes = int((self.spent + needed) / 60) + 1
         return (
             f"A budget of {in_words(self.budget)} settles no claim: the checks took "
@@ -149,11 +147,23 @@ class AcceptRun:
         )
 
     def fits(self, one: Round) -> bool:
-        """Whether what is left of a round fits into what is left of the budget."""
-        assert self.state.pace is not None
+        """Whether what is left of a round fits into what is left of the budget, now."""
+        before = one.baseline()
+        if before is not None and not self.folder.is_done(before):
+            return False
         begun = self.folder.sweep(one)
         left = one.episodes - (len(begun.episodes) if begun else 0)
-        return seconds_of(one, self.state.pace, self.state.steps_a_second, left) <= self.left
+        return self.speed().seconds(one, left) <= self.left
+
+    def speed(self) -> Speed:
+        """What rounds are estimated by, from those that have ended."""
+        assert self.state.pace is not None
+        taken: dict[str, list[int]] = {}
+        for one in self.finished():
+            found = [row.steps for row in self.folder.rows(one) if row.steps]
+            taken.setdefault(one.stage.name, []).extend(found)
+        steps = {name: fmean(found) for name, found in taken.items() if found}
+        return Speed(self.state.pace, self.state.steps_a_second, steps)
 
     def run_round(self, one: Round, sweep: Sweeper) -> SweepProgress:
         """Run what is left of a round, and write down how fast it went."""

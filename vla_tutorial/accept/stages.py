@@ -113,6 +113,12 @@ class Round:
         """How many it has."""
         return len(self.stage.conditions) * len(self.tasks) * len(LEVELS[self.level])
 
+    def baseline(self) -> Round | None:
+        """The published round from the same starts, with which this one is compared, if any."""
+        if self.stage.suite != OBJECT or self.stage == PUBLISHED_STAGE:
+            return None
+        return Round(PUBLISHED_STAGE, self.level, self.tasks)
+
     def plan(self, spec: EpisodeSpec) -> SweepPlan:
         """Its sweep; `spec` says who acts, on which suite."""
         return SweepPlan(spec, self.tasks, LEVELS[self.level], self.stage.conditions)

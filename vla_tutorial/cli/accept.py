@@ -72,9 +72,10 @@ def accept(
 
     seconds = parse_budget(budget)
     folder = RunFolder(out_dir)
-    given = {"device": device, "weights": weights}
-    main = spec_of(checkpoint, revision=revision, **given)
-    other = spec_of(long_checkpoint, LONG, **given) if long_checkpoint else None
+    main = spec_of(checkpoint, revision=revision, device=device, weights=weights)
+    other = None
+    if long_checkpoint:
+        other = spec_of(long_checkpoint, LONG, device=device, weights=weights)
     actors = Actors(main, other, _say)
     with stoppable() as stop:
         run = AcceptRun(folder, actors, seconds, workers, compare_weights, _say)
@@ -120,10 +121,10 @@ def _tell_plan(run: AcceptRun) -> None:
         tell(out, f"No further round fits into the {in_words(max(run.left, 0))} that are left.")
         return
     until = in_words(chosen[-1].until)
-    tell(out, f"Plan at {rate}, {run.workers} simulators: at most {until} from now.")
+    tell(out, f"Plan at {rate}, {run.workers} simulators: done {until} from now, or before.")
     for one in chosen:
         claims = ", ".join(one.round.stage.claims)
-        count = f"{one.round.episodes} episodes, done in at most {in_words(one.until)}"
+        count = f"{one.round.episodes} episodes, done after {in_words(one.until)}"
         tell(out, escape(f"  {one.round.name}: {one.round.stage.about}: {count} ({claims})"))
     if LONG not in run.suites:
         what = "libero_10 is left out: this checkpoint does not know it"
@@ -132,8 +133,10 @@ def _tell_plan(run: AcceptRun) -> None:
 
 def _run_rounds(run: AcceptRun, stop: Interrupt) -> None:
     for one in run.remaining():
-        if stop.asked or not run.fits(one):
+        if stop.asked:
             return
+        if not run.fits(one):
+            continue
         _say(f"{one.name}: {one.stage.about}, {one.episodes} episodes")
         progress = run.run_round(one, partial(_sweep, run=run, stop=stop))
         if progress.done < progress.total:

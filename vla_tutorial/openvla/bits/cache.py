@@ -50,7 +50,7 @@ class CacheWriter:
             dtype, shape = self._left.pop(name)
             assert (tensor.dtype, tuple(tensor.shape)) == (dtype, shape), name
             flat = tensor.detach().contiguous().cpu().view(torch.uint8)
-            self._file.write(memoryview(flat.numpy()).cast("B"))
+            flat.numpy().tofile(self._file)
 
 
 def _parts(key: str, whole: Quantised) -> dict[str, Tensor]:
@@ -130,8 +130,8 @@ class KeptWeights:
         """
         again = "Delete it, and it is made anew; or name another file."
         try:
-            self._file: Any = safetensors.safe_open(str(path), framework="pt")
-            found = self._file.metadata() or {}
+            kept: Any = safetensors.safe_open(str(path), framework="pt")
+            found = kept.metadata() or {}
         except (OSError, safetensors.SafetensorError, msgspec.MsgspecError) as e:
             what = f"{path} is no cache of quantised weights ({e!s:.200})"
             raise TutorialError(f"{what}. {again}") from e
@@ -141,6 +141,7 @@ class KeptWeights:
                     f"{path} holds weights of another {what} ({found.get(what)!r:.80}, expected "
                     f"{expected!r}). {again}"
                 )
+        self._file = kept
 
     def stack(self, key: str, bits: int, columns: int, device: torch.device | str) -> Quantised:
         """One stack's weight (N, `columns`) on its device."""
