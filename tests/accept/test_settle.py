@@ -228,6 +228,9 @@ def test_episodes_that_ended_early_make_the_next_round_cheaper() -> None:
     measured = Speed(PACE, 10.0, {"published": 100.0})
     assert limit.seconds(first) == pytest.approx(PACE.build + 10 * 280 / 10)
     assert measured.seconds(first) == pytest.approx(PACE.build + 10 * 125 / 10)
+    assert choose([first], measured, PACE.build + 26) == []
+    some = choose([first], measured, PACE.build + 26, ended={first.name: 8})
+    assert some[0].seconds == measured.seconds(first, left=2)
     assert measured.seconds(first, left=2) == pytest.approx(PACE.build + 2 * 125 / 10)
     assert Speed(PACE, 10.0, {"published": 279.0}).seconds(first) == limit.seconds(first)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 
@@ -117,17 +118,19 @@ def choose(
     speed: Speed,
     seconds: float,
     done: Collection[Round] = (),
+    ended: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Estimate]:
     """The rounds that fit, in their order; one that does not is passed over.
 
     Args:
         done: rounds that have ended. One that is compared with the published run from its starts
             needs that run before.
+        ended: how many episodes of a round have ended already, by its name.
     """
     found: list[Estimate] = []
     until = 0.0
     for one in rounds:
-        taken = speed.seconds(one)
+        taken = speed.seconds(one, one.episodes - ended.get(one.name, 0))
         before = one.baseline()
         ready = before is None or before in done or before in [e.round for e in found]
         if ready and until + taken <= seconds:

@@ -131,7 +131,8 @@ class AcceptRun:
             TutorialError: nothing does, and nothing has run yet.
         """
         rounds = self.remaining()
-        found = choose(rounds, self.speed(), self.left, self.finished())
+        ended = {one.name: self._ended(one) for one in rounds}
+        found = choose(rounds, self.speed(), self.left, self.finished(), ended)
         if rounds and not found and len(rounds) == len(self._rounds):
             raise TutorialError(self._too_small(rounds[0]))
         return found
@@ -151,9 +152,11 @@ class AcceptRun:
         before = one.baseline()
         if before is not None and not self.folder.is_done(before):
             return False
+        return self.speed().seconds(one, one.episodes - self._ended(one)) <= self.left
+
+    def _ended(self, one: Round) -> int:
         begun = self.folder.sweep(one)
-        left = one.episodes - (len(begun.episodes) if begun else 0)
-        return self.speed().seconds(one, left) <= self.left
+        return len(begun.episodes) if begun else 0
 
     def speed(self) -> Speed:
         """What rounds are estimated by, from those that have ended."""

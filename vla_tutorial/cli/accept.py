@@ -124,7 +124,7 @@ def _tell_plan(run: AcceptRun) -> None:
     tell(out, f"Plan at {rate}, {run.workers} simulators: done {until} from now, or before.")
     for one in chosen:
         claims = ", ".join(one.round.stage.claims)
-        count = f"{one.round.episodes} episodes, done after {in_words(one.until)}"
+        count = f"{one.round.episodes} episodes, all done after {in_words(one.until)}"
         tell(out, escape(f"  {one.round.name}: {one.round.stage.about}: {count} ({claims})"))
     if LONG not in run.suites:
         what = "libero_10 is left out: this checkpoint does not know it"
