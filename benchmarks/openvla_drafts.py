@@ -73,18 +73,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="folder of a sweep")
+    parser.add_argument("folders", nargs="+", type=Path, help="of sweeps of one policy")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--most", type=int, default=50, help="episodes that are read (%(default)s)")
     args = parser.parse_args()
-    paths = sorted((args.folder / "episodes").rglob("steps.jsonl"))[: args.most]
+    paths = [p for f in args.folders for p in sorted((f / "episodes").rglob("steps.jsonl"))]
+    paths = paths[: args.most]
     episodes = [read_log(path.parent).tokens for path in paths]
     episodes = [one for one in episodes if len(one) > 1]
-    header = json.loads((args.folder / "sweep.json").read_text())
+    header = json.loads((args.folders[0] / "sweep.json").read_text())
     report = {
         "command": f"python {shlex.join(sys.argv)}",
         "policy": header["policy"]["name"],
-        "note": "tokens of recorded episodes; OpenVLA's own acceptance is unknown until a published checkpoint is run",
+        "weights": header["policy"]["weights"],
+        "suite": header["suite"],
+        "date": header["started"][:10],
+        "about": "tokens of recorded episodes; OpenVLA's own acceptance is unknown until a published checkpoint is run",
         "episodes": len(episodes),
         "steps": int(sum(map(len, episodes))),
         "passes_without_drafts": PLAIN,
