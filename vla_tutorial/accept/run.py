@@ -158,6 +158,11 @@ class AcceptRun:
         begun = self.folder.sweep(one)
         return len(begun.episodes) if begun else 0
 
+    def begun(self) -> list[tuple[Round, int]]:
+        """Rounds that the time or a signal cut off, and how many of their episodes have ended."""
+        found = [(one, self._ended(one)) for one in self.remaining()]
+        return [(one, ended) for one, ended in found if ended]
+
     def speed(self) -> Speed:
         """What rounds are estimated by, from those that have ended."""
         assert self.state.pace is not None

@@ -175,5 +175,8 @@ def _tell_results(run: AcceptRun) -> None:
     tell(out, f"{len(pack.claims)} claims: {said}.")
     tell(out, f"Page: [bold]{escape(str(run.folder.path / 'index.html'))}[/]")
     tell(out, f"For others: [bold]{escape(str(run.folder.path / 'pack.json'))}[/]")
+    for one, ended in run.begun():
+        what = f"{one.name} has {ended} of {one.episodes} episodes, which count once all have ended"
+        tell(out, f"{what}.")
     if run.remaining():
         tell(out, "A larger --budget with the same --out goes on.")
