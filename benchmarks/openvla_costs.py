@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_tutorial.openvla.bits.arithmetic import GROUP
 from vla_tutorial.openvla.config import OpenVLAConfig, ViTConfig
 
 
@@ -23,11 +24,24 @@ class Cost:
         return {"tflop": round(self.flops / 1e12, 4), "gb": round(self.bytes / 1e9, 4)}
 
 
+def layer_itemsize(itemsize: int, bits: int | None) -> float:
+    """Bytes of a weight of Llama's layers: in 4 bits with its share of scale and offset (`bits.GROUP`). A scale an output channel is nothing."""
+    if bits is None:
+        return itemsize
+    return 1.0 if bits == 8 else 0.5 + 2 * itemsize / GROUP
+
+
 def costs(
-    config: OpenVLAConfig, rows: int, text: int, actions: int, itemsize: int
+    config: OpenVLAConfig,
+    rows: int,
+    text: int,
+    actions: int,
+    itemsize: int,
+    bits: int | None = None,
 ) -> dict[str, Cost]:
     """Vision with projector, prefill, and one decode step in the middle of an action, for a batch.
 
+    `itemsize` is that of activations and of weights outside Llama's layers, which `bits` holds (None: as the others).
     Weights count as read once. Of the activations only what must outlive a part counts: pictures in, and the cache of keys and values.
     """
     llama, vision = config.llama, config.vision
@@ -36,6 +50,7 @@ def costs(
     attention = llama.hidden_size * (2 * llama.hidden_size + kv)
     mlp = 3 * llama.hidden_size * llama.intermediate_size
     layers, head = llama.num_hidden_layers * (attention + mlp), llama.vocab_size * llama.hidden_size
+    held = layers * layer_itemsize(itemsize, bits)
     cache = llama.num_hidden_layers * kv
     # the last layer's output projection and MLP are needed for the last position alone
     saved = (length - 1) * (mlp + llama.hidden_size**2)
@@ -47,11 +62,11 @@ def costs(
         "vision": _vision(config, rows, itemsize),
         "prefill": Cost(
             rows * (2 * (length * layers - saved + head) + scores),
-            itemsize * (layers + head + rows * length * cache),
+            held + itemsize * (head + rows * length * cache),
         ),
         "decode": Cost(
             rows * (2 * (layers + head) + 4 * llama.num_hidden_layers * middle * llama.hidden_size),
-            itemsize * (layers + head + rows * middle * cache),
+            held + itemsize * (head + rows * middle * cache),
         ),
     }
 

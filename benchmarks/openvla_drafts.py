@@ -12,11 +12,13 @@ import argparse
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_tutorial.arrays import Ints
 from vla_tutorial.log import read_log
@@ -48,10 +50,17 @@ def summary(episodes: Sequence[Ints], name: str) -> dict[str, Any]:
     return {
         "passes_an_action": round(float(together.mean()), 3),
         "episodes_lowest_and_highest": [round(min(means), 2), round(max(means), 2)],
+        "right_masks": masks(right) if name == "previous" else {},
         "histogram_0_to_6": np.bincount(together, minlength=PLAIN + 1).tolist(),
         "right_share_of_each_token": [round(float(x), 4) for x in right.mean(0)],
         "passes_of_a_batch": {n: round(float(draw[:, :n].max(1).mean()), 3) for n in BATCHES},
     }
+
+
+def masks(right: NDArray[np.bool_]) -> dict[str, int]:
+    """(T, 7) which tokens of a draft were right → how often each pattern was, "1101111", for openvla_h100.py to play back."""
+    counted = Counter("".join("01"[int(one)] for one in row) for row in right)
+    return dict(counted.most_common())
 
 
 def random_weights(steps: int = 2000) -> float:
@@ -64,23 +73,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="folder of a sweep")
+    parser.add_argument("folders", nargs="+", type=Path, help="of sweeps of one policy")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--most", type=int, default=50, help="episodes that are read (%(default)s)")
-    parser.add_argument(
-        "--replay",
-        type=Path,
-        help="also write all tokens, for openvla_h100.py to play back: (T, 7) of every episode, .npz",
-    )
     args = parser.parse_args()
-    paths = sorted((args.folder / "episodes").rglob("steps.jsonl"))[: args.most]
+    paths = [p for f in args.folders for p in sorted((f / "episodes").rglob("steps.jsonl"))]
+    paths = paths[: args.most]
     episodes = [read_log(path.parent).tokens for path in paths]
     episodes = [one for one in episodes if len(one) > 1]
-    header = json.loads((args.folder / "sweep.json").read_text())
+    header = json.loads((args.folders[0] / "sweep.json").read_text())
     report = {
         "command": f"python {shlex.join(sys.argv)}",
         "policy": header["policy"]["name"],
-        "note": "tokens of recorded episodes; OpenVLA's own acceptance is unknown until a published checkpoint is run",
+        "weights": header["policy"]["weights"],
+        "suite": header["suite"],
+        "date": header["started"][:10],
+        "about": "tokens of recorded episodes; OpenVLA's own acceptance is unknown until a published checkpoint is run",
         "episodes": len(episodes),
         "steps": int(sum(map(len, episodes))),
         "passes_without_drafts": PLAIN,
@@ -90,8 +98,6 @@ def main() -> None:
     print(json.dumps(report, indent=1))
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
-    if args.replay:
-        np.savez_compressed(args.replay, *[one.astype(np.int16) for one in episodes])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,15 @@
-"""Loading a checkpoint against merely reading its bytes, with the page cache cold and warm. A part of openvla_speed.py."""
+"""Loading a checkpoint against merely reading its bytes, with the page cache cold and warm. A part of openvla_speed.py.
+
+By itself it measures the host's memory while a checkpoint is quantised and its cache is written, at the real width and of as many layers as the disk and the
+memory allow. On a CPU the weights lie in the host's memory too, so what counts is the peak beside them.
+
+    python benchmarks/openvla_load.py write /tmp/random --layers 4                              # 4 GB, half a minute
+    python benchmarks/openvla_load.py load /tmp/random --weights int8 --cache /tmp/int8.safetensors
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,15 +17,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from vla_tutorial.openvla.bits.arithmetic import BITS, quantised_bytes
 from vla_tutorial.openvla.checkpoint import load_weights
-from vla_tutorial.openvla.config import VISION_KEY, read_config
+from vla_tutorial.openvla.config import VISION_KEY, OpenVLAConfig, read_config
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.openvla.shards import CHUNK, THREADS
 
@@ -83,7 +92,7 @@ def read(folder: Path, threads: int) -> float:
 def load(folder: Path, device: torch.device) -> dict[str, float]:
     """Load in a fresh process, so that its peak of host memory is the loading's own."""
     out = subprocess.run(
-        [sys.executable, __file__, str(folder), str(device)],
+        [sys.executable, __file__, "load", str(folder), "--device", str(device)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -125,27 +134,54 @@ def peak_rss() -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
-def child(folder: Path, device: torch.device) -> None:
+def child(
+    folder: Path, device: torch.device, weights: str | None = None, cache: Path | None = None
+) -> None:
     """What `load` runs: prints seconds and the host's peak before and after."""
     torch.zeros(1, device=device)
     before = peak_rss()
     start = time.perf_counter()
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = load_weights(folder, read_config(folder / "config.json"), device, dtype)
+    full = torch.float32 if device.type == "cpu" and weights is None else torch.bfloat16
+    bits = BITS.get(weights or "")
+    config = read_config(folder / "config.json")
+    model = load_weights(folder, config, device, full, bits, cache)
     seconds = time.perf_counter() - start
     after = peak_rss()
     finite = all(bool(p.isfinite().all()) for p in model.parameters())
-    print(
-        json.dumps(
-            {
-                "load_s": round(seconds, 3),
-                "rss_before_gb": before,
-                "rss_peak_gb": after,
-                "finite": finite,
-            }
-        )
+    held = sum(p.nbytes for p in model.parameters()) + quantised_bytes(model)
+    found: dict[str, Any] = {
+        "load_s": round(seconds, 3),
+        "rss_before_gb": before,
+        "rss_peak_gb": after,
+        "finite": finite,
+    }
+    if device.type == "cpu":
+        found["weights_gb"] = round(held / 1e9, 3)
+        found["rss_peak_beside_the_weights_gb"] = round(after - held / 1e9, 3)
+    print(json.dumps(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("what", choices=("write", "load"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--layers", type=int, default=4, help="of Llama's 32 (%(default)s)")
+    parser.add_argument("--weights", choices=tuple(BITS))
+    parser.add_argument("--cache", type=Path)
+    args = parser.parse_args()
+    if args.what == "load":
+        child(args.folder, args.device, args.weights, args.cache)
+        return
+    from openvla_speed import random_model
+
+    config = OpenVLAConfig()
+    llama = replace(config.llama, num_hidden_layers=args.layers)
+    model = random_model(replace(config, llama=llama), args.device, torch.bfloat16)
+    write(model, args.folder)
 
 
 if __name__ == "__main__":
-    child(Path(sys.argv[1]), torch.device(sys.argv[2]))
+    main()

@@ -23,6 +23,7 @@ import openvla_load
 import torch
 from openvla_costs import Cost, costs
 
+from vla_tutorial.openvla.bits.arithmetic import BITS, QuantisedLinear, quantise_model
 from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.llama import Cache
@@ -135,7 +136,7 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
     }
     bound = 0.0
     for name, (ms, times) in parts(engine, pixels, prompts, repeats).items():
-        cost = costs(model.config, rows, TEXT, ACTIONS, model.dtype.itemsize)[name]
+        cost = costs(model.config, rows, TEXT, ACTIONS, model.dtype.itemsize, bits_of(model))[name]
         least = cost.bound_ms(ceiling)
         bound += times * least
         result[name] = {
@@ -151,6 +152,12 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
     }
     result["action"]["actions_per_s"] = round(1e3 * rows / whole, 1)
     return result
+
+
+def bits_of(model: OpenVLA) -> int | None:
+    """Bits of Llama's layers; None where they are not quantised."""
+    first = model.language_model.layers[0].mlp.down_proj
+    return first.whole.bits if isinstance(first, QuantisedLinear) else None
 
 
 def parts(
@@ -180,6 +187,7 @@ def products(engine: Engine, ceiling: Cost) -> dict[str, Any]:
             if name == "head"
             else getattr(engine.runner.layers[0], name).weight
         )  # type: ignore[attr-defined]
+        # Of the bytes at their width: `Quantised.nbytes` counts scales and offsets as well.
         tried = {str(tile) if tile else "cublas": round(1e3 * ms, 1) for tile, ms in times.items()}
         out[f"{name} rows {rows}"] = {
             "bound_us": round(1e6 * weight.nbytes / ceiling.bytes, 1)
@@ -315,7 +323,11 @@ def main() -> None:
         },
     )
     model = random_model(config, device, dtype)
-    engine = Engine(model)
+    if args.weights in BITS:
+        quantise_model(model, BITS[args.weights])
+        # Both compare or write full weights.
+        args.phases = [phase for phase in args.phases if phase not in ("agree", "load")]
+    engine = Engine(model, drafts=False)
     report.put("engine", engine.provenance)
     for rows in args.batches if "speed" in args.phases else ():
         report.put(f"batch {rows}", speed(engine, rows, ceiling, 3 if args.tiny else 10))
@@ -368,6 +380,7 @@ def arguments() -> argparse.Namespace:
         type=lambda s: [int(n) for n in s.split(",")],
         help="batch sizes (%(default)s)",
     )
+    parser.add_argument("--weights", choices=("bf16", *BITS), default="bf16")
     parser.add_argument(
         "--folder",
         type=Path,

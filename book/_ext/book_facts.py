@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import book_packs
 import book_published
 import book_sweeps
 import jinja2
@@ -335,7 +336,7 @@ def _canonical(package: str) -> str:
 FUNCTIONS = (
     value, share, recorded_pairs, repository, trained_light, percent, interval, spread, success, headline, seen, against_published, one_close, caught,
     false_alarms, half_width, episodes_for, machine, results_listed, boundaries, boundary, conditions,
-    claims, lab_points, packages, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
+    claims, lab_points, packages, book_packs.packs, book_packs.packed, book_sweeps.counted, book_sweeps.swept, book_sweeps.pairs, book_sweeps.starts,
     book_sweeps.tasks, book_sweeps.summary, book_sweeps.success_plot, book_sweeps.verdict_plot,
     book_published.published_reruns, book_published.gap_range, book_published.gaps_plot, book_published.versions_plot,
     book_published.chance_gap, book_published.doctor_says,
@@ -354,7 +355,7 @@ def _environment() -> jinja2.Environment:
     )
     made.globals.update({f.__name__: f for f in FUNCTIONS})
     made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, FEW=FEW, SPACE=SPACE)
-    made.filters.update(cell=cell, anchor=anchor)
+    made.filters.update(cell=cell, anchor=anchor, plain=book_packs.plain)
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from golden_folder import FOLDER, golden
+from safetensors.torch import load_file
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla import checkpoint
@@ -15,6 +16,7 @@ from vla_tutorial.openvla.bits.arithmetic import (
     Quantised,
     group_of,
     is_quantised,
+    join_rows,
     quantise,
     quantise_model,
     stacks_of,
@@ -151,3 +153,45 @@ def test_too_little_memory_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(checkpoint, "_free_memory", lambda device: 2 << 30)
     with pytest.raises(TutorialError, match=r"the 2\.0 GiB that are free on cpu\. Close other"):
         load_weights(FOLDER, config, "cpu", torch.bfloat16, 4)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_rows_quantised_in_parts_are_those_of_the_whole(bits: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(70, 64)
+    whole = quantise(weight, bits)
+    joined = join_rows([quantise(rows, bits) for rows in weight.split(32)])
+    assert torch.equal(whole.packed, joined.packed) and torch.equal(whole.scale, joined.scale)
+    assert joined.shape == whole.shape and joined.group == whole.group
+    if bits == 4:
+        assert torch.equal(whole.offset, joined.offset)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_cache_is_an_ordinary_safetensors_file(bits: int, tmp_path: Path) -> None:
+    """It is written without the library, which would need all tensors in memory."""
+    path = tmp_path / "weights.safetensors"
+    model = load(bits, path)
+    tensors = load_file(path)
+    assert len(tensors) == len(parts(model)) * (2 if bits == 8 else 3)
+    packed = [tensor for name, tensor in tensors.items() if name.endswith(".packed")]
+    expected = {one.packed.shape for one in parts(model)}
+    assert {tensor.shape for tensor in packed} == expected
+    assert sum(t.nbytes for t in tensors.values()) == sum(one.nbytes for one in parts(model))
+
+
+def test_a_cache_that_is_not_written_to_its_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fail(weight: torch.Tensor, bits: int) -> Quantised:
+        calls.append(bits)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return quantise(weight, bits)
+
+    monkeypatch.setattr("vla_tutorial.openvla.bits.loading.quantise", fail)
+    with pytest.raises(KeyboardInterrupt):
+        load(8, tmp_path / "weights.safetensors")
+    assert not list(tmp_path.iterdir())

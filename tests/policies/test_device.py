@@ -121,16 +121,27 @@ def test_a_gpu_that_cannot_compute_is_one_sentence(machine, asked):
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype"),
+    ("device", "capability", "dtype"),
     [
-        ("cpu", torch.float32),
-        ("mps", torch.float16),
-        ("cuda", torch.bfloat16),
-        ("cuda:1", torch.bfloat16),
+        ("cpu", None, torch.float32),
+        ("mps", None, torch.float16),
+        ("cuda", (9, 0), torch.bfloat16),
+        ("cuda:1", (8, 0), torch.bfloat16),
+        ("cuda", (7, 5), torch.float16),
+        ("cuda:1", (7, 0), torch.float16),
     ],
 )
-def test_a_device_decides_the_type_of_the_weights(device, dtype):
+def test_a_device_decides_the_type_of_the_weights(monkeypatch, device, capability, dtype):
+    """A T4 has compute capability 7.5 and no bfloat16."""
+    asked = []
+
+    def capability_of(name):
+        asked.append(name)
+        return capability
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capability_of)
     assert default_dtype(device) is dtype
+    assert asked == ([device] if capability else [])
 
 
 def test_a_wrong_device_is_said_before_the_checkpoint_is_looked_for():

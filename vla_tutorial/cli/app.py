@@ -11,6 +11,7 @@ import typer.core
 from rich.markup import escape
 
 import vla_tutorial
+from vla_tutorial.cli.accept import accept
 from vla_tutorial.cli.clips import clips
 from vla_tutorial.cli.conditions import conditions
 from vla_tutorial.cli.demo import demo
@@ -83,6 +84,7 @@ for command in (
     rollout,
     diagnose,
     sweep,
+    accept,
     serve,
     join,
     report,

@@ -9,6 +9,9 @@ import torch
 
 from vla_tutorial.errors import TutorialError
 
+BFLOAT16_SINCE = 8
+"""Compute capability of Ampere, the first generation with bfloat16."""
+
 _NAMES = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,3}))?")
 
 
@@ -42,11 +45,15 @@ def choose_device(asked: str | None) -> str:
 def default_dtype(device: str) -> torch.dtype:
     """The type of the weights: bfloat16 on CUDA, float16 on an Apple GPU, float32 on the CPU.
 
-    Apple's GPUs have bfloat16 from macOS 14 on only.
+    NVIDIA GPUs before Ampere, such as Colab's T4, have no bfloat16 and take float16. PyTorch
+    emulates bfloat16 there, many times slower. Apple's GPUs have bfloat16 from macOS 14 on only.
     """
     if device == "mps":
         return torch.float16
-    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    if not device.startswith("cuda"):
+        return torch.float32
+    major, _ = torch.cuda.get_device_capability(device)
+    return torch.bfloat16 if major >= BFLOAT16_SINCE else torch.float16
 
 
 def _expected() -> str:

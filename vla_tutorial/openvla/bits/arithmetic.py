@@ -109,6 +109,17 @@ def quantise(weight: Tensor, bits: int) -> Quantised:
     return Quantised(q[:, :half] | (q[:, half:] << 4), scale, low, group)
 
 
+def join_rows(parts: Sequence[Quantised]) -> Quantised:
+    """Weights of the same (K, bits), one below the other, as one."""
+    offsets = [part.offset for part in parts if part.offset is not None]
+    return Quantised(
+        torch.cat([part.packed for part in parts]),
+        torch.cat([part.scale for part in parts]),
+        torch.cat(offsets) if offsets else None,
+        parts[0].group,
+    )
+
+
 class QuantisedLinear(nn.Module):
     """A linear layer without bias whose weight is some rows of a `Quantised`.
 
