@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from vla_tutorial.conditions import PUBLISHED, apply
+from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import (
     SERVED,
     Policy,
@@ -26,7 +27,7 @@ class EpisodeSpec:
     """Everything that decides an episode; by default the published protocol on the first task.
 
     Attributes:
-        suite, task, init, target, layout_seed, own: as `Scene` has them.
+        suite, task, init, target, layout_seed, own, instruction: as `Scene` has them.
         policy: a key of `policies.POLICIES`, or "my_module:make_policy".
         checkpoint: hub id or folder, for policies that have one; the address of a server, for the
             policies "remote" and "openpi".
@@ -55,6 +56,7 @@ class EpisodeSpec:
     realtime: float | None = None
     while_waiting: WhileWaiting = "last"
     weights: str | None = None
+    instruction: str | None = None
 
     @property
     def condition(self) -> str:
@@ -62,7 +64,11 @@ class EpisodeSpec:
         return "+".join(self.conditions) or PUBLISHED
 
     def settings(self) -> tuple[Wiring, Scene]:
-        """The wiring and the scene, with the conditions applied; raises as `apply`."""
+        """The wiring and the scene, with the conditions applied.
+
+        Raises:
+            TutorialError: as `apply`, or a condition replaces the instruction that is given.
+        """
         wiring = Wiring(
             unnorm_key=self.unnorm_key or native_key(self.policy, self.suite, self.checkpoint),
             embedded_statistics=self.embedded_statistics,
@@ -75,11 +81,18 @@ class EpisodeSpec:
             self.suite,
             self.task,
             self.init,
+            instruction=self.instruction,
             target=self.target,
             layout_seed=self.layout_seed,
             own=self.own,
         )
-        return apply(self.conditions, wiring, scene)
+        wiring, scene = apply(self.conditions, wiring, scene)
+        if scene.instruction != self.instruction and self.instruction is not None:
+            raise TutorialError(
+                f"{self.condition} has an instruction of its own. Give --instruction or that "
+                "condition, not both."
+            )
+        return wiring, scene
 
     def check(self) -> None:
         """Raise a TutorialError if the suite, task, initial state or a condition does not exist.
@@ -111,7 +124,8 @@ class EpisodeSpec:
     def command(self, folder: Path) -> str:
         """The shell command that records the same episode in `folder`."""
         words = ["vla-tutorial", "rollout"]
-        named = "init policy checkpoint revision device weights unnorm_key max_steps realtime"
+        named = "init instruction policy checkpoint revision device weights unnorm_key max_steps"
+        named = f"{named} realtime"
         if self.own is None:
             named = f"suite task {named}"
         else:

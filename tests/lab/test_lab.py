@@ -168,6 +168,12 @@ def test_contradicting_conditions_are_refused_before_anything_starts(tmp_path, s
     assert FakeSimulator.built == 0
 
 
+def test_an_instruction_of_ones_own_and_a_condition_with_another_are_refused():
+    spec = EpisodeSpec(conditions=("paraphrase_1",), instruction="take the soup")
+    with pytest.raises(TutorialError, match="paraphrase_1 has an instruction of its own"):
+        spec.settings()
+
+
 def test_an_episode_is_never_written_over(tmp_path, session):
     live.run(tmp_path / "a", session, max_steps=2)
     with pytest.raises(TutorialError, match="already holds an episode"):
@@ -176,6 +182,7 @@ def test_an_episode_is_never_written_over(tmp_path, session):
 
 SPECS = [
     EpisodeSpec(),
+    EpisodeSpec(instruction='bring me the soup, it\'s "hot"', conditions=("no_flip",)),
     EpisodeSpec("libero_object_swap", 3, 7, "mini", None, ("no_flip", "wrong_unnorm_key"), 80),
     EpisodeSpec(policy="openvla", checkpoint="a folder/with spaces"),
 ]
@@ -191,7 +198,7 @@ def test_the_line_of_python_says_the_same_spec(spec, monkeypatch, tmp_path):
     assert said == [(str(tmp_path), spec)]
 
 
-@pytest.mark.parametrize("spec", SPECS[:2])
+@pytest.mark.parametrize("spec", SPECS[:3])
 def test_the_line_of_shell_records_the_same_episode(spec, tmp_path, monkeypatch):
     said = {}
 

@@ -26,6 +26,10 @@ def rollout(
     condition: Annotated[
         list[str] | None, typer.Option(help="A condition by name; repeatable.")
     ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="A sentence of your own for the policy. Default: the task's."),
+    ] = None,
     checkpoint: options.Checkpoint = None,
     url: options.Url = None,
     token: options.Token = None,
@@ -72,6 +76,7 @@ def rollout(
         device=device,
         weights=weights,
         unnorm_key=unnorm_key,
+        instruction=instruction,
         embedded_statistics=embedded_statistics,
     )
     _run(spec, out_dir, overwrite)
