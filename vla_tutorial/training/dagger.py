@@ -47,7 +47,7 @@ ALL_TASKS: tuple[TaskKey, ...] = tuple(itertools.product(SUITES, range(10)))
 """The forty tasks of the four suites."""
 
 REFRESH_STEPS = 100
-SAVE_SECONDS = 240.0
+SAVE_SECONDS = 100.0
 """Optimiser steps between refreshes of the copy that answers; seconds between checkpoints."""
 
 log = logging.getLogger(__name__)
