@@ -26,7 +26,7 @@ let lab, folder, chromium;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "vla-lab-"));
   for (const [name, text] of Object.entries(NOTEBOOKS)) writeFileSync(join(folder, name), text);
-  const options = ["lab", "--no-browser", "--allow-root", `--port=${PORT}`, "--ServerApp.port_retries=0", `--IdentityProvider.token=${TOKEN}`, `--ServerApp.root_dir=${folder}`];
+  const options = ["lab", "--no-browser", "--allow-root", `--port=${PORT}`, "--ServerApp.port_retries=0", `--IdentityProvider.token=${TOKEN}`, `--ServerApp.root_dir=${folder}`, `--LabApp.workspaces_dir=${join(folder, ".workspaces")}`];
   lab = spawn(join(ROOT, ".venv/bin/jupyter"), options, { stdio: "ignore" });
   for (let i = 0; i < 120; i++) {
     const answer = await fetch(`http://127.0.0.1:${PORT}/api/status?token=${TOKEN}`).catch(() => null);
@@ -43,7 +43,8 @@ after(async () => {
 
 async function openNotebook(name) {
   const page = await chromium.newPage({ viewport: { width: 1400, height: 1000 } });
-  await page.goto(`http://127.0.0.1:${PORT}/lab/tree/${name}?token=${TOKEN}`);
+  // A workspace of its own: JupyterLab opens again what the last one had open, in front of or behind the notebook that is asked for.
+  await page.goto(`http://127.0.0.1:${PORT}/lab/workspaces/${name.split(".")[0]}/tree/${name}?token=${TOKEN}`);
   await page.locator(".jp-Notebook .jp-CodeCell").first().waitFor({ timeout: 120000 });
   return page;
 }
