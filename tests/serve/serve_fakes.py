@@ -48,6 +48,11 @@ class StandIn:
         pass
 
 
+def slow():
+    """For `--policy serve_fakes:slow`: requests are under way when a node is killed."""
+    return StandIn(0.02)
+
+
 def picture(number, size=224):
     return np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8)
 
@@ -93,6 +98,46 @@ def wait_for(url, seconds=180):
 def detail(response):
     """The sentence of an error."""
     return json.loads(response.content)["detail"]
+
+
+class Client(threading.Thread):
+    """Asks and checks until it is told to stop."""
+
+    def __init__(self, url, name):
+        super().__init__(name=name)
+        # Not at the top: the server's own process needs no client.
+        from vla_tutorial.policies.remote import RemotePolicy
+
+        self.policy = RemotePolicy(url, patience=120)
+        self.answers = self.wrong = 0
+        self.error = None
+        self.stopping = False
+
+    def run(self):
+        items = [an_input(number, self.name) for number in range(20)]
+        right = [expected(item.pixels, item.prompt.text) for item in items]
+        try:
+            while not self.stopping:
+                number = self.answers % len(items)
+                found = self.policy.predict([items[number]])[0]
+                self.wrong += not (found == right[number]).all()
+                self.answers += 1
+        except Exception as e:
+            self.error = e
+
+
+def wait_until(condition, seconds=120):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it takes too long"
+        time.sleep(0.02)
+
+
+def all_go_on(clients):
+    """Wait until each client has more answers."""
+    for client in clients:
+        before = client.answers
+        wait_until(lambda client=client, before=before: client.answers > before + 3)
 
 
 def main(port, seconds="0.002"):

@@ -1,4 +1,4 @@
-"""kill -9 of the server and of clients at random moments: everyone recovers, no answer is another's.
+"""kill -9 of the server, of clients and of the network at random moments: everyone recovers, no answer is another's.
 
 Three of each here; `VLA_KILLS=20 pytest tests/serve/test_serve_kills.py` does twenty.
 """
@@ -15,9 +15,18 @@ import time
 from pathlib import Path
 
 import pytest
-from serve_fakes import an_input, expected, serving, wait_for
+from serve_fakes import (
+    Client,
+    StandIn,
+    all_go_on,
+    an_input,
+    expected,
+    serving,
+    wait_for,
+    wait_until,
+)
 
-from vla_tutorial.policies.remote import RemotePolicy
+from vla_tutorial.policies.remote import RemotePolicy, Server
 
 KILLS = int(os.environ.get("VLA_KILLS", 3))
 HERE = Path(__file__).parent
@@ -38,43 +47,6 @@ for number in range(10**9):
 def start(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
     return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, **options)
-
-
-class Client(threading.Thread):
-    """Asks and checks until it is told to stop."""
-
-    def __init__(self, url, name):
-        super().__init__(name=name)
-        self.policy = RemotePolicy(url, patience=120)
-        self.answers = self.wrong = 0
-        self.error = None
-        self.stopping = False
-
-    def run(self):
-        items = [an_input(number, self.name) for number in range(20)]
-        right = [expected(item.pixels, item.prompt.text) for item in items]
-        try:
-            while not self.stopping:
-                number = self.answers % len(items)
-                found = self.policy.predict([items[number]])[0]
-                self.wrong += not (found == right[number]).all()
-                self.answers += 1
-        except Exception as e:
-            self.error = e
-
-
-def wait_until(condition, seconds=120):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it takes too long"
-        time.sleep(0.02)
-
-
-def all_go_on(clients):
-    """Wait until each client has more answers."""
-    for client in clients:
-        before = client.answers
-        wait_until(lambda client=client, before=before: client.answers > before + 3)
 
 
 def test_a_server_that_is_killed_and_comes_back():
@@ -128,48 +100,102 @@ def test_clients_that_are_killed_harm_nobody():
         wait_until(lambda: server.service.answering.waiting == 0)
 
 
-@pytest.mark.parametrize("cut_after", [0, 100, 200_000])
-def test_a_network_that_breaks_in_the_middle(cut_after):
-    """A cable between the two that is cut after so many bytes, three times."""
-    with serving() as server, socket.create_server(("127.0.0.1", 0)) as cable:
-        cuts = []
+class Cable:
+    """Carries bytes between clients and a server, until it is cut; then the next connection is whole again."""
 
-        def carry():
-            while True:
-                try:
-                    near, _ = cable.accept()
-                except OSError:
-                    return
-                far = socket.create_connection(("127.0.0.1", server.port))
-                cut = len(cuts) < 3
-                cuts.append(cut)
-                for one, other in ((near, far), (far, near)):
-                    limit = cut_after if cut and one is near else 10**12
-                    threading.Thread(target=pump, args=(one, other, limit), daemon=True).start()
+    def __init__(self, port):
+        self.port = port
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.limits = []
+        self.open = []
+        threading.Thread(target=self.carry, daemon=True).start()
 
-        threading.Thread(target=carry, daemon=True).start()
-        # Until the policy is there, the cable is whole.
-        cuts += [False] * 3
-        policy = RemotePolicy(f"http://127.0.0.1:{cable.getsockname()[1]}", patience=120)
-        policy.close()
-        cuts.clear()
-        for number in range(8):
-            item = an_input(number)
-            found = policy.predict([item])[0]
-            assert (found == expected(item.pixels, item.prompt.text)).all()
-        assert sum(cuts) == 3
+    def carry(self):
+        while True:
+            try:
+                near, _ = self.socket.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.port))
+            limit = self.limits.pop() if self.limits else None
+            silent = threading.Event()
+            self.open.append((near, far, silent))
+            for one, other, bytes_ in ((near, far, limit), (far, near, None)):
+                pumped = (one, other, silent, bytes_)
+                threading.Thread(target=pump, args=pumped, daemon=True).start()
+
+    def cut(self, silently):
+        """Cut every connection; silently, as a cable that is pulled: nobody is told."""
+        cut, self.open = self.open, []
+        for near, far, silent in cut:
+            if silently:
+                silent.set()
+            else:
+                hang_up(near, far)
+        return len(cut)
 
 
-def pump(one, other, limit):
+def pump(one, other, silent, limit):
     """Carry bytes from one to the other until the limit, then cut."""
     carried = 0
-    try:
-        while carried < limit and (data := one.recv(65536)):
-            other.sendall(data[: limit - carried])
+    with contextlib.suppress(OSError):
+        while data := one.recv(65536):
+            if not silent.is_set():
+                other.sendall(data if limit is None else data[: limit - carried])
             carried += len(data)
-    except OSError:
-        pass
-    for end in (one, other):
+            if limit is not None and carried >= limit:
+                break
+    hang_up(one, other)
+
+
+def hang_up(*ends):
+    for end in ends:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
         end.close()
+
+
+@pytest.mark.parametrize("cut_after", [0, 100, 200_000])
+def test_a_network_that_breaks_in_the_middle(cut_after):
+    """A cable between the two that is cut after so many bytes, three times."""
+    with serving() as server:
+        cable = Cable(server.port)
+        with cable.socket:
+            # Until the policy is there, the cable is whole.
+            policy = RemotePolicy(cable.url, patience=120)
+            policy.close()
+            cable.limits = [cut_after] * 3
+            for number in range(8):
+                item = an_input(number)
+                found = policy.predict([item])[0]
+                assert (found == expected(item.pixels, item.prompt.text)).all()
+            assert not cable.limits
+
+
+def test_a_network_that_is_cut_at_random():
+    """Half of the cuts are silent: a client then waits until its time is up, and asks on a new connection."""
+    chance = random.Random(2)
+    with serving(StandIn(0.005)) as server:
+        cable = Cable(server.port)
+        with cable.socket:
+            clients = [Client(cable.url, f"client-{number}") for number in range(4)]
+            for client in clients:
+                # 30 s are right for a class, and too long for a test.
+                client.policy._server = Server(cable.url, seconds=0.5)
+                client.start()
+            cuts = 0
+            try:
+                for _ in range(KILLS):
+                    all_go_on(clients)
+                    time.sleep(chance.random() * 0.1)
+                    cuts += cable.cut(silently=chance.random() < 0.5) >= len(clients)
+                all_go_on(clients)
+            finally:
+                for client in clients:
+                    client.stopping = True
+                for client in clients:
+                    client.join()
+    assert cuts == KILLS
+    assert [client.error for client in clients] == [None] * 4
+    assert [client.wrong for client in clients] == [0] * 4

@@ -2,17 +2,14 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from functools import partial
-from pathlib import Path
 
 import pytest
 
 ray = pytest.importorskip("ray", reason="pip install 'vla-tutorial[ray]'")
 
-from ray.cluster_utils import Cluster  # noqa: E402
+from ray_nodes import python_path, two_nodes  # noqa: E402
 
 from vla_tutorial.errors import TutorialError  # noqa: E402
 from vla_tutorial.spec import EpisodeSpec  # noqa: E402
@@ -20,54 +17,22 @@ from vla_tutorial.sweep import LocalEngine, SweepPlan, run_sweep  # noqa: E402
 from vla_tutorial.sweep.policy_server import load_policy_for  # noqa: E402
 from vla_tutorial.sweep.ray_engine import RayEngine  # noqa: E402
 
-TESTS = Path(__file__).parents[1]
 PLAN = SweepPlan(EpisodeSpec(device="cpu", max_steps=12), (0, 1), (0, 1, 2))
-
-
-def free_ports():
-    """Ports that Ray would otherwise choose itself, and then die of if its agents take 15 s to name them (ray-project/ray issue 65983)."""
-    names = (
-        "metrics_agent_port",
-        "metrics_export_port",
-        "runtime_env_agent_port",
-        "dashboard_agent_listen_port",
-    )
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return dict(zip(names, ports, strict=True))
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """Each of Ray's processes imports jsonschema, which imports rfc3987_syntax where Jupyter has brought it: 5.6 s of the 15. They can do without."""
-    without = tmp_path_factory.mktemp("without")
-    (without / "rfc3987_syntax.py").write_text("raise ImportError('not needed here')")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (without, TESTS.parent, TESTS))))
+        patch.setenv("PYTHONPATH", python_path(tmp_path_factory.mktemp("without")))
         patch.setenv("VLA_TUTORIAL_SIMULATOR", "sweep_fakes:Fake")
         patch.setenv("SWEEP_FAKE_SECONDS", "0.1")
         yield patch
 
 
-def patiently(start, tries=4):
-    """A busy machine may need a second try, as the issue says: the ports help with three of the four files that are waited for."""
-    for left in reversed(range(tries)):
-        try:
-            return start(include_dashboard=False, num_gpus=0, **free_ports())
-        except Exception:
-            if not left:
-                raise
-
-
 @pytest.fixture(scope="module")
 def cluster(environment):
-    cluster = Cluster()
-    patiently(partial(cluster.add_node, num_cpus=3))
-    second = patiently(partial(cluster.add_node, num_cpus=2))
-    yield cluster, second
-    cluster.shutdown()
+    with two_nodes(3, 2) as found:
+        yield found
 
 
 def story(folder):
