@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import threading
 import time
@@ -49,8 +50,10 @@ class StandIn:
 
 
 def slow():
-    """For `--policy serve_fakes:slow`: requests are under way when a node is killed."""
-    return StandIn(0.02)
+    """For `--policy serve_fakes:slow`: requests are under way when a node is killed. It names its process."""
+    policy = StandIn(0.02, "cpu")
+    policy.provenance["revision"] = str(os.getpid())
+    return policy
 
 
 def picture(number, size=224):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -14,14 +15,7 @@ from vla_tutorial.cli.terminal import out, tell
 from vla_tutorial.errors import TutorialError
 
 if TYPE_CHECKING:
-    from vla_tutorial.policies import Policy
-    from vla_tutorial.serve import Service
-
-ASKERS = 32
-"""Clients at once for which batches are timed at the start: the largest batch."""
-
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
-"""Whose instructions CUDA graphs are captured for before the first client comes."""
+    from vla_tutorial.serve import Recipe, Service
 
 
 def serve(
@@ -56,6 +50,18 @@ def serve(
         int, typer.Option(help="Times that openpi's clients get an action, in one chunk.")
     ] = 1,
     rate: Annotated[float, typer.Option(help="Pictures a second of one client.", min=0.1)] = 200.0,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="local: this process. ray: copies on a Ray cluster (RAY_ADDRESS)."),
+    ] = "local",
+    replicas: Annotated[
+        int | None,
+        typer.Option(help="With ray: the most copies of the policy, one a GPU. Default: 1.", min=1),
+    ] = None,
+    least: Annotated[
+        int | None,
+        typer.Option(help="With ray: copies that stay when nobody asks. Default: 0.", min=0),
+    ] = None,
 ) -> None:
     """Serve one policy to many simulators: one process a GPU, one queue, four protocols.
 
@@ -65,7 +71,7 @@ def serve(
     Example: `vla-tutorial serve --policy mini --host 0.0.0.0 --token-file tokens.txt`
     """
     try:
-        from vla_tutorial.serve import Access, Limits, Service, Settings, check_exposure, listen
+        from vla_tutorial.serve import Access, Limits, Recipe, Settings, check_exposure
     except ModuleNotFoundError as e:
         remedy = "Install them: pip install 'vla-tutorial[serve]'"
         raise TutorialError(f"The server's libraries are missing ({e}). {remedy}") from e
@@ -73,40 +79,45 @@ def serve(
         raise TutorialError(f"The policy {policy!r} cannot be served; choose mini or openvla.")
     access = Access.from_file(token_file) if token_file else Access()
     check_exposure(host, access, insecure)
-    # Before a checkpoint is loaded, which takes long.
-    with listen(host, port) as listening:
-        given = {"revision": revision, "device": device, "weights": weights}
-        served = _load(policy, checkpoint, {k: v for k, v in given.items() if v is not None})
-        settings = Settings(unnorm_key, compatible_errors, chunk, workers)
-        service = Service(served, access, Limits(per_second=rate), settings)
-        service.answering.server.batch_seconds = _warm_up(served)
-        where = listening.getsockname()[1]
-        shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{where}/"
-        tell(out, f"Serving {escape(served.name)} at [bold]{escape(shown)}[/] (Ctrl-C stops it)")
-        _run(service, listening)
+    given = {"revision": revision, "device": device, "weights": weights}
+    options = {key: value for key, value in given.items() if value is not None}
+    settings = Settings(unnorm_key, compatible_errors, chunk, workers)
+    recipe = Recipe(policy, checkpoint, options, access, Limits(per_second=rate), settings)
+    if engine == "ray":
+        _serve_on_ray(recipe, host, port, replicas or 1, least or 0)
+    elif replicas is not None or least is not None:
+        raise TutorialError("--replicas and --least are for --engine ray; this is one process.")
+    else:
+        _serve_here(recipe, host, port)
     tell(out, "Stopped.")
 
 
-def _load(name: str, checkpoint: str | None, given: dict[str, str]) -> Policy:
-    from vla_tutorial.policies import load_policy
+def _serve_here(recipe: Recipe, host: str, port: int) -> None:
+    from vla_tutorial.serve import listen
 
-    return load_policy(name, checkpoint, **given)
+    # Before a checkpoint is loaded, which takes long.
+    with listen(host, port) as listening:
+        service = recipe.make()
+        where = listening.getsockname()[1]
+        shown = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{where}/"
+        _tell_where(service.policy.name, shown)
+        _run(service, listening)
 
 
-def _warm_up(policy: Policy) -> dict[int, float]:
-    """Batch size → seconds; captures what a GPU needs for LIBERO's instructions."""
-    if policy.provenance.get("device") == "cpu":
-        return {}
-    from vla_tutorial import prompt
-    from vla_tutorial.sim import task_instructions
-    from vla_tutorial.sweep import warm_up
-    from vla_tutorial.wiring import Wiring
+def _serve_on_ray(recipe: Recipe, host: str, port: int, most: int, least: int) -> None:
+    try:
+        from vla_tutorial.serve.ray_replicas import Replicas, serving
+    except ModuleNotFoundError as e:
+        remedy = "Install it: pip install 'vla-tutorial[ray,serve]'"
+        raise TutorialError(f"The engine 'ray' needs Ray Serve ({e}). {remedy}") from e
+    with serving(recipe, Replicas(most, least), host, port) as shown:
+        _tell_where(recipe.policy, shown)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
-    wiring = Wiring(unnorm_key="")
-    prompts = []
-    for suite in SUITES:
-        prompts += [prompt.build(wiring, text) for text in task_instructions(suite)]
-    return warm_up(policy, prompts, ASKERS)
+
+def _tell_where(name: str, shown: str) -> None:
+    tell(out, f"Serving {escape(name)} at [bold]{escape(shown)}[/] (Ctrl-C stops it)")
 
 
 def _run(service: Service, listening: object) -> None:

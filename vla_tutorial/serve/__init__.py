@@ -6,6 +6,7 @@ It needs the extra `serve`: pip install 'vla-tutorial[serve]'.
 from vla_tutorial.serve.access import Access, check_exposure
 from vla_tutorial.serve.app import make_app
 from vla_tutorial.serve.limits import Limits, RateLimiter, Refusal
+from vla_tutorial.serve.recipe import Recipe
 from vla_tutorial.serve.running import listen, make_server, raise_file_limit
 from vla_tutorial.serve.service import Service, Settings
 
@@ -13,6 +14,7 @@ __all__ = [
     "Access",
     "Limits",
     "RateLimiter",
+    "Recipe",
     "Refusal",
     "Service",
     "Settings",

@@ -36,7 +36,7 @@ class RayEngine:
         A TutorialError says that no cluster answers, it has too few CPUs, or the policy cannot be
         loaded there.
         """
-        self._connected = _connect()
+        self._connected = connect()
         self._servers: list[Any] = []
         try:
             self._start_servers(plan, workers)
@@ -141,11 +141,14 @@ class RayEngine:
         self._connected = False
 
 
-def _connect() -> bool:
-    """Connect to a cluster.
+def connect() -> bool:
+    """Connect to the cluster of RAY_ADDRESS.
 
     Returns:
         Whether this call has connected; a program that uses Ray already keeps its connection.
+
+    Raises:
+        TutorialError: no cluster answers.
     """
     if ray.is_initialized():
         return False
