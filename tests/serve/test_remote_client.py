@@ -87,6 +87,7 @@ def trouble(number, ask):
         busy,
         (429, b"{}", {"Retry-After": "soon"}),
         (502, b"<html>", {}),
+        (500, b"The actor died unexpectedly: Ray Serve's proxy says so.", {}),
         right(ask, "somebody-else"),
         None,
     ]
@@ -98,7 +99,7 @@ def test_it_tries_again_until_the_answer_is_its_own():
         policy = RemotePolicy(server.url)
         tokens = policy.predict([an_input(0), an_input(1)])
         assert (tokens == 31902).all() and tokens.shape == (2, 7)
-        assert server.asked == 8
+        assert server.asked == 9
         many = policy.predict([an_input(0)] * (wire.MAX_INPUTS + 3))
         assert many[:, 0].tolist() == [31900 + wire.MAX_INPUTS] * wire.MAX_INPUTS + [31903] * 3
 

@@ -215,7 +215,7 @@ class RemotePolicy:
         raise PolicyUnreachable(f"{what} ({why}). {remedy}")
 
     def _read(self, reply: Reply, ask: wire.Ask) -> list[list[int]]:
-        if reply.status in BUSY:
+        if reply.status in BUSY or _is_of_proxy(reply):
             raise _TryAgain(_sentence(reply), reply.retry_after)
         if reply.status != 200:
             raise TutorialError(f"The server at {self._server.url} refuses: {_sentence(reply)}")
@@ -276,11 +276,21 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _sentence(reply: Reply) -> str:
-    """What the server says of an error, on one line of at most 300 characters."""
-    text = reply.body.decode("utf-8", "replace")
+def _is_of_proxy(reply: Reply) -> bool:
+    """Whether a 500 comes from before the server, as Ray Serve's where a copy has just died."""
+    return reply.status == 500 and _detail(reply) is None
+
+
+def _detail(reply: Reply) -> str | None:
+    """The server's own sentence, which every error of its own has."""
     with contextlib.suppress(ValueError):
-        text = msgspec.json.decode(reply.body, type=_Refused).detail
+        return msgspec.json.decode(reply.body, type=_Refused).detail
+    return None
+
+
+def _sentence(reply: Reply) -> str:
+    """What is said of an error, on one line of at most 300 characters."""
+    text = _detail(reply) or reply.body.decode("utf-8", "replace")
     line = "".join(letter if letter.isprintable() else " " for letter in text[:300])
     return f"{line} (status {reply.status})"
 
