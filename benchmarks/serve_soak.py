@@ -98,18 +98,28 @@ def by_tokens(port: int, opened: contextlib.ExitStack) -> Ask:
     return ask
 
 
-def by_act(port: int, opened: contextlib.ExitStack) -> Ask:
+def actions_by_act(port: int) -> Ask:
+    """As an `Ask`, but the answer is an action (7,)."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    statistics = actions.embedded_statistics()[KEY]
 
     def ask(pixels, instruction):
         body = json.dumps({"image": json_array(pixels), "instruction": instruction})
         connection.request("POST", "/act", body, {"X-Client": instruction.replace(" ", "-")})
         answer = json.loads(connection.getresponse().read())
-        action = np.frombuffer(base64.b64decode(answer["__numpy__"]))
+        return np.frombuffer(base64.b64decode(answer["__numpy__"]))
+
+    return ask
+
+
+def by_act(port: int, opened: contextlib.ExitStack) -> Ask:
+    statistics = actions.embedded_statistics()[KEY]
+    act = actions_by_act(port)
+
+    def ask(pixels, instruction):
         right = expected(pixels, prompt_of(instruction))
+        same = (act(pixels, instruction) == actions.decode(right, statistics)).all()
         # An action has no tokens in it: it is compared with the right ones' action.
-        return right if (action == actions.decode(right, statistics)).all() else right * 0
+        return right if same else right * 0
 
     return ask
 
