@@ -14,11 +14,15 @@ Three runs with the same policy, already warm: a sweep's own engine with as many
 beside the policy alone. Workers and clients run the ordinary loop on a simulator that shows
 recorded frames and takes `--pace` milliseconds a control step without computing. So the figures
 are of batching and of the network, and leave out what simulators take from the cores.
+
+At last it counts the tokens that are the same over every protocol as in process. `serve_tokens.py`
+does that alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -28,6 +32,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,25 +182,32 @@ def measure_sweep(policy, plan, workers: int, seconds: float, batch_seconds) -> 
     return counted.window(started[0], started[0] + seconds)
 
 
+@contextlib.contextmanager
+def served(policy, batch_seconds, unnorm_key: str | None = None) -> Iterator[SimpleNamespace]:
+    """A server of the policy on a free port, in a thread."""
+    from vla_tutorial.serve import Limits, Service, Settings, listen, make_app, make_server
+
+    service = Service(policy, limits=Limits(per_second=10_000), settings=Settings(unnorm_key))
+    service.answering.server.batch_seconds = dict(batch_seconds)
+    server = make_server(make_app(service), service.limits)
+    with listen("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield SimpleNamespace(port=port, url=f"http://127.0.0.1:{port}")
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 def measure_server(
     policy, clients: int, seconds: float, batch_seconds, pace: float
 ) -> dict[str, Any]:
     """The server with so many client processes, for so long."""
-    from vla_tutorial.serve import Limits, Service, listen, make_app, make_server
-
     counted = Counted(policy)
-    service = Service(counted, limits=Limits(per_second=10_000))
-    service.answering.server.batch_seconds = dict(batch_seconds)
-    server = make_server(make_app(service), service.limits)
-    with listen("127.0.0.1", 0) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            taken, begin = run_clients(url, clients, seconds, pace)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with served(counted, batch_seconds) as server:
+        taken, begin = run_clients(server.url, clients, seconds, pace)
     found = counted.window(begin, begin + seconds)
     each = [len(times) for times in taken]
     latency = 1000 * np.concatenate(taken)
@@ -360,6 +372,12 @@ def main() -> None:
         "server_adds_ms": round(one["latency_ms"]["p50"] - (alone + again) / 2, 2),
     }
     print(json.dumps(found["one_client_without_pause"]), found["served_of_sweep"], flush=True)
+    # It imports this module.
+    import serve_tokens
+
+    found["same_tokens_as_in_process"] = serve_tokens.measure(
+        policy, batch_seconds, arguments.clients
+    )
     found["machine"]["load_after"] = os.getloadavg()
     if arguments.out:
         write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
