@@ -37,12 +37,16 @@ ON_CPU = 2.0
 LOOK_BACK = 12.0
 """Seconds whose mean counts: more than the 10 s between two of Ray's own counts."""
 
-EVERYWHERE = {
+VARIABLES = {
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
     "RAY_SERVE_PROXY_PREFER_LOCAL_AZ_ROUTING": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
-"""For the proxy, which gets its environment from Serve's controller. Otherwise it asks copies on
-other machines only when those on the head are full, and one address would mean one machine."""
+"""For Serve's controller, and the proxy, which gets its environment from there.
+
+Without the first two the proxy asks copies on other machines only when those on the head are full,
+and one address would mean one machine. The third is 5 s, in which a busy machine starts no proxy.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,8 @@ def serving(recipe: Recipe, replicas: Replicas, host: str, port: int) -> Iterato
         _check_unused()
         # It writes each request to the terminal.
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": host, "port": port},
-            controller_options={"runtime_env": {"env_vars": EVERYWHERE}},
-        )
         try:
-            _deploy(recipe, replicas)
+            _start_and_deploy(recipe, replicas, {"host": host, "port": port})
             yield f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/"
         finally:
             serve.shutdown()
@@ -120,6 +119,18 @@ def _check_unused() -> None:
     if serve.status().proxies:
         what = "Ray Serve runs on this cluster already, and a cluster has one address"
         raise TutorialError(f"{what}. Stop it with `serve shutdown`, or start another cluster.")
+
+
+def _start_and_deploy(recipe: Recipe, replicas: Replicas, http: dict[str, Any]) -> None:
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options=http,
+            controller_options={"runtime_env": {"env_vars": VARIABLES}},
+        )
+        _deploy(recipe, replicas)
+    except (RayError, RuntimeError) as e:
+        raise TutorialError(f"The policy could not be served on the cluster: {_why(e)}") from e
 
 
 def _deploy(recipe: Recipe, replicas: Replicas) -> None:
@@ -147,10 +158,7 @@ def _deploy(recipe: Recipe, replicas: Replicas) -> None:
         graceful_shutdown_timeout_s=PATIENCE,
         autoscaling_config=scaling,
     )
-    try:
-        serve.run(copies.bind(recipe), name=APP)
-    except (RayError, RuntimeError) as e:
-        raise TutorialError(f"The policy could not be served on the cluster: {_why(e)}") from e
+    serve.run(copies.bind(recipe), name=APP)
 
 
 def _wants_gpu(recipe: Recipe) -> bool:
