@@ -51,6 +51,8 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         here = os.path.dirname(__file__)
         patch.setenv("PYTHONPATH", python_path(tmp_path_factory.mktemp("without"), here))
+        # Ray's own choice is 15, with which a copy hardly starts beside other tests.
+        patch.setenv("RAY_worker_niceness", "0")
         # Room for one copy on each.
         with two_nodes(1, 1) as (cluster, second):
             patch.setenv("RAY_ADDRESS", cluster.address)
