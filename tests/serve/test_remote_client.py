@@ -126,7 +126,7 @@ def test_at_last_it_says_that_nobody_answers(answer, says):
 @pytest.mark.parametrize("status", [401, 413, 422, 500])
 def test_what_the_server_refuses_is_not_asked_again(status):
     def answer(number, ask):
-        sentence = b'{"detail": "That is \\x1b[2J wrong."}'
+        sentence = b'{"detail": "That is \\u001b[2J wrong."}'
         return right(ask) if number == 0 else (status, sentence, {})
 
     with made_up_server(answer) as server:
