@@ -30,6 +30,8 @@ _BARS = {"top": "g18", "middle": "g29", "bottom": "g40"}
 # Where a stove has room for two pots, metres from its middle along x.
 _SLOTS = (-0.045, 0.045)
 _RISE = 0.3
+# A top drawer's joint where a bowl has room in it; it runs on some 10 mm while the hand lets go.
+_ROOM = -0.122
 # Metres from the shoulder, sideways, beyond which nothing can be grasped.
 _FARTHEST = 0.90
 
@@ -114,9 +116,9 @@ def _on(world: World, predicate: Predicate, goal: Goal) -> Iterator[Skill]:
             shift = (_SLOTS[sharing.index(thing) % 2], 0.02)
     if support.endswith("top_side"):
         shift = (0.0, 0.045)
-    # A plate is hardly lifted: it hangs from its rim.
-    lift = 0.035 if kind(thing) == "plate" else 0.07
-    place = OnTop(thing, support, shift, lift)
+    # A plate that is lifted hangs from its rim, turns and slips off.
+    slid = kind(thing) == "plate" and parent(world, support) is None
+    place = OnTop(thing, support, shift, slid=slid)
     yield PickPlace(thing, grasp_of(thing, place), place, _until(predicate))
 
 
@@ -150,9 +152,12 @@ def _into_drawer(world: World, thing: str, region: str) -> Iterator[Skill]:
         return low and holds(world, ("in", thing, region))
 
     opening = _open_drawer(world, region)
+    if region.endswith("_top_region"):
+        # Farther open it would hang over what stands before the cabinet.
+        opening = replace(opening, far=_ROOM)
     yield _Before(opening, lies)
     if region.endswith("_top_region"):
-        place = Inside(region, (0, -0.004, -0.024), lift=0.09, tolerance=0.015)
+        place = Inside(region, (0, 0.010, -0.024), lift=0.09, tolerance=0.015)
         yield PickPlace(thing, grasp_of(thing, place), place, lies)
     else:
         # Turned by 90° the palm is clear of the cabinet's front.
