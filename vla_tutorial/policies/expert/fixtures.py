@@ -26,6 +26,8 @@ from vla_tutorial.policies.expert.world import World
 from vla_tutorial.sim.rotations import norm
 
 _Z = np.array([0, 0, 1.0])
+# Metres that the fingers go farther in once they have closed so far that the front leaves room.
+_IN = 0.006
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,13 @@ class OpenDrawer:
         depth = float(error @ ahead)
         # The bar is 89 mm long: along it the fingers need not be in the middle.
         off = float(np.hypot(error @ wanted[:, 0], 0.5 * (error @ wanted[:, 1])))
-        loose = 0.018 + 0.012 * ramp(hand.opening, 0.06, 0.04)
+        closing = ramp(hand.opening, 0.06, 0.04)
+        loose = 0.018 + 0.012 * closing
         deep = 0.010 + 0.008 * ramp(hand.opening, 0.075, 0.06)
         if off < loose and angle < 0.35 and abs(depth) < deep:
-            return self._pull(world, error, rotation)
+            return self._pull(world, error + _IN * ahead * closing, rotation)
         outside = off + 0.05 * max(angle - 0.2, 0)
-        back = 0.09 * smooth_ramp(outside, 0.008, 0.024)
+        back = 0.09 * smooth_ramp(outside, 0.010, 0.028)
         move = 1.3 * FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
         return tilted_command(move, rotation, OPEN, 0.7, "aim")
 
@@ -81,9 +84,8 @@ class OpenDrawer:
         outward = _outward(world, self.joint)
         across = error - (error @ outward) * outward
         pulling = GAIN * across + 0.6 * outward
-        move = (1 - firm) * GAIN * error + firm * pulling
-        speed = 0.3 + (self.speed - 0.3) * firm
-        return tilted_command(move, rotation, CLOSE, speed, "pull")
+        move = (1 - firm) * FIRM * GAIN * error + firm * pulling
+        return tilted_command(move, rotation, CLOSE, self.speed, "pull")
 
     def _near(self, world: World) -> bool:
         apart = norm(world.hand.position - world.geom(self.bar).center)

@@ -16,9 +16,9 @@ from vla_tutorial.policies.expert.grasps import grasp_of
 from vla_tutorial.policies.expert.microwave import CloseDoor, into_microwave
 from vla_tutorial.policies.expert.parts import TABLE
 from vla_tutorial.policies.expert.picking import PickPlace
-from vla_tutorial.policies.expert.places import Inside, OnTop
+from vla_tutorial.policies.expert.places import Inside, InTopDrawer, OnTop
 from vla_tutorial.policies.expert.predicates import holds, joint_of, kind, parent
-from vla_tutorial.policies.expert.steering import GAIN, Skill, stay, wide_first
+from vla_tutorial.policies.expert.steering import GAIN, PlaceFinder, Skill, stay, wide_first
 from vla_tutorial.policies.expert.world import World
 from vla_tutorial.scene import Goal
 from vla_tutorial.sim.rotations import norm
@@ -156,8 +156,9 @@ def _into_drawer(world: World, thing: str, region: str) -> Iterator[Skill]:
         # Farther open it would hang over what stands before the cabinet.
         opening = replace(opening, far=_ROOM)
     yield _Before(opening, lies)
+    place: PlaceFinder
     if region.endswith("_top_region"):
-        place = Inside(region, (0, 0.010, -0.024), lift=0.09, tolerance=0.015)
+        place = InTopDrawer(region, opening.joint)
         yield PickPlace(thing, grasp_of(thing, place), place, lies)
     else:
         # Turned by 90° the palm is clear of the cabinet's front.
