@@ -194,7 +194,8 @@ def slide(world: World, thing: str, place: Place, pose: HandPose) -> Command:
     rotation, _ = turn_toward(hand, downward(hand.yaw))
     if norm(error[:2]) < place.tolerance and -error[2] < place.above:
         return stay(OPEN, "release")
-    firm = ramp(hand.finger_speed, 0.05, 0.015)
+    # Closed fingers that tremble under a push hold on.
+    firm = max(ramp(hand.finger_speed, 0.05, 0.015), ramp(hand.opening, 0.048, 0.036))
     sideways = firm * FIRM * GAIN * error[:2]
     # Its own limit, as the fingers slip upward where little is left for the height.
     sideways *= min(1.0, _SLIDING / max(norm(sideways), 1e-9))
