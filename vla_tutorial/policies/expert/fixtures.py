@@ -61,7 +61,10 @@ class OpenDrawer:
         rotation, angle = turn_toward(hand, wanted)
         if world.joint(self.joint).value < self.far:
             away = -0.7 * wanted[:, 2] * ramp(hand.opening, 0.04, 0.06)
-            return tilted_command(away, 0 * rotation, OPEN, 0.7, "leave")
+            # What comes next wants the hand upright; one that stayed tilted would be called back.
+            upright = turn_toward(hand, downward(HOME_YAW))[0]
+            free = ramp(norm(bar - hand.position), 0.04, 0.07)
+            return tilted_command(away, free * upright, OPEN, 0.7, "leave")
         ahead = wanted[:, 2]
         error = bar - 0.004 * ahead - hand.position
         depth = float(error @ ahead)

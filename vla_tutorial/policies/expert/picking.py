@@ -87,9 +87,19 @@ class PickPlace:
 
     def _move(self, world: World, place: Place) -> Command:
         """Slide or carry what is held."""
-        if place.slid:
+        if place.slid and _way_is_free(world, self.thing, place):
             return slide(world, self.thing, place, self.grasp(world))
         return carry(world, self.thing, place)
+
+
+def _way_is_free(world: World, thing: str, place: Place) -> bool:
+    """Whether no movable thing stands where this one would slide."""
+    corners = world.solid(thing).corners[:, :2]
+    width = float(np.ptp(corners, axis=0).max()) / 2
+    fixtures = [name for name in world.reader.things if name not in world.movable]
+    start = world.position(thing)[:2]
+    top = world.highest_between(start, place.position[:2], width, thing, *fixtures)
+    return top == -np.inf
 
 
 def in_the_way(world: World, thing: str | None) -> float | None:
