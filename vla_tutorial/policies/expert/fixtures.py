@@ -72,10 +72,13 @@ class OpenDrawer:
         off = float(np.hypot(error @ wanted[:, 0], 0.5 * (error @ wanted[:, 1])))
         closing = ramp(hand.opening, 0.06, 0.04)
         loose = 0.018 + 0.012 * closing
-        deep = 0.010 + 0.008 * ramp(hand.opening, 0.075, 0.06)
+        # Fingers that have closed before the bar, not around it, open again.
+        missed = 0.005 * ramp(hand.opening, 0.045, 0.03)
+        deep = 0.010 + 0.008 * ramp(hand.opening, 0.078, 0.068) - missed
         if off < loose and angle < 0.35 and abs(depth) < deep:
             return self._pull(world, error + _IN * ahead * closing, rotation)
-        outside = off + 0.05 * max(angle - 0.2, 0)
+        for_opening = 0.016 * (1 - ramp(hand.opening, 0.06, 0.074))
+        outside = off + 0.05 * max(angle - 0.2, 0) + for_opening
         back = 0.09 * smooth_ramp(outside, 0.010, 0.028)
         move = 1.3 * FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
         return tilted_command(move, rotation, OPEN, 0.7, "aim")
@@ -87,7 +90,7 @@ class OpenDrawer:
         outward = _outward(world, self.joint)
         across = error - (error @ outward) * outward
         pulling = GAIN * across + 0.6 * outward
-        move = (1 - firm) * FIRM * GAIN * error + firm * pulling
+        move = (1 - firm) * 2 * GAIN * error + firm * pulling
         return tilted_command(move, rotation, CLOSE, self.speed, "pull")
 
     def _near(self, world: World) -> bool:
