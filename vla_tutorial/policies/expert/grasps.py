@@ -104,7 +104,7 @@ def grasp_of(thing: str, place: PlaceFinder | None, only: float | None = None) -
     if name == "akita_black_bowl":
         return RimGrasp(thing, 0.047, 0.022, (0.016, 0.016, 0.012), only=only, place=place)
     if name == "plate":
-        return RimGrasp(thing, 0.064, 0.008, (0.014, 0.016, 0.006), only=only, place=place)
+        return RimGrasp(thing, 0.064, 0.008, (0.014, 0.016, 0.008), only=only, place=place)
     if name in _MUGS:
         radius, middle, handle = _MUGS[name]
         tolerance = (0.014, 0.014, 0.012)

@@ -33,10 +33,6 @@ from vla_tutorial.sim.rotations import norm
 
 # Share of the speed with which a thing leaves what it stands on; see `control.hold`.
 _FIRST_LIFT = 0.25
-# Largest norm of a translation command that slides a thing.
-_SLIDING = 0.6
-# Factor on `GAIN` that holds its fingers down.
-_PRESSING = 6.0
 # Metres before the place from which on its own height over the place is enough.
 _AT_PLACE = 0.08
 # Metres that a hand which stands on something may sink in.
@@ -63,43 +59,22 @@ class PickPlace:
     def act(self, world: World) -> Command:
         """Carry what is held; finish a release that has begun; else approach."""
         place = self.place(world)
-        hand = world.hand
         if self.thing in world.held:
             if self.finished(world):
                 place = replace(place, tolerance=2 * place.tolerance)
-            return self._move(world, place)
+            return carry(world, self.thing, place)
+        hand = world.hand
         pose = self.grasp(world)
         near = is_near(hand, pose)
         # A contact that breaks for one step is still a hold.
         if near and world.fingers_at(self.thing) and hand.opening < 0.05:
-            return self._move(world, place)
+            return carry(world, self.thing, place)
         error = place.position - world.position(self.thing)
         level = norm(error[:2])
         low = -error[2] < place.above + 0.01
         if near and hand.opening < 0.07 and level < 1.6 * place.tolerance and low:
             return stay(OPEN, "release")
-        command = approach(world, self.thing, pose, self.fly)
-        if place.slid and command.gripper == CLOSE:
-            # Fingers that close on its slope would climb it.
-            down = np.array([0, 0, _down(world, pose)])
-            return replace(command, translation=down, pace=1.0)
-        return command
-
-    def _move(self, world: World, place: Place) -> Command:
-        """Slide or carry what is held."""
-        if place.slid and _way_is_free(world, self.thing, place):
-            return slide(world, self.thing, place, self.grasp(world))
-        return carry(world, self.thing, place)
-
-
-def _way_is_free(world: World, thing: str, place: Place) -> bool:
-    """Whether no movable thing stands where this one would slide."""
-    corners = world.solid(thing).corners[:, :2]
-    width = float(np.ptp(corners, axis=0).max()) / 2
-    fixtures = [name for name in world.reader.things if name not in world.movable]
-    start = world.position(thing)[:2]
-    top = world.highest_between(start, place.position[:2], width, thing, *fixtures)
-    return top == -np.inf
+        return approach(world, self.thing, pose, self.fly)
 
 
 def in_the_way(world: World, thing: str | None) -> float | None:
@@ -195,27 +170,6 @@ def _way_over(world: World, thing: str, pose: HandPose) -> float:
     for_fingers = world.highest_between(start, end, 0.04, thing) + 0.035
     for_palm = world.highest_between(start, end, 0.11, thing) - 0.015
     return max(for_fingers, for_palm)
-
-
-def slide(world: World, thing: str, place: Place, pose: HandPose) -> Command:
-    """Draw along the table, the fingers as deep and the thing as low as where it was grasped."""
-    hand = world.hand
-    error = place.position - world.position(thing)
-    rotation, _ = turn_toward(hand, downward(hand.yaw))
-    if norm(error[:2]) < place.tolerance and -error[2] < place.above:
-        return stay(OPEN, "release")
-    # Closed fingers that tremble under a push hold on.
-    firm = max(ramp(hand.finger_speed, 0.05, 0.015), ramp(hand.opening, 0.048, 0.036))
-    sideways = firm * FIRM * GAIN * error[:2]
-    # Its own limit, as the fingers slip upward where little is left for the height.
-    sideways *= min(1.0, _SLIDING / max(norm(sideways), 1e-9))
-    sideways *= 0.2 + 0.8 * ramp(hand.position[2] - pose.position[2], 0.009, 0.004)
-    down = _down(world, pose) + _PRESSING * GAIN * error[2]
-    return Command(np.array([*sideways, down]), rotation, CLOSE, SPEED, doing="slide")
-
-
-def _down(world: World, pose: HandPose) -> float:
-    return _PRESSING * GAIN * float(pose.position[2] - 0.002 - world.hand.position[2])
 
 
 def carry(world: World, thing: str, place: Place) -> Command:

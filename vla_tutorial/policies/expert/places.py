@@ -39,7 +39,6 @@ class OnTop:
     # Metres that the thing is lifted over its place on the way.
     lift: float = 0.07
     tolerance: float = 0.012
-    slid: bool = False
 
     def __call__(self, world: World) -> Place:
         """The place for the thing's origin."""
@@ -50,7 +49,7 @@ class OnTop:
         else:
             base[2] += _surface(self.support)
         position = base + np.array([0, 0, below])
-        return Place(position, position[2] + self.lift, self.tolerance, slid=self.slid)
+        return Place(position, position[2] + self.lift, self.tolerance)
 
 
 @dataclass(frozen=True)

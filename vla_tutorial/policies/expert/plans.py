@@ -116,11 +116,9 @@ def _on(world: World, predicate: Predicate, goal: Goal) -> Iterator[Skill]:
             shift = (_SLOTS[sharing.index(thing) % 2], 0.02)
     if support.endswith("top_side"):
         shift = (0.0, 0.045)
-    # A plate that is lifted hangs from its rim, turns and slips off, so it is hardly lifted, and
-    # slid where it can be.
-    plate = kind(thing) == "plate"
-    slid = plate and parent(world, support) is None
-    place = OnTop(thing, support, shift, lift=0.035 if plate else 0.07, slid=slid)
+    # A plate is hardly lifted: it hangs from its rim.
+    lift = 0.035 if kind(thing) == "plate" else 0.07
+    place = OnTop(thing, support, shift, lift)
     yield PickPlace(thing, grasp_of(thing, place), place, _until(predicate))
 
 

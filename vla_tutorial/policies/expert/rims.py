@@ -37,8 +37,6 @@ _WRIST_OFFSET = 0.088
 _REACH_MARGIN = 0.035
 _NEAR = 0.30
 _HAND_RADIUS = 0.12
-# Cosines of the angles by which a thing leans: 53° to 8°.
-_LEANS = (0.6, 0.99)
 # Cost of closing at an angle to the radius.
 _OBLIQUE = 3.0
 _KEPT = 64
@@ -71,16 +69,13 @@ class RimGrasp:
         middle = self._middle(world.position(self.thing), world.rotation(self.thing))
         top = world.solid(self.thing).top
         centers = middle + self.radius * _DIRECTIONS
-        heights = _rim(world.rotation(self.thing)[:, 2], self.radius, top) - self.depth
         cost = self._kept_cost(world) - self._begun(world, centers, top)
-        cost += self._reach_cost(world, centers, heights)
+        cost += self._reach_cost(world, centers, top - self.depth)
         if self.place is not None:
             shift = self.place(world).position - world.position(self.thing)
-            cost += self._reach_cost(world, centers + shift[:2], heights + shift[2])
-        # Where a thing that leans touches the table, no finger gets under its rim.
-        cost += 1e3 * np.maximum(world.solid(TABLE).top + TIP_DEPTH - heights, 0)
+            cost += self._reach_cost(world, centers + shift[:2], top - self.depth + shift[2])
         best = int(cost.argmin())
-        position = np.array([*centers[best], heights[best]])
+        position = np.array([*centers[best], top - self.depth])
         return HandPose(position, float(_YAWS[best]), self.tolerance)
 
     def _middle(self, position: Floats, rotation: Floats) -> Floats:
@@ -131,10 +126,10 @@ class RimGrasp:
             cost += _collision_cost(boxes.select(close & high), centers, height)
         return cost
 
-    def _reach_cost(self, world: World, centers: Floats, heights: Floats) -> Floats:
+    def _reach_cost(self, world: World, centers: Floats, height: float) -> Floats:
         shoulder = world.hand.shoulder
-        rise = heights + _FLANGE - shoulder[2]
-        farthest = np.sqrt(np.maximum(_REACH**2 - rise**2, 0.01)) + _WRIST_OFFSET
+        rise = height + _FLANGE - shoulder[2]
+        farthest = np.sqrt(max(_REACH**2 - rise**2, 0.01)) + _WRIST_OFFSET
         distance = np.hypot(*(centers - shoulder[:2]).T)
         cost: Floats = 300 * np.maximum(distance - farthest + _REACH_MARGIN, 0)
         return cost
@@ -149,18 +144,6 @@ class RimGrasp:
             toward = np.cos(_ANGLES - np.arctan2(ahead[1], ahead[0]))
             cost += 40 * np.clip((toward + 0.5) / 1.2, 0, 1)
         return cost
-
-
-def _rim(up: Floats, radius: float, top: float) -> Floats:
-    """(c,) heights of the rim in each direction, of a thing whose own z is `up` and that leans.
-
-    One that stands upright, or lies on its side, counts as level.
-    """
-    if not _LEANS[0] < up[2] < _LEANS[1]:
-        return np.full(len(_ANGLES), top)
-    slope = -up[:2] / up[2]
-    heights: Floats = top + radius * (_DIRECTIONS @ slope - norm(slope))
-    return heights
 
 
 def _is_near(solid: Solid, middle: Floats) -> bool:

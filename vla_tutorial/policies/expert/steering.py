@@ -70,8 +70,6 @@ class Place:
     lowering: tuple[float, float] = (0.05, 0.015)
     # A fixture that is entered from the side, and so is no obstacle to fly over.
     entered: str | None = None
-    # Whether it is slid there along the table, not lifted.
-    slid: bool = False
 
 
 PlaceFinder = Callable[[World], Place]
