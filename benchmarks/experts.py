@@ -1,8 +1,9 @@
 """How often the scripted experts succeed, task by task, and how fast they make states.
 
     python benchmarks/experts.py --calm 2 --bursts 4
+    python benchmarks/experts.py --saved 10 --workers 2 --result results/experts_saved.json
 
-Nothing is rendered. One process runs each episode until success or the published step limit.
+Nothing is rendered. Each episode runs until success or the published step limit.
 Episodes come in three kinds:
 
 * `calm`: random layouts as training draws them, some in the middle of a task, without noise.
@@ -10,17 +11,22 @@ Episodes come in three kinds:
   (`training/noise.py`), but always with bursts.
 * `saved`: the benchmark's saved initial states without noise. They are for measuring alone.
 
-`--out` takes one line an episode; what failed can be run again with `--tasks` and `--first`.
+`--out` has one line an episode; what failed can be run again with `--tasks` and `--first`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing as mp
+import shlex
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +34,10 @@ import numpy as np
 
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.files import write_atomically
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies import Policy, PolicyInput, load_policy
+from vla_tutorial.provenance import machine, versions
 from vla_tutorial.scene import Scene
 from vla_tutorial.sim import Simulator, step_limit
 from vla_tutorial.sim.layouts import FIRST_TRAINING_SEED
@@ -37,7 +45,8 @@ from vla_tutorial.training.labelling import disturbed_tokens
 from vla_tutorial.training.noise import Disturbance, Noise
 from vla_tutorial.wiring import Wiring
 
-SUITES = ("libero_spatial", "libero_goal", "libero_10")
+# The order is part of the seeds.
+SUITES = ("libero_spatial", "libero_goal", "libero_10", "libero_object")
 KINDS = ("saved", "calm", "bursts")
 
 
@@ -143,8 +152,12 @@ def run(simulator: Simulator, expert: Policy, kind: str, number: int) -> Outcome
     )
 
 
-def outcomes(suite: str, task: int, counts: dict[str, int], first: int) -> Iterator[Outcome]:
-    """All episodes of one task."""
+def of_task(suite: str, task: int, counts: dict[str, int], first: int) -> list[Outcome]:
+    """All episodes of one task; a worker process runs it."""
+    return list(_outcomes(suite, task, counts, first))
+
+
+def _outcomes(suite: str, task: int, counts: dict[str, int], first: int) -> Iterator[Outcome]:
     expert = load_policy("expert")
     with Simulator(suite, task, camera_size=8, render=False) as simulator:
         for kind, count in counts.items():
@@ -153,6 +166,38 @@ def outcomes(suite: str, task: int, counts: dict[str, int], first: int) -> Itera
                     yield run(simulator, expert, kind, number)
                 except TutorialError as e:
                     print(f"{suite} {task} {kind} {number}: {e}")
+
+
+def summary(found: Sequence[Outcome]) -> dict[str, Any]:
+    """What is kept: successes, episodes and failures of each suite's tasks, by kind."""
+    suites: dict[str, Any] = {}
+    for suite in dict.fromkeys(one.suite for one in found):
+        mine = [one for one in found if one.suite == suite]
+        tasks = {str(k): _counts([one for one in mine if one.task == k]) for k in range(10)}
+        suites[suite] = {**_counts(mine), "tasks": {k: v for k, v in tasks.items() if v}}
+    command = f"python {shlex.join(sys.argv)}"
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "command": command,
+        "machine": machine([]),
+        "versions": versions(),
+        "date": date,
+        "suites": suites,
+    }
+
+
+def _counts(mine: Sequence[Outcome]) -> dict[str, Any]:
+    counts: dict[str, Any] = {}
+    for kind in KINDS:
+        of_kind = [one for one in mine if one.kind == kind]
+        if of_kind:
+            counts[kind] = {
+                "successes": sum(one.success for one in of_kind),
+                "episodes": len(of_kind),
+                "median_steps": float(np.median([one.steps for one in of_kind])),
+                "failed": [[one.task, one.number] for one in of_kind if not one.success],
+            }
+    return counts
 
 
 def table(found: Sequence[Outcome]) -> list[str]:
@@ -194,7 +239,9 @@ def parse() -> argparse.Namespace:
     for kind in KINDS:
         parser.add_argument(f"--{kind}", type=int, default=0, help="episodes a task")
     parser.add_argument("--first", type=int, default=0, help="number of the first episode")
-    parser.add_argument("--out", type=Path, help="one line an episode is added here")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with one task")
+    parser.add_argument("--out", type=Path, help="a file with one line an episode")
+    parser.add_argument("--result", type=Path, help="a file for the successes of each task")
     return parser.parse_args()
 
 
@@ -202,15 +249,21 @@ def main() -> None:
     """Measure and print the table."""
     chosen = parse()
     counts = {kind: getattr(chosen, kind) for kind in KINDS}
-    found = []
-    for suite in chosen.suites:
-        for task in chosen.tasks:
-            for one in outcomes(suite, task, counts, chosen.first):
-                found.append(one)
-                if chosen.out:
-                    with chosen.out.open("a") as file:
-                        file.write(json.dumps(asdict(one)) + "\n")
+    found: list[Outcome] = []
+    with ProcessPoolExecutor(chosen.workers, mp.get_context("spawn")) as pool:
+        waiting = [
+            pool.submit(of_task, suite, task, counts, chosen.first)
+            for suite in chosen.suites
+            for task in chosen.tasks
+        ]
+        for each in waiting:
+            found += each.result()
+            if chosen.out:
+                lines = [json.dumps(asdict(one)) for one in found]
+                write_atomically(chosen.out, "\n".join(lines) + "\n")
     print("\n".join(table(found)))
+    if chosen.result:
+        write_atomically(chosen.result, json.dumps(summary(found), indent=1) + "\n")
 
 
 if __name__ == "__main__":

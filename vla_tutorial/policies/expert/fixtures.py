@@ -26,6 +26,8 @@ from vla_tutorial.policies.expert.world import World
 from vla_tutorial.sim.rotations import norm
 
 _Z = np.array([0, 0, 1.0])
+# Metres that the fingers go farther in once they have closed so far that the front leaves room.
+_IN = 0.006
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,25 @@ class OpenDrawer:
         rotation, angle = turn_toward(hand, wanted)
         if world.joint(self.joint).value < self.far:
             away = -0.7 * wanted[:, 2] * ramp(hand.opening, 0.04, 0.06)
-            return tilted_command(away, 0 * rotation, OPEN, 0.7, "leave")
+            # What comes next wants the hand upright; one that stayed tilted would be called back.
+            upright = turn_toward(hand, downward(HOME_YAW))[0]
+            free = ramp(norm(bar - hand.position), 0.04, 0.07)
+            return tilted_command(away, free * upright, OPEN, 0.7, "leave")
         ahead = wanted[:, 2]
         error = bar - 0.004 * ahead - hand.position
         depth = float(error @ ahead)
         # The bar is 89 mm long: along it the fingers need not be in the middle.
         off = float(np.hypot(error @ wanted[:, 0], 0.5 * (error @ wanted[:, 1])))
-        loose = 0.018 + 0.012 * ramp(hand.opening, 0.06, 0.04)
-        deep = 0.010 + 0.008 * ramp(hand.opening, 0.075, 0.06)
+        closing = ramp(hand.opening, 0.06, 0.04)
+        loose = 0.018 + 0.012 * closing
+        # Fingers that have closed before the bar, not around it, open again.
+        missed = 0.005 * ramp(hand.opening, 0.045, 0.03)
+        deep = 0.010 + 0.008 * ramp(hand.opening, 0.078, 0.068) - missed
         if off < loose and angle < 0.35 and abs(depth) < deep:
-            return self._pull(world, error, rotation)
-        outside = off + 0.05 * max(angle - 0.2, 0)
-        back = 0.09 * smooth_ramp(outside, 0.008, 0.024)
+            return self._pull(world, error + _IN * ahead * closing, rotation)
+        for_opening = 0.016 * (1 - ramp(hand.opening, 0.06, 0.074))
+        outside = off + 0.05 * max(angle - 0.2, 0) + for_opening
+        back = 0.09 * smooth_ramp(outside, 0.010, 0.028)
         move = 1.3 * FIRM * GAIN * (bar - (0.004 + back) * ahead - hand.position)
         return tilted_command(move, rotation, OPEN, 0.7, "aim")
 
@@ -81,9 +90,8 @@ class OpenDrawer:
         outward = _outward(world, self.joint)
         across = error - (error @ outward) * outward
         pulling = GAIN * across + 0.6 * outward
-        move = (1 - firm) * GAIN * error + firm * pulling
-        speed = 0.3 + (self.speed - 0.3) * firm
-        return tilted_command(move, rotation, CLOSE, speed, "pull")
+        move = (1 - firm) * 2 * GAIN * error + firm * pulling
+        return tilted_command(move, rotation, CLOSE, self.speed, "pull")
 
     def _near(self, world: World) -> bool:
         apart = norm(world.hand.position - world.geom(self.bar).center)

@@ -21,6 +21,9 @@ _SURFACE = {
     "top_side": 0.006,
     "rack_1_top_region": 0.001,
 }
+# Where the region's middle would be under the middle of the gap over a top drawer: metres that its
+# slide is drawn out. The gap is 13 mm narrower than that slide, its front wall 76 mm from there.
+_GAP_CLOSED = 0.165
 # Metres from the table.
 _ON_TABLE = 0.003
 
@@ -78,6 +81,24 @@ class Inside:
             lowering=self.lowering,
             entered=self.entered,
         )
+
+
+@dataclass(frozen=True)
+class InTopDrawer:
+    """Through the gap between a cabinet's top and the front of its open top drawer."""
+
+    region: str
+    # The drawer's slide.
+    joint: str
+
+    def __call__(self, world: World) -> Place:
+        """The place for the thing's origin."""
+        slide = world.joint(self.joint)
+        # The gap's middle; its front wall stands 76 mm before the region's, the slide at 0.
+        ahead = max(0.5 * (_GAP_CLOSED + slide.value), 0.0)
+        position = world.site(self.region).center - ahead * slide.axis
+        position[2] -= 0.024
+        return Place(position, position[2] + 0.09, tolerance=0.015)
 
 
 def _middle(world: World, support: str) -> Floats:

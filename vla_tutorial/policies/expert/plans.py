@@ -16,9 +16,9 @@ from vla_tutorial.policies.expert.grasps import grasp_of
 from vla_tutorial.policies.expert.microwave import CloseDoor, into_microwave
 from vla_tutorial.policies.expert.parts import TABLE
 from vla_tutorial.policies.expert.picking import PickPlace
-from vla_tutorial.policies.expert.places import Inside, OnTop
+from vla_tutorial.policies.expert.places import Inside, InTopDrawer, OnTop
 from vla_tutorial.policies.expert.predicates import holds, joint_of, kind, parent
-from vla_tutorial.policies.expert.steering import GAIN, Skill, stay, wide_first
+from vla_tutorial.policies.expert.steering import GAIN, PlaceFinder, Skill, stay, wide_first
 from vla_tutorial.policies.expert.world import World
 from vla_tutorial.scene import Goal
 from vla_tutorial.sim.rotations import norm
@@ -30,6 +30,8 @@ _BARS = {"top": "g18", "middle": "g29", "bottom": "g40"}
 # Where a stove has room for two pots, metres from its middle along x.
 _SLOTS = (-0.045, 0.045)
 _RISE = 0.3
+# A top drawer's joint where a bowl has room in it; it runs on some 10 mm while the hand lets go.
+_ROOM = -0.122
 # Metres from the shoulder, sideways, beyond which nothing can be grasped.
 _FARTHEST = 0.90
 
@@ -150,9 +152,13 @@ def _into_drawer(world: World, thing: str, region: str) -> Iterator[Skill]:
         return low and holds(world, ("in", thing, region))
 
     opening = _open_drawer(world, region)
-    yield _Before(opening, lies)
     if region.endswith("_top_region"):
-        place = Inside(region, (0, -0.004, -0.024), lift=0.09, tolerance=0.015)
+        # Farther open it would hang over what stands before the cabinet.
+        opening = replace(opening, far=_ROOM)
+    yield _Before(opening, lies)
+    place: PlaceFinder
+    if region.endswith("_top_region"):
+        place = InTopDrawer(region, opening.joint)
         yield PickPlace(thing, grasp_of(thing, place), place, lies)
     else:
         # Turned by 90° the palm is clear of the cabinet's front.
