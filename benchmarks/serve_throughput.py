@@ -276,22 +276,28 @@ def record_frames(path: Path) -> None:
     np.save(path, np.stack(frames))
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What `load` reads, how many clients ask, and where the result goes."""
     add = parser.add_argument
     add("--policy", default="mini")
     add("--checkpoint")
     add("--random-openvla", type=Path, help="folder that openvla_speed.py --phases load wrote")
     add("--device")
     add("--clients", type=int, default=4)
+    add("--note", help="what else the machine was doing")
+    add("--out", type=Path)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add_common(parser)
     add("--seconds", type=float, default=45)
     add("--pace", type=float, default=115.0, help="ms of a control step (control_step.json)")
     add("--threads", type=int, help="PyTorch's, for all runs; default: PyTorch's own choice")
     add("--repeats", type=int, default=1, help="sweep and server in turn, so often; medians")
-    add("--note", help="what else the machine was doing")
-    add("--out", type=Path)
     add("--client", help=argparse.SUPPRESS)
     return parser.parse_args()
 

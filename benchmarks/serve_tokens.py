@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from serve_soak import WAYS, actions_by_act, prompt_of
-from serve_throughput import FRAMES, SUITE, load, record_frames, served
+from serve_throughput import FRAMES, SUITE, add_common, load, record_frames, served
 
 from vla_tutorial import actions, pixels
 from vla_tutorial.files import write_atomically
@@ -116,14 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("--policy", default="mini")
-    add("--checkpoint")
-    add("--random-openvla", type=Path, help="folder that openvla_speed.py --phases load wrote")
-    add("--device")
-    add("--clients", type=int, default=4)
-    add("--note", help="what else the machine was doing")
-    add("--out", type=Path)
+    add_common(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FRAMES] = str(Path(folder) / "frames.npy")

@@ -136,11 +136,26 @@ def wait_until(condition, seconds=120):
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def at_work(clients):
+    """Clients that ask until the block ends."""
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.stopping = True
+        for client in clients:
+            client.join()
+
+
 def all_go_on(clients):
     """Wait until each client has more answers."""
     for client in clients:
         before = client.answers
-        wait_until(lambda client=client, before=before: client.answers > before + 3)
+        wait_until(lambda client=client, before=before: client.error or client.answers > before + 3)
+        assert client.error is None, f"{client.name}: {client.error}"
 
 
 def main(port, seconds="0.002"):

@@ -51,6 +51,8 @@ def made_up_server(answer):
                 self.send_header(name, str(value))
             self.end_headers()
             self.wfile.write(body)
+            if headers.get("Connection") == "close":
+                self.close_connection = True
 
         def log_message(self, *_):
             pass
@@ -121,6 +123,21 @@ def test_at_last_it_says_that_nobody_answers(answer, says):
         with pytest.raises(PolicyUnreachable, match=says):
             policy.predict([an_input(0)])
         assert server.asked > 3
+
+
+@pytest.mark.parametrize("part", [b"", b"\x83"])
+def test_an_answer_that_breaks_off_is_asked_for_again(part):
+    """As where a server dies after the head of its answer."""
+
+    def answer(number, ask):
+        if number != 1:
+            return right(ask)
+        return 200, part, {"Content-Length": 500, "Connection": "close"}
+
+    with made_up_server(answer) as server:
+        policy = RemotePolicy(server.url)
+        policy.predict([an_input(0)])
+        assert server.asked > 2
 
 
 @pytest.mark.parametrize("status", [401, 413, 422, 500])

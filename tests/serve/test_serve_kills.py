@@ -20,6 +20,7 @@ from serve_fakes import (
     StandIn,
     all_go_on,
     an_input,
+    at_work,
     expected,
     serving,
     wait_for,
@@ -55,24 +56,18 @@ def test_a_server_that_is_killed_and_comes_back():
     url = f"http://127.0.0.1:{port}"
     chance = random.Random(0)
     server = start(HERE / "serve_fakes.py", port)
-    clients = []
     try:
         wait_for(url)
         clients = [Client(url, f"client-{number}") for number in range(4)]
-        for client in clients:
-            client.start()
-        for _ in range(KILLS):
+        with at_work(clients):
+            for _ in range(KILLS):
+                all_go_on(clients)
+                time.sleep(chance.random() * 0.1)
+                server.send_signal(signal.SIGKILL)
+                server.wait()
+                server = start(HERE / "serve_fakes.py", port)
             all_go_on(clients)
-            time.sleep(chance.random() * 0.1)
-            server.send_signal(signal.SIGKILL)
-            server.wait()
-            server = start(HERE / "serve_fakes.py", port)
-        all_go_on(clients)
     finally:
-        for client in clients:
-            client.stopping = True
-        for client in clients:
-            client.join()
         server.kill()
         server.wait()
     assert [client.error for client in clients] == [None] * 4
@@ -83,8 +78,7 @@ def test_clients_that_are_killed_harm_nobody():
     chance = random.Random(1)
     with serving() as server:
         steady = Client(server.url, "steady")
-        steady.start()
-        try:
+        with at_work([steady]):
             for number in range(KILLS):
                 process = start("-c", CLIENT, server.url, f"x{number}", stdout=subprocess.PIPE)
                 assert process.stdout.readline() == b"0\n"
@@ -93,9 +87,6 @@ def test_clients_that_are_killed_harm_nobody():
                 process.communicate()
                 before = steady.answers
                 wait_until(lambda before=before: steady.answers > before + 5)
-        finally:
-            steady.stopping = True
-            steady.join()
         assert steady.error is None and steady.wrong == 0
         wait_until(lambda: server.service.answering.waiting == 0)
 
@@ -183,19 +174,13 @@ def test_a_network_that_is_cut_at_random():
             for client in clients:
                 # 30 s are right for a class, and too long for a test.
                 client.policy._server = Server(cable.url, seconds=0.5)
-                client.start()
             cuts = 0
-            try:
+            with at_work(clients):
                 for _ in range(KILLS):
                     all_go_on(clients)
                     time.sleep(chance.random() * 0.1)
                     cuts += cable.cut(silently=chance.random() < 0.5) >= len(clients)
                 all_go_on(clients)
-            finally:
-                for client in clients:
-                    client.stopping = True
-                for client in clients:
-                    client.join()
     assert cuts == KILLS
     assert [client.error for client in clients] == [None] * 4
     assert [client.wrong for client in clients] == [0] * 4

@@ -94,6 +94,9 @@ class Server:
             self._connection.request(method, self._prefix + path, body, headers)
             response = self._connection.getresponse()
             content = response.read(MOST_BYTES)
+            if response.length and len(content) < MOST_BYTES:
+                # Reading up to a number of bytes does not notice a connection that broke.
+                raise http.client.IncompleteRead(content, response.length)
             if not response.isclosed():
                 # What is left unread would be taken for the next answer.
                 self.close()
