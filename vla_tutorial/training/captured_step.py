@@ -54,7 +54,8 @@ def capture_step(work: Work, chosen: Tensor, side: torch.cuda.Stream) -> Capture
             graph.replay()
             torch.cuda.synchronize()
     except RuntimeError as e:
-        log.warning("Steps run without a CUDA graph, slower: %s", e)
+        log.warning("A step could not be captured as a CUDA graph, and is slower without: %s", e)
+        log.debug("Where the capture failed:", exc_info=True)
         _release_generator(chosen.device)
         return None
     return CapturedStep(graph.replay, fixed, logged)

@@ -166,16 +166,27 @@ class Trainer:
             if not (self._gpu and self.config.graph):
                 self._fit_batch(samples, chosen)
                 return
-            step = partial(self._fit_batch, samples)
-            side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):
-                # Held until the capture is over, as they belong to the stream that makes them.
-                accumulators = [_gradient_accumulator(p) for p in self.learner.parameters()]
-                step(chosen)
-                step(chosen)
-            self._captured = capture_step(step, chosen, side)
-            del accumulators
+            self._captured = self._capture(samples, chosen)
+            if self._captured is None:
+                # A plain forward can be captured where a compiled one cannot. Beside busy threads
+                # a slower captured step is faster than one that Python launches.
+                compiled, self._forward = self._forward, self.learner
+                self._captured = self._capture(samples, chosen)
+                if self._captured is None:
+                    self._forward = compiled
+
+    def _capture(self, samples: Samples, chosen: Tensor) -> CapturedStep | None:
+        step = partial(self._fit_batch, samples)
+        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(side):
+            # Held until the capture is over, as they belong to the stream that makes them.
+            accumulators = [_gradient_accumulator(p) for p in self.learner.parameters()]
+            step(chosen)
+            step(chosen)
+        captured = capture_step(step, chosen, side)
+        del accumulators
+        return captured
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
