@@ -79,8 +79,13 @@ def _draw_task(builder: SceneBuilder) -> tuple[int, dict[str, tuple[float, float
     own = rng.random() < 0.5
     task = builder.simulator.task.index if own else int(rng.integers(len(GOALS)))
     places = dict(_PLACES)
-    # A plate to be pushed keeps its place and a free way.
-    pairs = _EXCHANGES[:1] if task == _PUSH else _EXCHANGES
+    pairs = _EXCHANGES
+    if task == _PUSH:
+        # A plate to be pushed keeps its place and a free way.
+        pairs = _EXCHANGES[:1]
+    elif task == _OPEN_AND_PUT:
+        # At the plate's place the opened drawer would hang over the bowl.
+        pairs = tuple(pair for pair in _EXCHANGES if pair != (_BOWL, _PLATE))
     if rng.random() < 0.25:
         a, b = pairs[rng.integers(len(pairs))]
         places[a], places[b] = places[b], places[a]
