@@ -109,6 +109,7 @@ PRACTISED = Practised(
     success=True,
     steps=90,
     seconds=1.5,
+    waiting=0.5,
 )
 
 
@@ -494,12 +495,33 @@ def asking(
     connection.close()
 
 
+def test_more_pictures_than_there_is_room_for_leave_the_newest(tokenizer: Tokenizer) -> None:
+    samples = Samples(4, tokenizer, "cpu")
+    grey = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 224, 224, 3)
+    six = replace(labels(6), bins=np.arange(42, dtype=np.uint8).reshape(6, 7))
+    samples.append(grey, six, origin=10)
+    pairs = sorted(
+        zip(samples.images[:, 0, 0, 0].tolist(), samples.bins[:, 0].tolist(), strict=True)
+    )
+    assert pairs == [(2, 14), (3, 21), (4, 28), (5, 35)]
+    assert sorted(samples._origin.tolist()) == [12, 13, 14, 15]
+    assert samples.count == 4
+
+
 def test_every_worker_gets_its_own_scene_and_answers_until_the_end(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     samples = Samples(60, tokenizer, "cpu")
     schedule = Schedule(TASKS)
     arguments = (samples, Grey(samples.prompts), schedule)
+    added: list[int] = []
+    append = samples.append
+
+    def noted(images: torch.Tensor, one: Any) -> None:
+        added.append(len(one))
+        append(images, one)
+
+    monkeypatch.setattr(samples, "append", noted)
     with working(monkeypatch, tmp_path, asking, *arguments, workers=3, keep=0.0) as pool:
         until(lambda: pool.episodes == 3 and samples.count == 60)
         pool.check()
@@ -508,6 +530,13 @@ def test_every_worker_gets_its_own_scene_and_answers_until_the_end(
         assert schedule.success() == {SUITE: 1.0, "libero_goal": 0.0}
     assert not pool.error
     assert not any(process.killed for process in pool._processes)  # type: ignore[attr-defined]
+    service = pool.service
+    assert (service.steps, service.seconds, service.waiting) == (270, 4.5, 1.5)
+    assert service.questions >= service.batches > 0
+    # Each worker waits while pictures are added, so they are added together.
+    assert max(added) > 3
+    assert service.answering > 0
+    assert service.summary()["ms_of_it_waiting"] == pytest.approx(1500 / 270)
     # keep = 0: fine work alone is kept.
     assert all(grey % 2 == 1 for grey in samples.images[:, 0, 0, 0].tolist())
     assert samples.bins[:, 0].unique().tolist() == [int(labels(2).bins[1, 0])]
@@ -895,6 +924,7 @@ def idle(*episodes: Practised) -> Any:
         schedule=schedule,
         beta=0.0,
         practising=True,
+        service=simulator_pool.Service(),
     )
 
 

@@ -25,6 +25,7 @@ def practised(scene: int, success: bool, free: bool = True, midway: bool = False
         success=success,
         steps=90,
         seconds=1.5,
+        waiting=0.5,
     )
 
 

@@ -176,7 +176,9 @@ class VisionBackbone(nn.Module):
             pixel_values = F.avg_pool2d(pixel_values, pixel_values.shape[-1] // self.image_size)
         for_dino = pixel_values[:, :3]
         for_siglip = pixel_values[:, 3:]
-        if not (pixel_values.is_cuda and torch.cuda.is_current_stream_capturing()):
+        # Training compiles the forward, which must be the same inside a capture and outside.
+        branches = not self.training and pixel_values.is_cuda
+        if not (branches and torch.cuda.is_current_stream_capturing()):
             features = [self.featurizer(for_dino), self.fused_featurizer(for_siglip)]
             return torch.cat(features, -1)
         # In a CUDA graph the towers become two branches: for few images neither fills the GPU.

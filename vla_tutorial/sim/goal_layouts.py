@@ -79,7 +79,7 @@ def _draw_task(builder: SceneBuilder) -> tuple[int, dict[str, tuple[float, float
     own = rng.random() < 0.5
     task = builder.simulator.task.index if own else int(rng.integers(len(GOALS)))
     places = dict(_PLACES)
-    pairs = _EXCHANGES
+    pairs: tuple[tuple[str, str], ...] = _EXCHANGES
     if task == _PUSH:
         # A plate to be pushed keeps its place and a free way.
         pairs = _EXCHANGES[:1]

@@ -83,8 +83,9 @@ def _cut(images: Tensor, side: Tensor | float, centre: Tensor | float) -> Tensor
     A window has half a side (N, 1) and a centre (N, 2; x, y) in the whole picture's −1 … 1.
     """
     across = torch.linspace(-1, 1, images.shape[1], device=images.device)
-    halves = torch.as_tensor(side, device=images.device).expand(len(images), 1)
-    centres = torch.as_tensor(centre, device=images.device).expand(len(images), 2)
+    # By a kernel: a copy from the host could not be captured in a CUDA graph.
+    halves = torch.zeros(len(images), 1, device=images.device) + side
+    centres = torch.zeros(len(images), 2, device=images.device) + centre
     x = across * halves + centres[:, :1]
     y = across * halves + centres[:, 1:]
     shape = (-1, images.shape[1], images.shape[1])

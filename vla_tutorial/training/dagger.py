@@ -39,7 +39,7 @@ from vla_tutorial.training.run_files import (
 from vla_tutorial.training.samples import Prompts, Samples
 from vla_tutorial.training.schedule import Schedule
 from vla_tutorial.training.sentences import SUITES, all_sentences, fingerprint
-from vla_tutorial.training.simulator_pool import SimulatorPool
+from vla_tutorial.training.simulator_pool import Service, SimulatorPool
 from vla_tutorial.training.simulator_worker import WorkerSpec
 from vla_tutorial.training.trainer import LOG_STEPS, TrainConfig, Trainer, fit, write_curves
 
@@ -269,10 +269,12 @@ class _Run:
             "workers": pool.alive,
             "ms_a_step": 1000 * took / max(self.trainer.step - before.step, 1),
             "pictures_a_second": (pictures - before.pictures) / took,
+            **pool.service.summary(),
             **pool.schedule.success(),
         }
         for suite, share in pool.schedule.success(midway=True).items():
             about[f"{suite} midway"] = share
+        pool.service = Service()
         write_curves(self.curves, self.trainer.step, seconds, {**logged, **about})
 
     def save(self, pool: SimulatorPool) -> None:

@@ -124,6 +124,10 @@ class Samples:
             origin: the first one's number for `settle`, equal in all runs; the rest count on.
         """
         capacity = len(self.images)
+        if len(images) > capacity:
+            # Of more than there is room for, the newest.
+            origin += len(images) - capacity
+            images, labels = images[-capacity:], labels[-capacity:]
         count = len(images)
         at = (self.added + torch.arange(count)) % capacity
         self._origin[at] = torch.arange(origin, origin + count)

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -41,7 +42,43 @@ from vla_tutorial.training.simulator_worker import (
 BLOCK = 48
 """Pictures that a renderer hands over at once."""
 
+GATHER = 256
+"""Practised pictures that are added at once, or what came within a second: adding costs the same
+time for one as for many, and workers wait for their answers meanwhile."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Service:
+    """Where the time of practice went since the last look.
+
+    Attributes:
+        batches, questions: answers given at once, and workers that got one.
+        answering, adding: seconds of the serving thread.
+        steps, seconds, waiting: of the episodes that ended: steps, seconds of their workers, and
+            seconds of these that passed until an answer came.
+    """
+
+    batches: int = 0
+    questions: int = 0
+    answering: float = 0.0
+    adding: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+
+    def summary(self) -> dict[str, float]:
+        """Name → number for the curves; a mean of nothing is 0."""
+        batches = max(self.batches, 1)
+        steps = max(self.steps, 1)
+        return {
+            "answered_at_once": self.questions / batches,
+            "ms_an_answer": 1000 * self.answering / batches,
+            "ms_adding_an_answer": 1000 * self.adding / batches,
+            "ms_a_practised_step": 1000 * self.seconds / steps,
+            "ms_of_it_waiting": 1000 * self.waiting / steps,
+        }
 
 
 class SimulatorPool(threading.Thread):
@@ -54,6 +91,7 @@ class SimulatorPool(threading.Thread):
         lost: workers that died while they did.
         episodes: how many were practised so far.
         schedule: which task needs practice, and how the policy does in each.
+        service: where the time went; who looks may set a fresh one.
         error: the thread's own, if it died.
     """
 
@@ -87,6 +125,9 @@ class SimulatorPool(threading.Thread):
         self.episodes = 0
         self.error = ""
         self.schedule = schedule
+        self.service = Service()
+        self._gathered: list[tuple[Picture, Labels]] = []
+        self._gathered_since = 0.0
         self._rng = np.random.default_rng(0)
         self._stop_asked = threading.Event()
         shape = (len(specs), BLOCK, SIZE, SIZE, 3)
@@ -152,6 +193,7 @@ class SimulatorPool(threading.Thread):
                     self._note(connection, message)
             if asked and self.answers:
                 self._answer(asked, self.answers)
+            self._add_gathered()
             if self.practising:
                 self._send_to_practise()
 
@@ -197,6 +239,10 @@ class SimulatorPool(threading.Thread):
         else:
             self.episodes += 1
             self.schedule.note(message)
+            service = self.service
+            service.steps += message.steps
+            service.seconds += message.seconds
+            service.waiting += message.waiting
 
     def _give_up(self, message: Unbuildable) -> None:
         if self.schedule.give_up(message.scene):
@@ -205,6 +251,7 @@ class SimulatorPool(threading.Thread):
 
     def _answer(self, asked: Mapping[Connection, Labels], answers: InferenceCopy) -> None:
         """Answer everybody in one batch; keep what they asked about."""
+        begun = time.perf_counter()
         pictures = self._slots[[self._number[connection] for connection in asked], 0]
         images = torch.from_numpy(pictures).to(answers.device)
         labels = Labels.join(list(asked.values()))
@@ -216,7 +263,24 @@ class SimulatorPool(threading.Thread):
         chosen = labels.fine | (self._rng.random(len(labels)) < self.keep)
         kept = np.flatnonzero(chosen)
         if len(kept):
-            self.samples.append(images[torch.from_numpy(kept)], labels[kept])
+            self._gathered_since = self._gathered_since if self._gathered else begun
+            self._gathered.append((pictures[kept], labels[kept]))
+        service = self.service
+        service.batches += 1
+        service.questions += len(labels)
+        service.answering += time.perf_counter() - begun
+
+    def _add_gathered(self) -> None:
+        """Add what was practised, if that is much or old."""
+        begun = time.perf_counter()
+        count = sum(len(labels) for _, labels in self._gathered)
+        if not count or (count < GATHER and begun - self._gathered_since < 1):
+            return
+        pictures = np.concatenate([part for part, _ in self._gathered])
+        labels = Labels.join([part for _, part in self._gathered])
+        self._gathered = []
+        self.samples.append(torch.from_numpy(pictures), labels)
+        self.service.adding += time.perf_counter() - begun
 
     def stop(self, patience: float = 20.0) -> None:
         """Let the workers save what they have, for so many seconds, and end them."""

@@ -119,6 +119,7 @@ class Practised:
 
     `scene`: number of the task among the run's. `free`: the policy acted alone. `own`: it was the
     task's own goal. `wide`: as in `Layout`. `midway`: it began in the middle of the task.
+    `waiting`: how many of its `seconds` passed until an answer came.
     """
 
     scene: int
@@ -130,6 +131,7 @@ class Practised:
     success: bool
     steps: int
     seconds: float
+    waiting: float
 
 
 def render_file(
@@ -216,6 +218,7 @@ class _Worker:
     scene: int | None = None
     wording: float = 0.0
     practised: int = 0
+    waiting: float = 0.0
 
     def render(self) -> None:
         for key in self.spec.tasks:
@@ -293,6 +296,7 @@ class _Worker:
         chunk = _PRACTICE_CHUNKS + spec.number
         seed = layout_seed(spec.seed, suite, task, chunk, self.practised, spec.published)
         self.practised += 1
+        self.waiting = 0.0
         rng = np.random.default_rng(seed)
         # A layout that cannot be built is noticed here.
         policy = MixingPolicy(simulator, seed, expert, self.ask, rng, self.beta)
@@ -309,6 +313,7 @@ class _Worker:
             success=succeeded,
             steps=len(policy.steps),
             seconds=round(time.perf_counter() - begun, 1),
+            waiting=round(self.waiting, 1),
         )
         self.connection.send(result)
         return policy.episode()
@@ -317,7 +322,9 @@ class _Worker:
         self.slot[0] = picture
         family = family_number(step.instruction)
         labels = Labels.of(step, points, family, self.wording)
+        asked = time.perf_counter()
         bins, self.beta = self.hear(Question(labels))
+        self.waiting += time.perf_counter() - asked
         return actions.bin_tokens(bins), self.beta
 
     def save(self, key: TaskKey, episodes: Sequence[LabelledEpisode]) -> None:
