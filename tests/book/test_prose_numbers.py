@@ -22,8 +22,6 @@ from vla_tutorial.lab.teacher.variants import KEYS
 from vla_tutorial.sim import step_limit
 from vla_tutorial.stats import (
     ALPHA,
-    episodes_for_half_width,
-    episodes_for_standard_error,
     look,
     paired,
     pairs_needed,
@@ -97,7 +95,7 @@ def silent_failures():
     published, inverted = (motion_of(name) for name in ("published", "gripper_inverted"))
     differs = np.abs(published - inverted[: len(published)]) > 0.01
     return [
-        f"the motion is the published one up to step {differs.argmax() - 1}",
+        f"the motion is the same up to step {differs.argmax() - 1}",
         "between 1/20 and 1/30",
         f"by factors from {min(span[3:6]):.2f} to {max(span[3:6]):.2f}",
         "no success in 200 episodes",
@@ -187,8 +185,8 @@ def stopping():
     assert (first.low, large["won"]) == (-1, 0)
     return [
         f"{peeking['runs']:,} comparisons of two runs that do *not* differ, {peeking['pairs']} pairs each",
-        f"wrong in {once} of them, a look after each pair in {each}",
-        "starts with 1 and bets on such coins has 20 at some time in at most one game of twenty",
+        f"wrong in {once} of them. A look after each pair was wrong in {each}",
+        "begins with 1 and bets on such coins. However long the game lasts, the player has 20 at some time in at most one game of twenty",
         "once the bet has 20",
         f"was wrong in {anytime}",
         f"after {fault['stopped_after']['median']:.0f} pairs of {fault['pairs']}",
@@ -209,7 +207,7 @@ def close_pairs():
     )
     assert found.p_value > ALPHA
     return [
-        f"ran from {found.pairs} of the starts",
+        f"ran from {found.pairs} of the initial states",
         f"lost {-100 * found.difference:.0f} points",
     ]
 
@@ -252,16 +250,14 @@ def measure():
         "No task has a success rate near 96 %",
         f"for tasks {tasks} and {identical[-1]}",
         f"in all {value('chapter_claims:checks.saved_states.states')} saved initial states",
-        f"takes {episodes_for_standard_error(0.9, 0.02)} episodes and a 95 % *interval* of ± 2 % takes {np.ceil(0.09 * (1.96 / 0.02) ** 2):.0f}",
-        f"({episodes_for_half_width(0.9, 0.02)} by Wilson's formula)",
-        f"a standard error of {whole(error)} %",
+        f"the standard error is {whole(error)} %",
         "differ by more than four points one time in three",
         f"the interval is ± {100 * half:.1f} %",
-        f"the same {book_sweeps.counted('published_16_workers').episodes} starts ran once with {workers[1]} simulators beside each other and once with {workers[2]}",
+        f"The same {book_sweeps.counted('published_16_workers').episodes} initial states ran once with {workers[1]} simulators beside each other and once with {workers[2]}",
         f"`wilson(9, 10)` is {interval(9, 10)}, `wilson(7, 10)` is {interval(7, 10)}",
         *stopping(),
         *close_pairs(),
-        "a p of 0.5",
+        "McNemar's p is 0.5",
         f"`wilson(32, 50)` is {interval(32, 50)} and `wilson(450, 450)` is {interval(450, 450, 1)}",
         f"The mean of {100 * both.rate:.1f} %",
     ]
@@ -291,7 +287,7 @@ EVERYWHERE = [
     "180°",
     r"[#\[]+ ?\d ·",
     r"(?<![\d–.])\d\. ",
-    r"\[[Pp]age \d",
+    r"\[[Nn]otebook \d",
 ]
 """Names, headings and numbers of lists, as regular expressions."""
 
@@ -310,7 +306,7 @@ SLIDERS = [
 
 EXPLAINED = {
     "01_success": [
-        "resizes it to 224 × 224",
+        "the picture to 224 × 224",
         "one of 256 bins. Token 31999 is the lowest bin",
         "−1 opens, +1 closes",
         "up to 140 times",
@@ -339,13 +335,14 @@ EXPLAINED = {
         "so it stays 0 when",
         "most episodes that close more than once are of task 1",
         "The chapter quotes a loss of 10 to 30 points for OpenVLA.",
-        "The LIBERO-Plus benchmark reports success of 0.8 % under moved cameras, 3.5 % under other starting poses of the robot, 8.1 % under other light, "
-        "15.2 % with image noise, 23.0 % with reworded instructions, 28.5 % with other layouts and 34.8 % with other backgrounds. The figures are theirs.",
+        "The figures are theirs:",
+        "| moved camera | 0.8 % | | other initial pose of the robot | 3.5 % | | other light | 8.1 % | | noise in the picture | 15.2 % "
+        "| | reworded instruction | 23.0 % | | other layout | 28.5 % | | other background | 34.8 % |",
         "From version 3.3.3 on, MuJoCo",
         "add −2 m/s to its velocity along y at step 36",
         "Allow 200 steps.",
         "paraphrases cost 10 to 30 points",
-        "loses 12 starts of 100 and wins 2, the loss is 10 points",
+        "loses 12 pairs of 100 and wins 2, the loss is 10 points",
     ],
     "04_measure": [
         "nine times as probable if the rate is 90 % as if it is 10 %",
@@ -358,8 +355,9 @@ EXPLAINED = {
         "all failures are of task 1",
         '"50 of 50"',
         "How many episodes for ± 2 %?",
-        "At 90 %, a *standard error* of 2 %",
-        "The chapter's 100 give",
+        "for a rate of 90 %",
+        "a *standard error* of 2 % takes, and how many a 95 % *interval* of ± 2 %",
+        "With the chapter's 100 episodes",
         "With the customary 500",
         "a difference of 0",
         "A difference of 0 has an interval too",
@@ -367,9 +365,9 @@ EXPLAINED = {
         "at step 0 in every episode",
         "Where it is 0",
         "A paper reports 9 of 10 for its method and 7 of 10 for the other",
-        "You may run 100 episodes. Ten per task over ten tasks, or a hundred of one?",
+        "You may run 100 episodes: ten for each of ten tasks, or a hundred of one task.",
         "for task 1 and for the other nine together",
-        "A hundred of one",
+        "A hundred of one task tell you",
         "At a true rate of 90 %",
         "each answer come 4 or 8 control steps late",
         "(exact McNemar, 5 %)",
