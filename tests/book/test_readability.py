@@ -37,12 +37,13 @@ BLOCKS = (
 INLINE = (
     (r"\{cite[^}]*\}`[^`]*`", ""),
     (r"\{[\w:]+\}`([^`<]*)[^`]*`", r"\1"),
+    # Before addresses, which may stand in code; capital, since a sentence may begin with it.
+    (r"`[^`]*`", "Name"),
     (r"!\[[^\]]*\]\([^)]*\)", ""),
     (r"\[([^\]]*)\]\([^)]*\)", r"\1"),
     (r"<https?://[^>]*>", ""),
     (r"https?://\S+", ""),
     (r"<[^>]+>", " "),
-    (r"`[^`]*`", "name"),
     (r"\$[^$]*\$", "name"),
     (r"[*_]{1,2}([^*_]+)[*_]{1,2}", r"\1"),
 )
@@ -120,7 +121,7 @@ unreadable_configuration_instrumentation()
 """
     assert prose(page) == [
         ["The", "arm", "moves", "slowly", "down"],
-        ["It", "name", "here"],
+        ["It", "Name", "here"],
         ["One", "item", "of", "three", "words"],
     ]
 
