@@ -26,8 +26,8 @@ FAULTS = (
     Condition(
         "flip_only",
         "pixels",
-        "Only the chapter's [::-1] is done. The picture is upright, but it is a mirror image of the "
-        "training pictures, which were turned by 180°.",
+        "Only the chapter's [::-1] is done. The picture is upright, but it is a mirror image of "
+        "the training pictures, which were turned by 180°.",
         wiring_change(orientation="flip_vertical"),
         claims="Reversing the rows is the right thing to do.",
         seen_in=(f"{_OPENVLA}/issues/295", f"{_GITHUB}/huggingface/lerobot/pull/3882"),
@@ -57,8 +57,8 @@ FAULTS = (
     Condition(
         "stale_frame",
         "pixels",
-        "The policy sees the picture of the control step before, which is 50 ms old. Since then the "
-        "arm has moved by up to 13 mm.",
+        "The policy sees the picture of the control step before, which is 50 ms old. Since then "
+        "the arm has moved by up to 13 mm.",
         wiring_change(frame_delay=1),
         seen_in=(f"{_GITHUB}/Positronic-Robotics/positronic/issues/421",),
     ),
@@ -124,8 +124,8 @@ FAULTS = (
     Condition(
         "wrong_suite_key",
         "motion",
-        "Bins are turned into motion with libero_spatial's statistics, of the same robot. x is 21 % "
-        "too large, y is 11 % too small and shifted, and rotations are 34–44 % too large.",
+        "Bins are turned into motion with libero_spatial's statistics, of the same robot. x is 21 "
+        "% too large, y is 11 % too small and shifted, and rotations are 34–44 % too large.",
         wiring_change(unnorm_key="libero_spatial", embedded_statistics=True),
         needs="tokens",
         seen_in=(f"{_OPENVLA}/issues/225", f"{_OPENVLA}/issues/203"),
@@ -164,8 +164,8 @@ FAULTS = (
     Condition(
         "padded_vocabulary",
         "motion",
-        "Tokens become bins with the padded vocabulary's 32064 ids, where 32000 is right. Every bin "
-        "is 64 too high, which is a quarter of the range.",
+        "Tokens become bins with the padded vocabulary's 32064 ids, where 32000 is right. Every "
+        "bin is 64 too high, which is a quarter of the range.",
         wiring_change(vocabulary=32064),
         needs="tokens",
         seen_in=(_VLLM_OMNI, f"{_GITHUB}/FastCrest/tether/pull/245"),
@@ -174,8 +174,8 @@ FAULTS = (
     Condition(
         "mask_ignored",
         "motion",
-        "The statistics' mask is not read, so the gripper is un-normalised as well. “Close” becomes "
-        "one half. After the mapping that is 0, which has no sign.",
+        "The statistics' mask is not read, so the gripper is un-normalised as well. “Close” "
+        "becomes one half. After the mapping that is 0, which has no sign.",
         wiring_change(action_mask=False),
         needs="tokens",
         seen_in=(_VLLM_OMNI,),
@@ -242,8 +242,8 @@ FAULTS = (
     Condition(
         "stale_chunk",
         "motion",
-        "This is for policies that answer with a chunk of actions. The arm executes the chunk before "
-        "the newest one, which was meant for another place.",
+        "This is for policies that answer with a chunk of actions. The arm executes the chunk "
+        "before the newest one, which was meant for another place.",
         wiring_change(stale_chunks=1),
         clip=False,
         needs="chunks",

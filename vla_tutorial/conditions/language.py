@@ -77,16 +77,16 @@ LANGUAGE = (
     Condition(
         "held_out_words",
         "language",
-        "The instruction has verbs, nouns or an order that `mini` was not trained with. The initial "
-        "state decides which sentence is used.",
+        "The instruction has verbs, nouns or an order that `mini` was not trained with. The "
+        "initial state decides which sentence is used.",
         _hold_out,
         clip=False,
     ),
     Condition(
         "unrelated_instruction",
         "language",
-        f"The instruction is “{UNRELATED}”, but there is no stove. A policy that still does the usual "
-        "task does not listen.",
+        f"The instruction is “{UNRELATED}”, but there is no stove. A policy that still does the "
+        "usual task does not listen.",
         scene_change(instruction=UNRELATED),
     ),
     Condition(

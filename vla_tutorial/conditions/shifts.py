@@ -18,8 +18,8 @@ def camera(degrees: float) -> Condition:
     """The camera walked around the scene, −90 … 90 degrees."""
     name = f"camera_{degrees:g}"
     teaches = (
-        "The camera is moved around the scene by this angle, counterclockwise as seen from above. It "
-        "looks at the same point from the same distance."
+        "The camera is moved around the scene by this angle, counterclockwise as seen from above. "
+        "It looks at the same point from the same distance."
     )
     change = perturbation_change(camera_degrees=degrees)
     claims = f"With the camera rotated by 15° {_FALLS}" if degrees == 15 else ""
@@ -61,9 +61,7 @@ def noise(sigma: float) -> Condition:
 
 def friction(name: str, percent: float) -> Condition:
     """All friction coefficients at a share of their value, 10 … 1000 per cent."""
-    teaches = (
-        f"Every friction coefficient is at {percent:g} % of its value. No picture shows this."
-    )
+    teaches = f"Every friction coefficient is at {percent:g} % of its value. No picture shows this."
     change = perturbation_change(friction=percent / 100)
     claims = (
         "MuJoCo samples friction in each rollout. This is one reason why one episode in ten fails."
@@ -76,8 +74,8 @@ def nudge(number: int) -> Condition:
     """The arm's start turned a little; each number, 1 … 2³¹, is another draw."""
     name = f"nudge_{number}"
     teaches = (
-        "Each arm joint begins 0.01 rad off at random. The saved initial states differ by ten times "
-        "as much."
+        "Each arm joint begins 0.01 rad off at random. The saved initial states differ by ten "
+        "times as much."
     )
     change = perturbation_change(joint_noise_seed=number)
     claims = (
