@@ -72,7 +72,9 @@ def number_of_closes(log: Log, answer: object) -> CheckResult:
         return given
     if given == log.closes:
         return right("this is how many times the policy tries to grasp.")
-    return not_yet("count the changes from open to close, not the steps in which the gripper is closed.")
+    return not_yet(
+        "count the changes from open to close, not the steps in which the gripper is closed."
+    )
 
 
 def orientation(sheet: Sheet, function: Callable[[Picture], Picture]) -> CheckResult:
@@ -257,14 +259,20 @@ def compare_records(a: dict[str, Any], b: dict[str, Any]) -> CheckResult:
     same = ("suite", "task", "init", "instruction", "policy")
     differing = [key for key in same if a[key] != b[key]]
     if differing:
-        return not_yet(f"the two episodes also differ in {', '.join(differing)}; that may be the cause.")
+        return not_yet(
+            f"the two episodes also differ in {', '.join(differing)}; that may be the cause."
+        )
     if a["wiring"].get("max_steps") != b["wiring"].get("max_steps"):
-        return not_yet("the two episodes have different step limits, so one had more time to succeed.")
+        return not_yet(
+            "the two episodes have different step limits, so one had more time to succeed."
+        )
     if None in (a["success"], b["success"]):
         return not_yet("one of the two episodes was stopped before its end.")
     changed = set(a["conditions"]) ^ set(b["conditions"])
     if len(changed) != 1:
-        return not_yet(f"{len(changed)} conditions differ. If exactly one differs, you know the cause.")
+        return not_yet(
+            f"{len(changed)} conditions differ. If exactly one differs, you know the cause."
+        )
     return right(f"only {changed.pop()} differs. It is still one pair of episodes.")
 
 

@@ -156,7 +156,9 @@ class Workbook:
             return not_yet(f"your text has {len(text)} letters; expected at most {MOST_LETTERS}.")
         self._kept.texts[question] = text
         self._save()
-        return CheckResult(True, f"your answer is kept ({len(text.split())} words). A person will mark it.")
+        return CheckResult(
+            True, f"your answer is kept ({len(text.split())} words). A person will mark it."
+        )
 
     def clip(self, letter: str) -> UnlabelledClip:
         """An episode of task 5, which shows itself.

@@ -213,7 +213,12 @@ def _count(replies: _Replies, variant: Variant) -> None:
     why = "a small p means that chance alone rarely makes the pairs so uneven."
     replies.add("7d", "ratio", near, why, right=True)
     near = forms.near(forms.ratio_bucket(variant.p_value / 2), 5)
-    replies.add("7d", "ratio", near, "that is the one-sided p. Either condition could have won, so use the two-sided one.")
+    replies.add(
+        "7d",
+        "ratio",
+        near,
+        "that is the one-sided p. Either condition could have won, so use the two-sided one.",
+    )
 
 
 def _interval(replies: _Replies, variant: Variant) -> None:
