@@ -19,6 +19,7 @@ from scipy.stats import norm
 from vla_tutorial import actions
 from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.lab.teacher.variants import KEYS
+from vla_tutorial.report import build_report
 from vla_tutorial.sim import step_limit
 from vla_tutorial.stats import (
     ALPHA,
@@ -244,6 +245,9 @@ def measure():
         low, high = wilson(successes, episodes)
         return f"{100 * low:.{decimals}f} to {100 * high:.0f} %"
 
+    (staged,) = build_report([book_sweeps.read("stages")]).sweeps
+    held = {c.label: [len(way.held) for way in c.stages] for c in staged.conditions}
+    assert (held["latency_8"], held["latency_4"]) == ([1], [0])
     return [
         "probably above 99 %",
         f"task 1 failed in {shares[1].count(False)} of {len(shares[1])} episodes",
