@@ -1,4 +1,4 @@
-"""Every setting that decides success and is not the policy."""
+"""Every setting around the policy that can affect success."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NAME = "llms.txt"
 FEWEST_WORDS = 5
 """A first sentence with fewer words says too little of a page."""
 
-REFERENCE = "Belongs to "
+REFERENCE = "This notebook belongs to "
 """A notebook begins with the passage of the chapter that it belongs to."""
 
 _END = re.compile(r"(?<=[.!?])[)”\"]?\s+(?=[“\"A-Z0-9])")

@@ -220,7 +220,7 @@ def test_published_reruns_show_what_the_page_says_of_them(rendered):
     page = rendered["published_numbers"]
     for source in found.low:
         assert f"[{source.who}]({source.address})" in page
-    assert "**inferred**" in page and "none was run here" in page
+    assert "**inferred**" in page and "no checkpoint was run here" in page
 
 
 def test_versions_of_mujoco_change_what_the_page_says(rendered):

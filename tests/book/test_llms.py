@@ -28,7 +28,7 @@ def test_a_page_s_sentence_is_its_first_of_prose():
 def test_what_says_too_little_is_passed_over():
     blocks = (
         "Read this.",
-        "Belongs to *What success looks like* in §2.4. You run the loop and break it.",
+        "This notebook belongs to *What success looks like* in §2.4. You run the loop and break it.",
     )
     assert book_llms.about(page(*blocks)) == "You run the loop and break it."
 

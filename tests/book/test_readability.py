@@ -18,11 +18,20 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import book_facts  # noqa: E402
 
-FLOOR = 55.0
+FLOOR = 64.0
 """Reading ease that every page reaches."""
 
-LONGEST = 50
+LONGEST = 35
 """Words of the longest sentence that a page may have."""
+
+NAMES = {
+    r"(?:same|every|each|this|saved|published|other|several) starts?\b(?! (?:up|at|in|with))": "initial state",
+    r"\bstarts \d+–\d+": "initial states",
+    r"\bpublished protocol\b": "published settings",
+    r"\bend[- ]effector\b": "hand",
+    r"\b(?:first|second|third|fourth|four) pass(?:es)?\b|\[[Pp]age \d": "notebook",
+}
+"""Words that pages do not use, as regular expressions, and the one name that they use instead."""
 
 BLOCKS = (
     r"^( *)(```|~~~).*?^\1\2",  # code, figures and other directives
@@ -37,12 +46,13 @@ BLOCKS = (
 INLINE = (
     (r"\{cite[^}]*\}`[^`]*`", ""),
     (r"\{[\w:]+\}`([^`<]*)[^`]*`", r"\1"),
+    # Before addresses, which may stand in code; capital, since a sentence may begin with it.
+    (r"`[^`]*`", "Name"),
     (r"!\[[^\]]*\]\([^)]*\)", ""),
     (r"\[([^\]]*)\]\([^)]*\)", r"\1"),
     (r"<https?://[^>]*>", ""),
     (r"https?://\S+", ""),
     (r"<[^>]+>", " "),
-    (r"`[^`]*`", "name"),
     (r"\$[^$]*\$", "name"),
     (r"[*_]{1,2}([^*_]+)[*_]{1,2}", r"\1"),
 )
@@ -73,6 +83,14 @@ def ease(sentences):
     return readability.getmeasures(text, lang="en")["readability grades"]["FleschReadingEase"]
 
 
+def other_names(markdown):
+    """What a page calls by another name than the others do → the name."""
+    text = re.sub(r"^( *)(```|~~~).*?^\1\2", "", markdown, flags=re.M | re.S)
+    text = " ".join(re.sub(r"`[^`]*`", " ", text).split())
+    found = [(re.search(pattern, text), name) for pattern, name in NAMES.items()]
+    return {match[0]: name for match, name in found if match}
+
+
 def pages():
     """Every page by name, as Markdown that is filled in."""
     found = {path.stem: book_facts.render(path.read_text()) for path in book_facts.pages()}
@@ -92,6 +110,23 @@ def test_a_page_is_readable(name):
     assert len(longest) <= LONGEST, f"{len(longest)} words: {' '.join(longest)}"
     found = ease(sentences)
     assert found >= FLOOR, f"reading ease {found:.1f}, expected {FLOOR} or more"
+
+
+@pytest.mark.parametrize("name", PAGES.keys() - {"glossary"})
+def test_a_thing_has_one_name(name):
+    """The glossary is left out: it says which other names papers use."""
+    assert other_names(PAGES[name]) == {}
+
+
+def test_another_name_is_found():
+    page = (
+        "From the same start, as on [page 2](x.md), the end effector starts at 3 cm. It starts up."
+    )
+    assert other_names(page) == {
+        "same start": "initial state",
+        "end effector": "hand",
+        "[page 2": "notebook",
+    }
 
 
 def test_hard_prose_is_found():
@@ -120,7 +155,7 @@ unreadable_configuration_instrumentation()
 """
     assert prose(page) == [
         ["The", "arm", "moves", "slowly", "down"],
-        ["It", "name", "here"],
+        ["It", "Name", "here"],
         ["One", "item", "of", "three", "words"],
     ]
 

@@ -211,7 +211,7 @@ describe("for everybody", { concurrency: false }, () => {
     await player.locator(".vla-more > summary").click();
     for (const on of await player.locator("input[data-side=right]:checked").all()) await on.uncheck();
     await player.locator("input[data-side=right][data-condition=second_can]").check();
-    await player.locator(".vla-says").nth(1).getByRole("button", { name: /start 27/ }).click();
+    await player.locator(".vla-says").nth(1).getByRole("button", { name: /initial state 27/ }).click();
     await player.locator('section[data-side=right][data-key="0_27/second_can"][data-state=ready]').waitFor({ timeout: 15000 });
     await player.locator(".vla-skip").click();
     assert.match(await player.locator("section[data-side=right] .vla-verdict").innerText(), /no success in 280 steps/);
@@ -241,7 +241,7 @@ describe("for everybody", { concurrency: false }, () => {
     assert.ok(half[1] > before[1] && half[1] < 0.8 * width && half[0] > 0.95 * width);
     await player.locator(".vla-skip").click();
     assert.match(await verdict.innerText(), /no success in 280 steps/);
-    assert.match(await player.locator(".vla-status").innerText(), /You expected B not to do the task, and it came so/);
+    assert.match(await player.locator(".vla-status").innerText(), /You expected B not to do the task, and you were right/);
     assert.match(await player.locator(".vla-caption").nth(1).innerText(), /The arm hardly moves/);
     await context.close();
   });

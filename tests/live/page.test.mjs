@@ -92,7 +92,7 @@ test("a random layout runs, asks for its own object, and stands in link and log"
   const { context, page, trouble } = await open();
   await page.click("#random");
   const told = await page.textContent("#layout-says");
-  const [, seed, sentence] = told.match(/^Random layout (\d+) asks: (.*)\. It is seed/);
+  const [, seed, sentence] = told.match(/^The instruction of random layout (\d+) is: (.*)\. It is seed/);
   assert.match(await page.evaluate(() => location.hash), new RegExp(`layout=${seed}(&|$)`));
   assert.equal(await page.inputValue(".sentence"), sentence);
   await page.click("#step");

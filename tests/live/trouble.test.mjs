@@ -48,7 +48,7 @@ test("graphics that are taken away: the run waits, and goes on where it was", { 
   await page.click(".go");
   await reach(page, 2);
   await engine(page).evaluate(() => globalThis.losable.loseContext());
-  await said(page, /took the graphics away; the run waits/);
+  await said(page, /took the graphics away. The run waits/);
   await paused(page);
   const at = await count(page);
   await page.click("text=Picture upside down"); // choosing goes on without graphics

@@ -20,7 +20,7 @@ def test_episode_figure_shows_each_signal(log):
     labels = [axis.get_ylabel().replace("\n", " ") for axis in figure.axes]
     assert labels == [
         "gripper command",
-        "end-effector height (cm)",
+        "height of the hand (cm)",
         "commanded motion |a|",
         "reward",
     ]

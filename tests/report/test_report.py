@@ -164,7 +164,7 @@ def test_compare_in_words(sweeps):
         and twice.errors_b == ((0, 3), (2, 10))
         and len(twice.only_in_a) == 10
     )
-    assert "end alike from all 200 starts" in comparison_sentence(
+    assert "end alike from all 200 initial states" in comparison_sentence(
         compare_runs(published, ConditionRun(other, "published", "other"))
     )
     unlike = replace(
@@ -636,11 +636,11 @@ def test_compare_command(folders):
     mini, again = folders / "mini", folders / "again"
     code, text, _ = call("compare", mini, mini, "--condition-b", "no_flip")
     assert code == 0 and text.startswith(
-        "no_flip succeeds less often than published from the same starts: 0 % (0 of 200) against 96.0 %"
+        "no_flip succeeds less often than published from the same initial states: 0 % (0 of 200) against 96.0 %"
     )
     code, text, _ = call("compare", mini, again)
     assert code == 0
-    assert "10 starts of mini not in again: task 9, init 10-19." in text
+    assert "10 initial states of mini not in again: task 9, init 10-19." in text
     assert (
         "2 episodes of again ended in an error and are left out: task 0, init 3; task 2, init 10."
         in text

@@ -159,5 +159,5 @@ def test_a_margin_that_is_no_share_is_refused(margin):
 
 
 def test_runs_without_common_starts_are_refused():
-    with pytest.raises(TutorialError, match="share no start"):
+    with pytest.raises(TutorialError, match="share no initial state"):
         in_random_order({(0, 0): True}, {(0, 1): True})

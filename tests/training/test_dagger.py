@@ -1192,7 +1192,7 @@ def test_fit_without_a_gpu_says_how_long_it_would_take(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "hardware"), [("demos", "No GPU needed"), ("fit", "GPU"), ("dagger", "GPU")]
+    ("command", "hardware"), [("demos", "no GPU"), ("fit", "GPU"), ("dagger", "GPU")]
 )
 def test_help_says_how_long_on_what_and_gives_an_example(command: str, hardware: str) -> None:
     environment = {"COLUMNS": "200", "TERM": "dumb"}

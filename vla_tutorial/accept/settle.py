@@ -194,7 +194,7 @@ def _falls(pair: Paired) -> judge.Verdict:
 def _fall_said(name: str, pair: Paired) -> str:
     return (
         f"{name}: {numbers.counted(pair.rate_b)}, {numbers.points(pair.difference)} against the "
-        f"published run from the same starts, 95 % interval {numbers.span(pair.interval)}."
+        f"published run from the same initial states, 95 % interval {numbers.span(pair.interval)}."
     )
 
 

@@ -38,7 +38,7 @@ def accept(
         Path, typer.Option("--out", help="Folder of the run; the same command resumes it.")
     ],
     budget: Annotated[
-        str, typer.Option(help="Time for all calls together: 30m, 2h, 8h. More goes on later.")
+        str, typer.Option(help="Time for all calls together: 30m, 2h, 8h. A larger one continues.")
     ] = "30m",
     long_checkpoint: Annotated[
         str | None,
@@ -56,10 +56,10 @@ def accept(
 ) -> None:
     """Run a published checkpoint and say which claims of the chapter about it hold.
 
-    It checks the machine, measures its speed, compares the engine with the eager reference, and
-    then runs episodes in the order of what they settle. OUT/index.html says what agrees with the
-    paper and what does not. OUT/pack.json is for others: it holds no paths and no names. If it is
-    interrupted, the same command resumes; a larger budget goes on where the last one ended.
+    It checks the machine, measures its speed, and compares the engine with the eager reference.
+    Then it runs episodes, and begins with those that settle most. OUT/index.html says what agrees
+    with the paper and what does not. OUT/pack.json is for others. It holds no paths and no names.
+    If it is interrupted, the same command resumes. A larger budget continues the run.
 
     Example: `vla-tutorial accept --checkpoint openvla/openvla-7b-finetuned-libero-object
     --budget 30m --out out/accept`

@@ -20,17 +20,19 @@ def clips(
         str, typer.Option(help="Tasks of libero_object with every condition, for example 0-3,7.")
     ] = "0",
     few: Annotated[
-        str, typer.Option(help="Tasks with the lab's ten clips alone; '' for none.")
+        str, typer.Option(help="Tasks with only the lab's ten clips; '' for none.")
     ] = "3,7",
     init: Annotated[int, typer.Option(help="Number of the saved initial state.")] = 0,
     policy: options.PolicyName = "mini",
     also: Annotated[
         list[str] | None,
-        typer.Option(help="One more combination, for example no_flip+no_settle; repeatable."),
+        typer.Option(help="One more combination, for example no_flip+no_settle. Repeatable."),
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(help="Processes. Each has a simulator and the policy, about 2 GB.", min=1),
+        typer.Option(
+            help="Processes. Each has a simulator and the policy and takes about 2 GB.", min=1
+        ),
     ] = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Record clips again that are up to date.")
@@ -38,9 +40,9 @@ def clips(
 ) -> None:
     """Record the player's clips (half an hour on two cores).
 
-    The tasks get the published wiring, most conditions and a few pairs; those of --few get what
-    the lab shows. A clip that is complete and of the same weights is kept, so a new condition
-    costs only its own episodes.
+    The tasks get clips of the published settings, of most conditions and of a few pairs. The tasks
+    of --few get the clips that the lab shows. A complete clip of the same weights is kept, so a
+    new condition costs only its own episodes.
 
     Example: `vla-tutorial clips`
     """

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 def conditions(
     boundary: Annotated[
-        str | None, typer.Option(help="Only the conditions of one boundary, with their settings.")
+        str | None,
+        typer.Option(help="List only the conditions of one boundary, with their settings."),
     ] = None,
 ) -> None:
     """List the conditions by the boundary that they touch.
 
-    With --boundary: what each condition changes, and code that had this fault.
+    With --boundary it says what each condition changes, and which code had this fault.
 
     Example: `vla-tutorial conditions --boundary motion`
     """

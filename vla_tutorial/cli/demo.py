@@ -19,7 +19,7 @@ def demo(
     policy: options.PolicyName = "mini",
     overwrite: options.Overwrite = False,
 ) -> None:
-    """See one task succeed, and then fail through one wrong setting (two minutes on two cores).
+    """Show one task that succeeds, and fails under one wrong setting (two minutes on two cores).
 
     The page shows two videos and plots, and opens without a network.
 

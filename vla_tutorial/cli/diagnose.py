@@ -26,17 +26,17 @@ def diagnose(
         typer.Argument(help="Folder of an episode (steps.jsonl) or of a sweep (episodes.jsonl)."),
     ],
     suite: Annotated[
-        str, typer.Option(help="Suite of the policy's training: its pictures and statistics.")
+        str, typer.Option(help="Suite whose pictures and statistics are the reference.")
     ] = "libero_object",
     policy: Annotated[
         str, typer.Option(help="Policy whose known-good first answers are the reference.")
     ] = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Name the suspected boundary from the log alone, then test each boundary by the record.
+    """Name the suspected boundary from the log alone, then test each boundary with the record.
 
-    The log's answer is pixels, prompt, motion, simulator, the policy itself, or nothing wrong. The
-    record's may also be that it is not the wiring, or that nobody can tell.
+    From the log it answers pixels, prompt, motion, simulator, the policy itself, or nothing wrong.
+    From the record it may also answer that it is not the wiring, or that it cannot tell.
 
     Example: `vla-tutorial diagnose out/no_flip`
     """

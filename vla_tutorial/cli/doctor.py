@@ -21,15 +21,15 @@ def doctor(
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Judge this PNG alone: the first agentview of libero_object's task 0, state 0."
+            help="Judge only this PNG: the first agentview of libero_object's task 0, state 0."
         ),
     ] = None,
 ) -> None:
     """Check this machine and the installation (20 s).
 
     It lists the devices that can render and says which one does. The exit code is 1 when something
-    would silently spoil results or stop a run. With --picture it says of another set-up's picture
-    whether its floor is the published one.
+    would silently spoil results or stop a run. With --picture it says whether a
+    picture of another set-up has the published floor.
 
     Example: `vla-tutorial doctor --picture my_agentview.png`
     """

@@ -28,11 +28,11 @@ def join(
         Path, typer.Option("--out", help="Folder of the joined sweep: a new or an empty one.")
     ],
 ) -> None:
-    """Join the shards of one sweep that ran apart into one sweep's folder.
+    """Join the shards of one sweep, which ran separately, into one folder.
 
-    Shards have --tasks, --inits, --condition or --target of their own. All else (checkpoint,
-    settings, kind of GPU, versions) must be the same; what differs is named. What no shard ran,
-    `vla-tutorial sweep` can run there.
+    Shards may differ in --tasks, --inits, --condition or --target. Everything else (checkpoint,
+    settings, kind of GPU, versions) must be the same; an error names what differs. Episodes that
+    no shard ran can be run in the joined folder with `vla-tutorial sweep`.
 
     Example: `vla-tutorial join out/shard_0 out/shard_1 --out out/joined`
     """

@@ -12,13 +12,13 @@ from rich.table import Table
 from vla_tutorial.cli.terminal import out, show, tell
 from vla_tutorial.errors import TutorialError
 
-app = typer.Typer(no_args_is_help=True, help="For teachers: sheets of a class, marks, slides.")
+app = typer.Typer(no_args_is_help=True, help="For teachers: question sheets, marks and slides.")
 
 KeyFile = Annotated[
     Path,
-    typer.Option("--key-file", help="The class's key. Only `release` makes a new one."),
+    typer.Option("--key-file", help="File with the class's key. Only `release` makes a new one."),
 ]
-Notebook = Annotated[Path, typer.Option(help="The lab's notebook, as this project has it.")]
+Notebook = Annotated[Path, typer.Option(help="The lab's notebook.")]
 NOTEBOOK = Path("notebooks/lab_classroom.ipynb")
 KEY = Path("class.key")
 
@@ -35,12 +35,12 @@ def release(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("release"),
     notebook: Notebook = NOTEBOOK,
     teacher: Annotated[
-        bool, typer.Option("--teacher", help="Also write the answer key, for you alone.")
+        bool, typer.Option("--teacher", help="Also write the answer key, which is only for you.")
     ] = False,
 ) -> None:
-    """Write a notebook and a sheet for each student, a second or two each.
+    """Write a notebook and a sheet for each student (a second or two each).
 
-    Equal keys and names give equal sheets. Keep the key: without it nothing can be marked.
+    The same key and name always give the same sheet. Keep the key: you cannot mark without it.
 
     Example: `vla-tutorial lab release ada bob --key-file class.key --out release --teacher`
     """
@@ -68,9 +68,10 @@ def grade(
     key_file: KeyFile = KEY,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("marks"),
 ) -> None:
-    """Mark every hand-in of a folder: a table here, marks.csv and open_answers.html in --out.
+    """Mark every hand-in of a folder, and write marks.csv and open_answers.html.
 
-    The answers are checked again; nothing from a hand-in is executed. A second or two a student.
+    It also prints a table. It checks the answers again and runs nothing from a hand-in. A student
+    takes a second or two.
 
     Example: `vla-tutorial lab grade handed_in --key-file class.key --out marks`
     """
@@ -100,7 +101,7 @@ def nbgrader(
     out_dir: Annotated[Path, typer.Option("--out", help="Course folder.")] = Path("course"),
     notebook: Notebook = NOTEBOOK,
 ) -> None:
-    """Write a course folder for nbgrader: source/lab with answers and hidden tests, and its config.
+    """Write a course folder for nbgrader, with answers, hidden tests and the configuration.
 
     Example: `vla-tutorial lab nbgrader --seed-from spring --key-file class.key --out course`
     """
@@ -119,7 +120,7 @@ def otter(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("otter"),
     notebook: Notebook = NOTEBOOK,
 ) -> None:
-    """Write for Otter: a folder for the students, and hidden tests that only you may have.
+    """Write two folders for Otter: one for the students, and one with hidden tests only for you.
 
     Example: `vla-tutorial lab otter --seed-from spring --key-file class.key --out otter`
     """

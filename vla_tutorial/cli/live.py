@@ -12,7 +12,9 @@ from vla_tutorial.cli import options
 from vla_tutorial.cli.terminal import interrupt, out, tell
 from vla_tutorial.errors import TutorialError
 
-app = typer.Typer(no_args_is_help=True, help="The page in which the policy acts in a browser.")
+app = typer.Typer(
+    no_args_is_help=True, help="The web page in which the policy acts in the reader's browser."
+)
 
 
 @app.callback()
@@ -23,7 +25,7 @@ def live() -> None:
 @app.command()
 def build(
     out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder of the page: new, or an older build.")
+        Path, typer.Option("--out", help="Folder of the page: a new one, or an older build.")
     ] = Path("_build/live"),
     suite: options.Suite = "libero_object",
     tasks: options.Tasks = "0-9",

@@ -24,14 +24,14 @@ SuiteOrOwn = Annotated[
 ]
 Bddl = Annotated[
     Path | None,
-    typer.Option("--bddl", help="A scene of your own, in place of a suite: a BDDL file."),
+    typer.Option("--bddl", help="BDDL file of a scene of your own, in place of a suite."),
 ]
 InitStates = Annotated[
     Path | None,
     typer.Option(
         "--init-states",
-        help="With --bddl: states to begin in, .npy or .npz. Default: LIBERO places the objects, "
-        "with --init as its seed.",
+        help="With --bddl: file of initial states, .npy or .npz. Default: LIBERO places the "
+        "objects, and --init is the seed.",
     ),
 ]
 PolicyName = Annotated[
@@ -50,7 +50,7 @@ Url = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option(help="The server's token. Better: the variable VLA_TUTORIAL_TOKEN, unseen."),
+    typer.Option(help="The server's token. The variable VLA_TUTORIAL_TOKEN hides it better."),
 ]
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
@@ -61,16 +61,18 @@ Device = Annotated[
 ]
 Weights = Annotated[
     Literal["bf16", "int8", "int4"] | None,
-    typer.Option(help="How a model's weights are held: int8 for GPUs of 10 GB, int4 for 8 GB."),
+    typer.Option(help="Precision of a model's weights: int8 for GPUs of 10 GB, int4 for 8 GB."),
 ]
 Tasks = Annotated[str, typer.Option(help="Task numbers, for example 0-3,7.")]
 Workers = Annotated[
     int,
-    typer.Option(help="Simulators at a time, 1 GB each: one a core, or some 3 with a GPU.", min=1),
+    typer.Option(
+        help="Simulators at a time, 1 GB each: one for each core, or about 3 with a GPU.", min=1
+    ),
 ]
 UnnormKey = Annotated[
     str | None,
-    typer.Option(help="Whose action statistics to use. Default: those the policy was made for."),
+    typer.Option(help="Name of the action statistics. Default: those the policy was made for."),
 ]
 EmbeddedStatistics = Annotated[
     bool, typer.Option(help="Allow this package's statistics in place of the checkpoint's own.")
@@ -78,20 +80,20 @@ EmbeddedStatistics = Annotated[
 Realtime = Annotated[
     float | None,
     typer.Option(
-        help="Live mode: the simulator does not wait, so many control steps a second pass while "
-        "the policy thinks. LIBERO has 20."
+        help="Live mode: the simulator does not wait while the policy thinks. Control steps that "
+        "pass in a second; LIBERO has 20."
     ),
 ]
 WhileWaiting = Annotated[
     Literal["last", "zero"],
-    typer.Option(help="What the arm gets while it waits: its last action again, or no motion."),
+    typer.Option(help="What the arm does while it waits: repeat its last action, or rest."),
 ]
 MaxSteps = Annotated[
     int | None, typer.Option(help="Step limit. Default: the suite's published one.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
 RetryErrors = Annotated[
-    bool, typer.Option("--retry-errors", help="Run all errors again, also those that broke twice.")
+    bool, typer.Option("--retry-errors", help="Run all errors again, also those that failed twice.")
 ]
 
 

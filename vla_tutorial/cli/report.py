@@ -20,25 +20,28 @@ Folder = Annotated[Path, typer.Argument(help="Folder of a sweep.", show_default=
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Folders of sweeps.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 OutFile = Annotated[
     Path | None,
-    typer.Option("--out", help="File to write. Default: the terminal; a page is report.html."),
+    typer.Option("--out", help="File to write. Default: the terminal, or report.html with --html."),
 ]
 
 
 def report(
     folders: Folders,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One row for each task, as CSV.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print one row for each task, as CSV.")
+    ] = False,
     as_html: Annotated[
-        bool, typer.Option("--html", help="One page with figures that opens without a network.")
+        bool,
+        typer.Option("--html", help="Write one page with figures. It opens without a network."),
     ] = False,
     out_file: OutFile = None,
 ) -> None:
     """Report what sweeps measured: success by condition and task, first close, time, comparisons.
 
-    Success has 95 % intervals. It takes 3 s, a page 6 s.
+    Success rates have 95 % intervals. It takes 3 s, or 6 s with --html.
 
     Example: `vla-tutorial report out/mini --html --out report.html`
     """
@@ -80,7 +83,7 @@ def compare(
     as_json: AsJson = False,
     out_file: OutFile = None,
 ) -> None:
-    """Paired comparison of sweep B with sweep A on their common initial states (3 s).
+    """Compare sweep B with sweep A by pairs, on their common initial states (3 s).
 
     Example: `vla-tutorial compare out/mini out/mini --condition-b no_flip`
     """

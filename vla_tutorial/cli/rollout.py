@@ -24,7 +24,7 @@ def rollout(
     task: Annotated[int | None, typer.Option(help="Task number in the suite.")] = None,
     policy: options.PolicyName = "mini",
     condition: Annotated[
-        list[str] | None, typer.Option(help="A condition by name; repeatable.")
+        list[str] | None, typer.Option(help="Name of a condition. Repeatable.")
     ] = None,
     instruction: Annotated[
         str | None,

@@ -25,15 +25,15 @@ def serve(
     device: options.Device = None,
     weights: options.Weights = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. 0.0.0.0: all of this machine.")
+        str, typer.Option(help="Address to listen at. 0.0.0.0: all addresses of this machine.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port. 0 takes a free one.", min=0, max=65535)] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File of tokens, one a line, or a student's name and a token."),
+        typer.Option(help="File with one token a line, or a student's name and a token."),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let other machines ask without a token.")
+        bool, typer.Option("--insecure", help="Let other machines connect without a token.")
     ] = False,
     workers: Annotated[
         int, typer.Option(help="Threads that decode and prepare pictures.", min=1, max=64)
@@ -47,26 +47,33 @@ def serve(
         ),
     ] = False,
     chunk: Annotated[
-        int, typer.Option(help="Times that openpi's clients get an action, in one chunk.")
+        int, typer.Option(help="Copies of an action in the chunk that openpi's clients get.")
     ] = 1,
-    rate: Annotated[float, typer.Option(help="Pictures a second of one client.", min=0.1)] = 200.0,
+    rate: Annotated[
+        float, typer.Option(help="Limit for one client, in pictures a second.", min=0.1)
+    ] = 200.0,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(help="local: this process. ray: copies on a Ray cluster (RAY_ADDRESS)."),
     ] = "local",
     replicas: Annotated[
         int | None,
-        typer.Option(help="With ray: the most copies of the policy, one a GPU. Default: 1.", min=1),
+        typer.Option(
+            help="With ray: largest number of copies, one for each GPU. Default: 1.", min=1
+        ),
     ] = None,
     least: Annotated[
         int | None,
-        typer.Option(help="With ray: copies that stay when nobody asks. Default: 0.", min=0),
+        typer.Option(
+            help="With ray: copies that stay when there are no requests. Default: 0.", min=0
+        ),
     ] = None,
 ) -> None:
-    """Serve one policy to many simulators: one process a GPU, one queue, four protocols.
+    """Serve one policy to many simulators, over four protocols.
 
-    Clients: `--policy remote --url http://…` of this package, OpenVLA's `POST /act`, openpi's
-    websocket and vla-eval's. The page at / shows who is connected. Ctrl-C stops it.
+    Clients are `--policy remote --url http://…` of this package, OpenVLA's `POST /act`, and the
+    websocket clients of openpi and vla-eval. The page at / shows who is connected. Ctrl-C stops
+    the server.
 
     Example: `vla-tutorial serve --policy mini --host 0.0.0.0 --token-file tokens.txt`
     """

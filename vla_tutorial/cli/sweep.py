@@ -35,9 +35,7 @@ def sweep(
     ] = None,
     inits: Annotated[
         str | None,
-        typer.Option(
-            help="Numbers of the saved initial states. Default: 0-49, or those that there are."
-        ),
+        typer.Option(help="Numbers of the saved initial states. Default: 0-49, or all that exist."),
     ] = None,
     layouts: Annotated[
         str | None,
@@ -49,7 +47,7 @@ def sweep(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help='Another object to ask for: its name (milk_1), or "others" for each. Repeatable.'
+            help='Name of another object to ask for (milk_1), or "others" for each. Repeatable.'
         ),
     ] = None,
     policy: options.PolicyName = "mini",
@@ -61,7 +59,9 @@ def sweep(
     weights: options.Weights = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(help='One, several joined with +, or "published" for none; repeatable.'),
+        typer.Option(
+            help='One condition, several joined with +, or "published" for none. Repeatable.'
+        ),
     ] = None,
     unnorm_key: options.UnnormKey = None,
     embedded_statistics: options.EmbeddedStatistics = False,
@@ -72,7 +72,7 @@ def sweep(
     ] = "local",
     video: Annotated[
         Literal["none", "failures", "all"],
-        typer.Option(help="Episodes that keep pictures and a video."),
+        typer.Option(help="Which episodes keep pictures and a video."),
     ] = "none",
     max_steps: options.MaxSteps = None,
     realtime: options.Realtime = None,
@@ -83,8 +83,8 @@ def sweep(
 ) -> None:
     """Run each combination of condition, task and initial state once, in parallel.
 
-    If it is interrupted, run the same command again to resume. It also runs episodes once more that
-    ended in errors, of which the exit code 3 tells.
+    If it is interrupted, run the same command again to resume. The exit code 3 means that some
+    episodes ended in errors. The same command runs these once more.
 
     Example: `vla-tutorial sweep --suite libero_object --inits 0-4 --condition published
     --condition no_flip --workers 2 --out out/sweep`

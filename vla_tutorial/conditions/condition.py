@@ -14,14 +14,14 @@ Boundary = Literal["pixels", "prompt", "motion", "simulator", "shift", "language
 """What a condition touches; `BOUNDARIES` says each in words."""
 
 BOUNDARIES: dict[Boundary, str] = {
-    "pixels": "From observation to pixels: what happens to the picture before a policy sees it.",
-    "prompt": "From instruction to prompt: the same sentence in another wrapping.",
-    "motion": "From tokens to motion: what the policy's numbers mean to the arm.",
-    "simulator": "The simulator's protocol and version.",
-    "shift": "Distribution shift: the wiring is right and the scene is not what the policy was "
-    "trained on.",
-    "language": "Language: the wiring is right and the instruction is another sentence.",
-    "chance": "Chance: the same episode with physics that differ a little.",
+    "pixels": "From observation to pixels: the picture is changed before the policy sees it.",
+    "prompt": "From instruction to prompt: the text around the same instruction is changed.",
+    "motion": "From tokens to motion: the policy's numbers are converted wrongly for the arm.",
+    "simulator": "Simulator: its protocol or its version is changed.",
+    "shift": "Distribution shift: the wiring is right, but the policy was not trained on such a "
+    "scene.",
+    "language": "Language: the wiring is right, but the instruction is another sentence.",
+    "chance": "Chance: the same episode runs with slightly different physics.",
 }
 """Code can get the first four wrong. The last three cause trouble although the script is right."""
 

@@ -55,7 +55,7 @@ def paraphrase(number: int) -> Condition:
     return Condition(
         f"paraphrase_{number}",
         "language",
-        f"The instruction in other words: {kinds()[number - 1]}.",
+        f"The instruction is in other words: {kinds()[number - 1]}.",
         change,
         claims=_FIRST_CLAIM if number == 1 else "",
         clip=number == 1,
@@ -77,22 +77,22 @@ LANGUAGE = (
     Condition(
         "held_out_words",
         "language",
-        "The instruction in verbs, nouns or orders that `mini` was not trained with; which of them "
-        "depends on the initial state.",
+        "The instruction has verbs, nouns or an order that `mini` was not trained with. The "
+        "initial state decides which sentence is used.",
         _hold_out,
         clip=False,
     ),
     Condition(
         "unrelated_instruction",
         "language",
-        f"“{UNRELATED}” where there is no stove. A policy that does the usual task all the same "
-        "does not listen.",
+        f"The instruction is “{UNRELATED}”, but there is no stove. A policy that still does the "
+        "usual task does not listen.",
         scene_change(instruction=UNRELATED),
     ),
     Condition(
         "no_instruction",
         "language",
-        "The scaffold with nothing in it: what the policy does from the picture alone.",
+        "The scaffold has no instruction in it. So the policy has only the picture.",
         scene_change(instruction=""),
         clip=False,
     ),

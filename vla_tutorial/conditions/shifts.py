@@ -8,7 +8,7 @@ from __future__ import annotations
 from vla_tutorial.conditions.condition import Condition, perturbation_change
 from vla_tutorial.errors import TutorialError
 
-_SHARPLY = "Success on task 0 falls sharply."
+_FALLS = "success on task 0 falls sharply."
 
 CLIPS = ("camera_15", "light_50", "noise_10")
 """The level of each shift that the player shows."""
@@ -18,11 +18,11 @@ def camera(degrees: float) -> Condition:
     """The camera walked around the scene, −90 … 90 degrees."""
     name = f"camera_{degrees:g}"
     teaches = (
-        "The camera is walked around the scene by this angle, counterclockwise from above, and "
-        "looks at the same point from as far."
+        "The camera is moved around the scene by this angle, counterclockwise as seen from above. "
+        "It looks at the same point from the same distance."
     )
     change = perturbation_change(camera_degrees=degrees)
-    claims = f"The camera rotated by 15°: {_SHARPLY.lower()}" if degrees == 15 else ""
+    claims = f"With the camera rotated by 15° {_FALLS}" if degrees == 15 else ""
     _check(name, degrees, -90, 90, "°")
     return Condition(
         name,
@@ -39,9 +39,9 @@ def camera(degrees: float) -> Condition:
 def light(percent: float) -> Condition:
     """Every lamp at a share of its brightness, 0 … 200 per cent; 100 is the published protocol."""
     name = f"light_{percent:g}"
-    teaches = "All lights are dimmed to this percentage. Shapes and colours stay."
+    teaches = "All lights are dimmed to this percentage. Shapes and colours stay the same."
     change = perturbation_change(light=percent / 100)
-    claims = f"The lighting dimmed: {_SHARPLY.lower()}"
+    claims = f"With dimmed lighting {_FALLS}"
     _check(name, percent, 0, 200, " %")
     return Condition(name, "shift", teaches, change, percent, " %", claims, clip=name in CLIPS)
 
@@ -61,12 +61,10 @@ def noise(sigma: float) -> Condition:
 
 def friction(name: str, percent: float) -> Condition:
     """All friction coefficients at a share of their value, 10 … 1000 per cent."""
-    teaches = (
-        f"Every friction coefficient is at {percent:g} % of its value, which no picture shows."
-    )
+    teaches = f"Every friction coefficient is at {percent:g} % of its value. No picture shows this."
     change = perturbation_change(friction=percent / 100)
     claims = (
-        "MuJoCo samples friction in each rollout, and that is part of why one episode in ten fails."
+        "MuJoCo samples friction in each rollout. This is one reason why one episode in ten fails."
     )
     _check(name, percent, 10, 1000, " %")
     return Condition(name, "chance", teaches, change, percent, " %", claims, clip=False)
@@ -76,13 +74,13 @@ def nudge(number: int) -> Condition:
     """The arm's start turned a little; each number, 1 … 2³¹, is another draw."""
     name = f"nudge_{number}"
     teaches = (
-        "Each arm joint starts 0.01 rad off at random, a tenth of what the saved initial states "
-        "differ by."
+        "Each arm joint begins 0.01 rad off at random. The saved initial states differ by ten "
+        "times as much."
     )
     change = perturbation_change(joint_noise_seed=number)
     claims = (
-        "Episodes fail by chance, through contact angle and placement, with the script and "
-        "the policy right."
+        "Episodes fail by chance, because of contact angle and placement, although the script and "
+        "the policy are right."
     )
     _check(name, number, 1, 2**31)
     return Condition(name, "chance", teaches, change, claims=claims, clip=False)
@@ -100,22 +98,22 @@ SHIFTS = (
     Condition(
         "second_can",
         "shift",
-        "A second instance of the requested object stands among the others. It is drawn but not "
-        "simulated, so fingers go through it.",
+        "A second copy of the requested object stands among the others. It is drawn but not "
+        "simulated, so the fingers go through it.",
         perturbation_change(second_can=True),
-        claims=f"A second can of soup in the scene: {_SHARPLY.lower()}",
+        claims=f"With a second can of soup in the scene {_FALLS}",
     ),
     Condition(
         "distractors_swapped",
         "shift",
         "The other objects swap places.",
         perturbation_change(distractors="swapped"),
-        claims=f"LIBERO does not vary distractor objects. With others: {_SHARPLY.lower()}",
+        claims=f"LIBERO does not vary distractor objects. With other ones {_FALLS}",
     ),
     Condition(
         "distractors_hidden",
         "shift",
-        "The other objects are hidden: they stand behind the camera.",
+        "The other objects are hidden. They stand behind the camera.",
         perturbation_change(distractors="hidden"),
         clip=False,
     ),

@@ -57,11 +57,11 @@ def first_close(log: Log, answer: object) -> CheckResult:
     if given == log.first_close:
         return right("the dotted line in the picture below stands at that step.")
     if not given.is_integer() or not 0 <= given < len(log):
-        return not_yet(f"{given:g} is no step of this episode; its steps are 0 to {len(log) - 1}.")
+        return not_yet(f"this episode has no step {given:g}; its steps are 0 to {len(log) - 1}.")
     seen = log.gripper[int(given)]
     return not_yet(
         f"at step {given:g} the seventh number is {seen:g}. "
-        "Which sign closes, and is there an earlier step with it?"
+        "Which sign means close? Is there an earlier step with that sign?"
     )
 
 
@@ -71,8 +71,10 @@ def number_of_closes(log: Log, answer: object) -> CheckResult:
     if isinstance(given, CheckResult):
         return given
     if given == log.closes:
-        return right("it is the number of times that the policy tries to grasp.")
-    return not_yet("count the changes from open to close, not the steps that are closed.")
+        return right("this is how many times the policy tries to grasp.")
+    return not_yet(
+        "count the changes from open to close, not the steps in which the gripper is closed."
+    )
 
 
 def orientation(sheet: Sheet, function: Callable[[Picture], Picture]) -> CheckResult:
@@ -90,7 +92,7 @@ def orientation(sheet: Sheet, function: Callable[[Picture], Picture]) -> CheckRe
     if found.dtype != np.uint8:
         return not_yet(f"expected numbers of type uint8; got {found.dtype}.")
     known = sheet.reply("2", forms.picture_form(found))
-    return known or not_yet("that moves other pixels.")
+    return known or not_yet("your function moves pixels to other places.")
 
 
 def prompt_text(sheet: Sheet, text: object) -> CheckResult:
@@ -98,13 +100,13 @@ def prompt_text(sheet: Sheet, text: object) -> CheckResult:
     if text is None:
         return NO_ANSWER
     if not isinstance(text, str):
-        return not_yet(f"a text is expected here; got {short(text)}.")
+        return not_yet(f"expected a text; got {short(text)}.")
     known = sheet.reply("3", forms.prompt_forms(text, sheet.instruction))
     if known:
         return known
     if sheet.instruction.lower() not in text.lower():
-        return not_yet("the instruction itself is not in it.")
-    return not_yet("what stands before the instruction differs, and what follows it as well.")
+        return not_yet("the instruction itself is not in your prompt.")
+    return not_yet("both the text before the instruction and the text after it differ.")
 
 
 def decoder(sheet: Sheet, function: Callable[[int, float, float], float]) -> CheckResult:
@@ -233,7 +235,7 @@ def fair_comparison(first: Path | str, second: Path | str) -> CheckResult:
 
 
 def own_episode(sheet: Sheet, record: dict[str, Any]) -> CheckResult:
-    """Task 1: whether an episode is the sheet's, under the published protocol, and has ended.
+    """Task 1: whether an episode is the sheet's, with the published settings, and has ended.
 
     `record` is the content of its `episode.json`, with what `Compared` says.
     """
@@ -241,12 +243,12 @@ def own_episode(sheet: Sheet, record: dict[str, Any]) -> CheckResult:
     found = (record["suite"], record["task"], record["init"])
     if found != wanted:
         return not_yet(
-            f"expected task {wanted[1]} from start {wanted[2]}; "
-            f"the episode is of {found[0]}, task {found[1]}, start {found[2]}."
+            f"expected task {wanted[1]} from initial state {wanted[2]}; "
+            f"the episode is of {found[0]}, task {found[1]}, initial state {found[2]}."
         )
     if record["conditions"]:
         names = ", ".join(record["conditions"])
-        return not_yet(f"expected no condition; the episode ran under {names}.")
+        return not_yet(f"expected no condition, but the episode ran under {names}.")
     if record["success"] is None:
         return not_yet("the episode was stopped before its end.")
     return right("the episode is the one that your sheet asks for.")
@@ -257,14 +259,20 @@ def compare_records(a: dict[str, Any], b: dict[str, Any]) -> CheckResult:
     same = ("suite", "task", "init", "instruction", "policy")
     differing = [key for key in same if a[key] != b[key]]
     if differing:
-        return not_yet(f"the two also differ in {', '.join(differing)}; that may be the cause.")
+        return not_yet(
+            f"the two episodes also differ in {', '.join(differing)}; that may be the cause."
+        )
     if a["wiring"].get("max_steps") != b["wiring"].get("max_steps"):
-        return not_yet("the two have different step limits, so one had longer to succeed.")
+        return not_yet(
+            "the two episodes have different step limits, so one had more time to succeed."
+        )
     if None in (a["success"], b["success"]):
-        return not_yet("one of the two was stopped before its end.")
+        return not_yet("one of the two episodes was stopped before its end.")
     changed = set(a["conditions"]) ^ set(b["conditions"])
     if len(changed) != 1:
-        return not_yet(f"{len(changed)} conditions differ; with exactly one you know the cause.")
+        return not_yet(
+            f"{len(changed)} conditions differ. If exactly one differs, you know the cause."
+        )
     return right(f"only {changed.pop()} differs. It is still one pair of episodes.")
 
 
@@ -276,7 +284,7 @@ def interval(sheet: Sheet, answer: object) -> CheckResult:
     ends = zip(("lower", "upper"), given, strict=True)
     parts = {f"7a {end}": str(forms.share_bucket(float(value))) for end, value in ends}
     known = _common(sheet, parts, ("share", "plain", "percent", "reversed"))
-    return known or not_yet("binomtest(successes, episodes).proportion_ci(method=…) has it.")
+    return known or not_yet("binomtest(successes, episodes).proportion_ci(method=…) computes it.")
 
 
 def episodes_needed(sheet: Sheet, answer: object) -> CheckResult:
@@ -297,7 +305,7 @@ def discordant_pairs(sheet: Sheet, answer: object) -> CheckResult:
     if isinstance(given, CheckResult):
         return given
     if not np.array_equal(given, np.round(given)):
-        return not_yet("two whole numbers are expected here.")
+        return not_yet("expected two whole numbers.")
     known = sheet.reply("7c", {"pairs": forms.joined(given.tolist())})
     return known or not_yet("count only pairs in which exactly one of the two succeeded.")
 
@@ -309,6 +317,6 @@ def p_value(sheet: Sheet, answer: object) -> CheckResult:
         return given
     known = sheet.reply("7d", {"ratio": str(forms.ratio_bucket(given))})
     return known or not_yet(
-        "if neither were better, each pair that disagrees would be a coin. "
-        "binomtest(only_first, only_first + only_second) asks how odd the coins are."
+        "if neither were better, each pair that disagrees would be like a fair coin. "
+        "binomtest(only_first, only_first + only_second) asks how likely such coins are."
     )

@@ -50,7 +50,7 @@ def progress_sentence(episode: LiveEpisode) -> str:
 def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
     """The player for one or two episodes."""
     folders = [episode.folder for episode in episodes]
-    labels = [", ".join(episode.spec.conditions) or "published protocol" for episode in episodes]
+    labels = [", ".join(episode.spec.conditions) or "published settings" for episode in episodes]
     return show_episodes(*folders, labels=labels).widget()
 
 

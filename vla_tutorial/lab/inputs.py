@@ -39,7 +39,7 @@ class Inputs:
             layout=_wide(),
         )
         tip = "Number of the saved initial state, 0 to 49"
-        self.init = w.BoundedIntText(description="Start", max=49, tooltip=tip)
+        self.init = w.BoundedIntText(description="Initial state", max=49, tooltip=tip)
         self.policy = w.Dropdown(description="Policy", options=tuple(POLICIES), value="mini")
         self.checkpoint = w.Text(description="Checkpoint", value=CHECKPOINT, layout=_wide())
         self.address = w.Text(

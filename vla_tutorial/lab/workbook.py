@@ -151,12 +151,14 @@ class Workbook:
         if text is None:
             return NO_ANSWER
         if not isinstance(text, str) or not text.strip():
-            return not_yet("a text is expected here.")
+            return not_yet("expected a text.")
         if len(text) > MOST_LETTERS:
-            return not_yet(f"it has {len(text)} letters; expected at most {MOST_LETTERS}.")
+            return not_yet(f"your text has {len(text)} letters; expected at most {MOST_LETTERS}.")
         self._kept.texts[question] = text
         self._save()
-        return CheckResult(True, f"noted, {len(text.split())} words. A person will mark it.")
+        return CheckResult(
+            True, f"your answer is kept ({len(text.split())} words). A person will mark it."
+        )
 
     def clip(self, letter: str) -> UnlabelledClip:
         """An episode of task 5, which shows itself.
@@ -199,10 +201,10 @@ class Workbook:
 
     def _episode(self, folder: object) -> CheckResult:
         if not isinstance(folder, str | Path):
-            return not_yet("the folder of an episode is expected here.")
+            return not_yet("expected the folder of an episode.")
         path = Path(folder) / "episode.json"
         if not path.is_file():
-            return not_yet(f"{Path(folder).name} holds no episode yet; record one there.")
+            return not_yet(f"{Path(folder).name} holds no episode yet. Record one there.")
         self._kept.folders["1"] = str(Path(folder).absolute())
         record = read_object(path, checks.Compared, "Record the episode again.")
         return checks.own_episode(self.sheet, record)
@@ -210,7 +212,7 @@ class Workbook:
     def _experiment(self, folders: Any) -> CheckResult:
         given = folders if isinstance(folders, list | tuple) else ()
         if len(given) != 2 or not all(isinstance(one, str | Path) for one in given):
-            return not_yet("the folders of two episodes are expected here.")
+            return not_yet("expected the folders of two episodes.")
         for run, folder in zip(("6a", "6b"), folders, strict=True):
             self._kept.folders[run] = str(Path(folder).absolute())
         return checks.fair_comparison(*folders)
@@ -242,6 +244,6 @@ def _open(name: str, folder: Path) -> Sheet:
         return practice_sheet(name)
     sheet = read_sheet(path)
     if sheet.name != name:
-        what = f"{path} is the sheet of {sheet.name!r}, and NAME is {name!r}"
+        what = f"{path} is the sheet of {sheet.name!r}, but NAME is {name!r}"
         raise TutorialError(f"{what}. Write your own name, and use the file that you were given.")
     return sheet

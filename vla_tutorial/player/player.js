@@ -320,7 +320,7 @@
     // What there is to see, from the top to the bottom
 
     const task = h("select", { id: `${id}task`, onchange: (e) => toScene(e.target.value) },
-      ...[...scenes].map(([value, e]) => h("option", { value, selected: value === scene }, `${e.instruction}${e.init ? ` (start ${e.init})` : ""}`)));
+      ...[...scenes].map(([value, e]) => h("option", { value, selected: value === scene }, `${e.instruction}${e.init ? ` (initial state ${e.init})` : ""}`)));
     const presets = h("fieldset", { class: "vla-presets" });
     const status = h("p", { class: "vla-status", role: "status" });
     const predict = h("fieldset", { class: "vla-predict" });
@@ -410,8 +410,8 @@
       switches.replaceChildren(...boundaries.map((boundary) => h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
         h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())),
         ...rows.filter((c) => c.boundary === boundary).map(switchRow))),
-      h("p", { class: "vla-rest" }, `${recorded()}${missing ? ` ${missing} more switches were recorded for another task or start only.` : ""} `,
-        "Any other combination was not recorded; the live page runs it."));
+      h("p", { class: "vla-rest" }, `${recorded()}${missing ? ` ${missing} more switches were recorded only for another task or initial state.` : ""} `,
+        "Any other combination was not recorded. The live page runs it."));
       quiet();
     }
 
@@ -468,7 +468,7 @@
       let note = clash ? `${clash[0]} was switched off, because ${condition.name} changes the same setting (${clash[1]}). ` : "";
       if (!entries.has(keyOf(side.names)) && entries.has(keyOf(new Set([condition.name])))) {
         side.names = new Set([condition.name]);
-        note = clash ? note : `${condition.name} together with ${codes(before)} was not recorded, so ${codes(before)} was switched off for ${letter}. The live page runs both. `;
+        note = clash ? note : `${condition.name} together with ${codes(before)} was not recorded, so ${codes(before)} was switched off for ${letter}. The live page can run both. `;
       }
       choose(side, note);
     }
@@ -505,7 +505,7 @@
       side.viewWords.textContent = side.how ? "What the policy sees, redrawn from the video" : "What the policy sees at step 0";
       side.end.removeAttribute("src");
       side.title.textContent = entry && entry.label ? entry.label : nameOf(ordered(side.names));
-      side.about.textContent = free ? "" : ordered(side.names).map((n) => conditions.get(n).teaches).join(" ") || "Every setting as published.";
+      side.about.textContent = free ? "" : ordered(side.names).map((n) => conditions.get(n).teaches).join(" ") || "Every setting is as published.";
       describe(side);
       if (time > 0 && !playing) seek(0);
       if (side === guessed) askGuess();
@@ -516,7 +516,7 @@
       source.still(key, "poster").then((url) => { if (side.ticket === ticket) { side.sees.src = url; side.sees.alt = `First picture that the policy was given in episode ${letter}`; } }, () => {});
       source.still(key, "end").then((url) => { if (side.ticket === ticket) { side.end.src = url; side.end.alt = `The camera at the end of episode ${letter}`; } }, () => {});
       source.series(key).then((data) => { if (side.ticket === ticket) side.data = data; }, (error) => {
-        if (side.ticket === ticket) status.textContent = `The series of ${key} are missing (${error.message}); the video still plays.`;
+        if (side.ticket === ticket) status.textContent = `The curves of ${key} are missing (${error.message}). The video still plays.`;
       }).then(() => { if (side.ticket === ticket) draw(); });
       draw();
       if (onScreen) film(side);
@@ -540,7 +540,7 @@
 
     function missing(side) {
       blank(side);
-      side.message.replaceChildren(h("p", {}, "This combination was not recorded. Nearest:"),
+      side.message.replaceChildren(h("p", {}, "This combination was not recorded. The nearest one is:"),
         ...nearest(side).map((e) => h("button", { type: "button", onclick: () => { side.names = new Set(e.conditions); choose(side); side.section.focus(); } }, nameOf(e.conditions))),
         ...(run.hidden ? [] : [h("a", { href: run.href }, "Run it live")]));
       side.message.hidden = false;
@@ -581,7 +581,7 @@
       if (!side.ready || !side.how || side.video.readyState < 2) return;
       drawView(side.view, side.video, side.how);
       side.view.hidden = false;
-      if (side.how.late) side.viewWords.textContent = `What the policy sees, redrawn from the video. What it got was ${side.how.late} step${side.how.late > 1 ? "s" : ""} older`;
+      if (side.how.late) side.viewWords.textContent = `What the policy sees, redrawn from the video. The picture that it got was ${side.how.late} step${side.how.late > 1 ? "s" : ""} older`;
     }
 
     function describe(side) {
@@ -596,9 +596,9 @@
       side.says.replaceChildren(
         h("p", { class: "vla-line1" }, side.badge(), h("b", {}, "What is changed")),
         rows.length ? h("ul", {}, ...rows.map(([name, [before, after]]) => h("li", {}, h("code", {}, name), " ", h("del", {}, shown(before)), " → ", h("ins", {}, shown(after))))) :
-          h("p", {}, e ? "Nothing: every setting as published." : "This combination was not recorded."),
+          h("p", {}, e ? "Nothing was changed. Every setting is as published." : "This combination was not recorded."),
         h("p", { class: "vla-caption", hidden: !known }, h("b", {}, "What happened: "), e ? e.caption : ""),
-        ...others.map((o) => h("button", { type: "button", onclick: () => toScene(`${o.task}_${o.init}`) }, `Also recorded from ${o.init ? `start ${o.init}` : "the first start"}: show it`)));
+        ...others.map((o) => h("button", { type: "button", onclick: () => toScene(`${o.task}_${o.init}`) }, `Show the recording from initial state ${o.init}`)));
       quiet();
     }
 
@@ -607,7 +607,7 @@
       describe(side);
       if (free || !sides.every((one) => one.known())) return;
       const words = sides.map((one) => `${LETTER[one.name]}: ${verdictOf(one.entry).slice(2)}.`).join(" ");
-      const right = guess === null || guessed.entry.success === null ? "" : ` You expected ${LETTER[guessed.name]} ${guess ? "to do the task" : "not to do the task"}, and ${guess === guessed.entry.success ? "it came so" : "it came otherwise"}.`;
+      const right = guess === null || guessed.entry.success === null ? "" : ` You expected ${LETTER[guessed.name]} ${guess ? "to do the task" : "not to do the task"}, and ${guess === guessed.entry.success ? "you were right" : "you were wrong"}.`;
       status.textContent = words + right;
     }
 
@@ -748,8 +748,8 @@
       root.dataset.state = "ready";
       sides.forEach((side, i) => { if (free) show(side, index.episodes[i].key); else choose(side); });
       const unknown = SIDES.flatMap((name) => options[name] || []).filter((n) => !conditions.has(n));
-      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : "Both start alike. Only the settings of B differ: what will happen?";
-      if (!unknown.length && !free && ordered(sides[0].names).length) status.textContent = "Both start alike, and only settings differ: what will happen?";
+      status.textContent = unknown.length ? `No clip knows a condition called ${unknown.join(", ")}.` : free ? `“${index.episodes[0].instruction}”` : "Both runs begin in the same initial state. Only the settings of B differ. What will happen?";
+      if (!unknown.length && !free && ordered(sides[0].names).length) status.textContent = "Both runs begin in the same initial state. Only their settings differ. What will happen?";
     };
     const watch = new IntersectionObserver((seen) => {
       if (ended || !seen.some((e) => e.isIntersecting)) return;

@@ -17,7 +17,7 @@ from vla_tutorial.plots.style import ABOVE, plain_text, style, write_text
 def episode_figure(
     log: Log, other: Log | None = None, *, title: str = "", labels: tuple[str, str] = ("", "")
 ) -> Figure:
-    """Gripper command, end-effector height, commanded motion and reward over control steps.
+    """Gripper command, height of the hand, commanded motion and reward over control steps.
 
     The height is in centimetres above the floor; motion is the length of the commanded
     translation, 1 at full speed along an axis. First closes and the success are marked.
@@ -81,7 +81,7 @@ def _draw(axes: Sequence[Axes], log: Log, colour: str) -> Line2D:
 
 
 def _label(axes: Sequence[Axes]) -> None:
-    names = ("gripper\ncommand", "end-effector\nheight (cm)", "commanded\nmotion |a|", "reward")
+    names = ("gripper\ncommand", "height of the\nhand (cm)", "commanded\nmotion |a|", "reward")
     for axis, name in zip(axes, names, strict=True):
         axis.set_ylabel(name)
     axes[0].set(

@@ -187,13 +187,13 @@ def comparison_sentence(c: Comparison) -> str:
         return _repeat_sentence(c, rates)
     if not p.flips.successes:
         return (
-            f"{c.b} and {c.a} end alike from all {plural(p.pairs, 'start')} "
-            f"({percent(p.rate_a.rate)}), so nothing shows a difference. One of up to "
-            f"{size(p.interval.high)} either way would fit as well."
+            f"{c.b} and {c.a} end alike from all {plural(p.pairs, 'initial state')} "
+            f"({percent(p.rate_a.rate)}), so nothing shows a difference. A difference of "
+            f"up to {size(p.interval.high)} either way would fit as well."
         )
     if c.shows_difference:
         more = "more" if p.difference > 0 else "less"
-        return f"{c.b} succeeds {more} often than {c.a} from the same starts: {rates}."
+        return f"{c.b} succeeds {more} often than {c.a} from the same initial states: {rates}."
     pairs = plural(p.pairs, "pair")
     return f"{pairs} do not show a difference between {c.b} and {c.a}: {rates}. {_unseen(c)}"
 
@@ -201,7 +201,7 @@ def comparison_sentence(c: Comparison) -> str:
 def _repeat_sentence(c: Comparison, rates: str) -> str:
     flips = c.paired.flips
     rate = f"{percent(flips.rate)} (95 % interval {percents(flips.interval)})"
-    starts = plural(c.paired.pairs, "start")
+    starts = plural(c.paired.pairs, "initial state")
     once = f"Run twice, {flips.successes} of {starts} end differently: a flip rate of {rate}."
     if not c.shows_difference:
         return once

@@ -257,9 +257,9 @@ def comparison_table(found: Sequence[Adjusted]) -> Table:
         rows.append(row)
     return Table(
         f"Against {against}",
-        "Same starts in both. Won: only this run succeeds; lost: only the other. Points: the "
-        "difference of the rates, with Newcombe's interval. p: exact McNemar. Holm: p among all "
-        "these comparisons.",
+        "Both have the same initial states. Won: only this run succeeds. Lost: only the other one "
+        "succeeds. Points: the difference of the rates, with Newcombe's interval. p: exact "
+        "McNemar. Holm: p corrected for all these comparisons.",
         ("run", "pairs", "won", "lost", "points", "95 %", "p", "Holm"),
         rows,
     )
@@ -279,8 +279,9 @@ def matrix_table(matrix: Matrix) -> Table:
         rows.append((f"{head} {label}", rate, *own))
     return Table(
         f"Every pair, {matrix.suite}, {matrix.condition}",
-        "Points: the row's rate minus the column's, from the starts that both have. *: they differ "
-        f"(exact McNemar, p ≤ 0.05 after Holm among {plural(len(matrix.pairings), 'pair')}).",
+        "Points: the row's rate minus the column's, from the initial states that both have. *: "
+        "they differ (exact McNemar, p ≤ 0.05 after Holm among "
+        f"{plural(len(matrix.pairings), 'pair')}).",
         ("run", "succeed", *heads),
         rows,
     )

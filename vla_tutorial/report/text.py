@@ -117,7 +117,7 @@ def comparison_text(c: Comparison) -> RenderableType:
     """A comparison: its sentence, the table of pairs, what these can show, and what is missing."""
     p = c.paired
     pairs = Table(
-        f"{plural(p.pairs, 'common start')} of {c.suite}",
+        f"{plural(p.pairs, 'common initial state')} of {c.suite}",
         "",
         ("", f"{c.b} succeeds", f"{c.b} fails"),
         (
@@ -174,7 +174,9 @@ def _left_out(c: Comparison) -> Iterator[str]:
     )
     for label, other, only, errors in sides:
         if only:
-            yield f"{plural(len(only), 'start')} of {label} not in {other}: {_starts(only)}."
+            yield (
+                f"{plural(len(only), 'initial state')} of {label} not in {other}: {_starts(only)}."
+            )
         if errors:
             yield (
                 f"{plural(len(errors), 'episode')} of {label} ended in an error and are left out: "

@@ -90,8 +90,8 @@ def check_common(a: Mapping[Start, bool], b: Mapping[Start, bool]) -> list[Start
     common = sorted(a.keys() & b.keys())
     if not common:
         raise TutorialError(
-            "The two runs share no start (task, init) that ended in success or failure in both, "
-            "so there is nothing to compare."
+            "The two runs share no initial state whose episode ended in success or failure in "
+            "both, so there is nothing to compare."
         )
     return common
 

@@ -34,7 +34,8 @@ RenderGpu = Annotated[
     int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
 ]
 Graph = Annotated[
-    bool, typer.Option(help="A step as one CUDA graph; --no-graph launches its kernels singly.")
+    bool,
+    typer.Option(help="Run a step as one CUDA graph. --no-graph launches its kernels one by one."),
 ]
 
 
@@ -48,11 +49,14 @@ def recipe(
     slice: Annotated[float, typer.Option(help="Seconds of fitting in this call.")] = 480,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Of fitting in all calls, the same in each. Default: the recipe's."),
+        typer.Option(
+            help="Seconds of fitting in all calls together; give each call the same. "
+            "Default: the recipe's."
+        ),
     ] = None,
     demos: Annotated[
         Path | None,
-        typer.Option(help="Demonstrations that exist. Default: made first, in OUT/demos."),
+        typer.Option(help="Folder of existing demonstrations. Default: make them in OUT/demos."),
     ] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to begin with.")] = None,
     workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
@@ -65,11 +69,11 @@ def recipe(
 ) -> None:
     """Train a policy by its recipe: demonstrations, fit and practice (DAgger), then evaluate.
 
-    One command, typed again until it says that the recipe is done; each call takes `--slice`
-    seconds of fitting and some minutes to start. It needs a GPU of 80 GB and 16 CPU cores.
-    training/README.md tells how long each policy took and what came out.
+    Type this command again until it says that the recipe is done. Each call takes `--slice`
+    seconds of fitting, and some minutes before that. It needs a GPU of 80 GB and 16 CPU cores.
+    training/README.md says how long each policy took, and how well it acts.
 
-    The commands below do single steps.
+    Each command below does one step.
 
     Example: `vla-tutorial train --recipe mini --out run --slice 480`
     """
@@ -115,16 +119,16 @@ def demos(
     workers: Annotated[int, typer.Option(help="Processes of up to 2 GB.")] = 2,
     seed: Annotated[int, typer.Option(help="Another seed gives other demonstrations.")] = 0,
     seconds: Annotated[
-        float, typer.Option(help="After which no file is begun.", show_default=False)
+        float, typer.Option(help="Seconds after which no new file is begun.", show_default=False)
     ] = math.inf,
     published: Annotated[
-        bool, typer.Option(help="Each task's published places alone (libero_object).")
+        bool, typer.Option(help="Only the published places of each task (libero_object).")
     ] = False,
 ) -> None:
     """Collect demonstrations of the scripted expert as simulator states, without rendering.
 
-    No GPU needed. 1,200 episodes of all suites: about 17 minutes on 2 CPU cores that do nothing
-    else, 7 MB. The same command resumes where it was stopped.
+    It needs no GPU. 1,200 episodes of all suites take about 17 minutes on 2 CPU cores that do
+    nothing else, and 7 MB. The same command resumes where it was stopped.
 
     Example: `vla-tutorial train demos --out demos --episodes-per-task 120 --workers 2`
     """
@@ -151,10 +155,11 @@ def fit(
     device: Device = "cuda",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
 ) -> None:
-    """Behaviour cloning alone: render the demonstrations, then fit to them.
+    """Train by behaviour cloning alone: render the demonstrations, then fit to them.
 
-    Needs a GPU with 24 GB a 100,000 pictures; without one it says how long the CPU would take.
-    About 25 minutes for 20,000 steps on an H100. A resumed run has the curve of an undisturbed one.
+    It needs a GPU with 24 GB for 100,000 pictures. Without a GPU it says how long the CPU would
+    take. 20,000 steps take about 25 minutes on an H100. A resumed run has the same curve as an
+    undisturbed one.
 
     Example: `vla-tutorial train fit --demos demos --out fitted`
     """
@@ -185,15 +190,17 @@ def dagger(
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, curves and driven episodes.")],
     demos: Annotated[Path | None, typer.Option(help="Demonstrations to begin with.")] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to begin with.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of fitting.")] = 1200,
+    seconds: Annotated[float, typer.Option(help="Seconds of fitting.")] = 1200,
     batch: Batch = 512,
-    learning_rate: Annotated[float, typer.Option(help="After warming up.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate after warming up.")] = 1e-3,
     suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
     workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
     capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 350_000,
     keep: Annotated[float, typer.Option(help="Share of driven steps that are kept.")] = 1.0,
-    enough: Annotated[int, typer.Option(help="Pictures with which fitting begins.")] = 4000,
+    enough: Annotated[
+        int, typer.Option(help="Number of pictures with which fitting begins.")
+    ] = 4000,
     device: Device = "cuda",
     lead: Annotated[
         float | None,
@@ -204,15 +211,16 @@ def dagger(
     ] = 0.55,
     answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
     render_gpu: RenderGpu = None,
-    seed: Annotated[int, typer.Option(help="For layouts and weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of layouts and weights.")] = 0,
     graph: Graph = True,
 ) -> None:
     """Fit while simulators drive with the present policy; the expert labels every state (DAgger).
 
-    Needs a GPU of 80 GB and 16 CPU cores; about 25 minutes. The checkpoint is written now and then.
+    It needs a GPU of 80 GB and 16 CPU cores, and takes about 25 minutes. It writes the checkpoint
+    several times.
 
-    From a checkpoint that can already drive, no demonstrations are needed: give `--start`, and
-    `--enough` for the simulators' first minute.
+    A checkpoint that can already drive needs no demonstrations: give `--start`, and `--enough` for
+    the simulators' first minute.
 
     Example: `vla-tutorial train dagger --demos demos --out run --seconds 1200`
     """
@@ -250,8 +258,8 @@ def dagger(
 
 @app.command()
 def curves(
-    log: Annotated[Path, typer.Argument(help="curves.jsonl of a run.")],
-    out: Annotated[Path, typer.Option(help="The picture.")] = Path("curves.png"),
+    log: Annotated[Path, typer.Argument(help="File curves.jsonl of a run.")],
+    out: Annotated[Path, typer.Option(help="File of the picture.")] = Path("curves.png"),
 ) -> None:
     """Plot a run's losses and closed-loop success (2 s).
 

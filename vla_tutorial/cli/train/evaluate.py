@@ -29,7 +29,9 @@ NAMES = (
 
 
 def evaluate(
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for a sweep of each plan.")],
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Folder for the sweeps, one for each plan.")
+    ],
     checkpoint: Annotated[
         str | None, typer.Option(help="Checkpoint folder. Default: the packaged mini.")
     ] = None,
@@ -52,16 +54,16 @@ def evaluate(
         int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
     ] = None,
     engine: Annotated[
-        bool, typer.Option(help="The fast path; --no-engine runs the eager reference.")
+        bool, typer.Option(help="Use the fast path. --no-engine runs the eager reference.")
     ] = True,
     retry_errors: options.RetryErrors = False,
     _resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
 ) -> None:
-    """Closed-loop success, a sweep for each plan: OUT/official, OUT/swap and so on.
+    """Measure closed-loop success, in one sweep for each plan: OUT/official, OUT/swap and so on.
 
     If it is interrupted, or stopped by `--seconds`, run the same command again to resume. `suites`
-    has 2,000 episodes, `pro` 1,600, `words` 400, `conditions` some 1,500: with a GPU and 32 CPU
-    cores count 5 minutes for 500 episodes. On two cores without a GPU, 20 seconds an episode.
+    has 2,000 episodes, `pro` 1,600, `words` 400 and `conditions` about 1,500. With a GPU and 32
+    CPU cores, 500 episodes take 5 minutes. On two cores without a GPU, an episode takes 20 seconds.
     `vla-tutorial train table OUT` then prints the figures.
 
     Example: `vla-tutorial train evaluate --checkpoint run/mini --plan official --plan swap

@@ -28,9 +28,9 @@ def table(
 ) -> None:
     """Print one table of all sweeps in folders of evaluations (3 s).
 
-    The interval is over tasks, by a bootstrap. Where every episode ended alike (*), each task
+    The interval is over tasks, by a bootstrap. If every episode ended alike (*), each task
     counts once. A sweep that cannot be read, or has no episode yet, is left out with a note.
-    `vla-tutorial report` says more of each, and the stages of libero_10.
+    `vla-tutorial report` says more about each sweep, and has the stages of libero_10.
 
     Example: `vla-tutorial train table measured measured_narrow`
     """

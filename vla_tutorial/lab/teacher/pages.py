@@ -125,7 +125,7 @@ def _key_row(variant: Variant) -> dict[str, Any]:
     only_first, only_second = variant.discordant
     return {
         "name": variant.name,
-        "episode": f"task {variant.task}, start {variant.init}",
+        "episode": f"task {variant.task}, initial state {variant.init}",
         "prompt": repr(variant.prompt),
         "reach": f"{variant.centimetres:.1f} cm in {variant.steps} steps",
         "factors": ", ".join(f"{factor:.4f}" for factor in variant.factors),

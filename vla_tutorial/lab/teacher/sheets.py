@@ -118,16 +118,16 @@ def _turn(replies: _Replies, variant: Variant) -> None:
 
 
 PROMPT_HINTS = {
-    "letters": "only capital letters differ. What does the protocol do to them?",
-    "spaces": "only spaces or line breaks differ; print(repr(…)) shows them.",
-    "before": "it is right up to the instruction. What follows it differs.",
-    "after": "it is right from the instruction on. What stands before it differs.",
+    "letters": "only capital letters differ. What does the published prompt do with them?",
+    "spaces": "only spaces or line breaks differ. print(repr(…)) shows them.",
+    "before": "the text is right up to the instruction. What follows the instruction differs.",
+    "after": "the text is right from the instruction on. What stands before it differs.",
 }
 
 
 def _prompt(replies: _Replies, variant: Variant) -> None:
     wanted = forms.prompt_forms(variant.prompt, variant.instruction)
-    why = "the tokenizer adds the token of the beginning and the empty token."
+    why = "the tokenizer adds the first token and the empty token."
     replies.add("3", "exact", [wanted["exact"]], why, right=True)
     for form, hint in PROMPT_HINTS.items():
         replies.add("3", form, [wanted[form]], hint)
@@ -150,8 +150,8 @@ def _factors(replies: _Replies, variant: Variant) -> None:
         "the arm hardly moves. Rotations are multiplied by only "
         f"{rotations}, and the gripper is not changed."
     )
-    inverse = "the size is right. Is the motion larger or smaller?"
-    only_q99 = "that compares q99 alone; a token is stretched over all of q01 … q99."
+    inverse = "the factor is right, but does the motion become larger or smaller?"
+    only_q99 = "that compares only q99, but a token is stretched over the whole range q01 … q99."
     kinds = (
         ("ratio", variant.factors, right),
         ("inverse", 1 / variant.factors, inverse),
@@ -168,7 +168,7 @@ def _reach(replies: _Replies, variant: Variant) -> None:
     why = "the object is at least 29 cm away, so the hand cannot get there."
     replies.add("4c", "ratio", forms.near(forms.ratio_bucket(wanted), 6), why, right=True)
     full = wanted / float(variant.factors[0])
-    why = "that is the way under the right key. What does the wrong key do to x?"
+    why = "that is the distance under the right key. What does the wrong key do to x?"
     replies.add("4c", "ratio", forms.near(forms.ratio_bucket(full), 6), why)
     near = forms.near(forms.ratio_bucket(10 * wanted), 6)
     replies.add("4c", "ratio", near, "give centimetres, not millimetres.")
@@ -177,16 +177,16 @@ def _reach(replies: _Replies, variant: Variant) -> None:
 def _clips(replies: _Replies, variant: Variant, shown: Mapping[str, ShownClip]) -> None:
     for letter, condition in variant.conditions.items():
         question = f"5{letter}"
-        why = "say what shows it: the picture, the prompt, the tokens or a curve."
+        why = "now say what shows it: the picture, the prompt, the tokens or a curve."
         replies.add(question, "name", [condition], why, right=True)
         for other, clip in shown.items():
             unlike = shown[condition].unlike(clip)
             if not unlike:
-                why = "{answer} cannot be told from it by what is shown."
+                why = "{answer} shows the same here, so it counts as right."
                 replies.add(question, "name", [other], why, right=True)
                 continue
             why = (
-                f"under {{answer}}, {unlike[0]} would be another. Compare {letter} with the "
+                f"under {{answer}}, {unlike[0]} would be different. Compare {letter} with the "
                 "known-good run, in this order: picture, prompt, tokens, size of motion, gripper."
             )
             replies.add(question, "name", [other], why)
@@ -202,25 +202,30 @@ def _count(replies: _Replies, variant: Variant) -> None:
     )
     replies.add("7b", "count", exact, why, right=True)
     twice = round(1.959964**2 * variant.needed)
-    why = "that is for the 95 % interval; the question is about one standard error."
+    why = "that is for the 95 % interval, but the question is about one standard error."
     replies.add("7b", "count", map(str, range(twice - 5, twice + 6)), why)
     only_first, only_second = variant.discordant
     why = "the pairs that agree say nothing about the difference."
     replies.add("7c", "pairs", [forms.joined((only_first, only_second))], why, right=True)
-    why = "the right numbers, the wrong way round."
+    why = "the numbers are right, but in the wrong order."
     replies.add("7c", "pairs", [forms.joined((only_second, only_first))], why)
     near = forms.near(forms.ratio_bucket(variant.p_value), 5)
-    why = "a small p says that chance alone rarely parts the pairs so unevenly."
+    why = "a small p means that chance alone rarely makes the pairs so uneven."
     replies.add("7d", "ratio", near, why, right=True)
     near = forms.near(forms.ratio_bucket(variant.p_value / 2), 5)
-    replies.add("7d", "ratio", near, "that is one-sided. Either condition could have won.")
+    replies.add(
+        "7d",
+        "ratio",
+        near,
+        "that is the one-sided p. Either condition could have won, so use the two-sided one.",
+    )
 
 
 def _interval(replies: _Replies, variant: Variant) -> None:
     found = variant.interval
     plain = wald(variant.successes, variant.episodes)
     kinds = (
-        ("share", found, "and it never leaves 0 … 1."),
+        ("share", found, "Wilson's interval never leaves 0 … 1."),
         ("plain", plain, "that is ±1.96 standard errors, which fails near 0 and 1. Use Wilson's."),
         ("percent", tuple(100 * end for end in found), "give shares of one, not per cent."),
         ("reversed", tuple(reversed(found)), "the lower end comes first, then the upper end."),

@@ -51,9 +51,9 @@ export class Address {
     history.replaceState(null, "", link);
     try {
       await navigator.clipboard.writeText(link);
-      notice("The link is copied. Whoever opens it gets the same task, start, conditions and sentence.");
+      notice("The link is copied. Whoever opens it gets the same task, initial state, conditions and sentence.");
     } catch {
-      notice(`This browser does not let the page copy; the link stands in the address bar: ${link}`);
+      notice(`This browser does not let the page copy. The link stands in the address bar: ${link}`);
     }
   }
 }

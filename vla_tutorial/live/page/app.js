@@ -109,7 +109,7 @@ export class App {
 
   /** @param {boolean} lost */
   #onGraphics(lost) {
-    if (lost) view.notice("The browser took the graphics away; the run waits until it gives them back.");
+    if (lost) view.notice("The browser took the graphics away. The run waits until it gives them back.");
     else view.notice(`The graphics are back${this.run.waiting ? ", and the run goes on" : ""}.`);
     this.act(() => this.run.onGraphics(lost));
   }

@@ -61,7 +61,7 @@ export class Choices {
     const again = `vla-tutorial sweep --tasks ${this.#task?.task} --layouts ${layout?.seed}`;
     find("#random").setAttribute("aria-pressed", String(layout !== undefined));
     find("#layout-says").textContent = layout
-      ? `Random layout ${layout.seed} asks: ${layout.instruction}. It is seed ${layout.seed} of “${again}”.`
+      ? `The instruction of random layout ${layout.seed} is: ${layout.instruction}. It is seed ${layout.seed} of “${again}”.`
       : "";
   }
 
@@ -127,7 +127,7 @@ export class Choices {
     if (before.sentence !== now.sentence) words.push("new sentence");
     if (words.length) this.app.stage.mark(side, words.join(", "));
     const late = [...on, ...off].filter((name) => this.app.conditions.get(name)?.appliesAt === "reset");
-    if (late.length && side.lines.length) view.notice(`${late.join(", ")} acts when the episode starts again: press Restart.`);
+    if (late.length && side.lines.length) view.notice(`${late.join(", ")} acts when the episode begins again: press Restart.`);
   }
 
   /** @param {number} i @param {string} sentence */

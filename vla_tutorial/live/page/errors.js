@@ -12,7 +12,7 @@ export function sentenceOf(error) {
   const text = error instanceof Error ? error.message : String(error);
   const cause = error instanceof Error ? error.cause : "";
   if (/out of memory|memory access|allocat/i.test(`${text} ${cause}`)) {
-    return "The browser ran out of memory. Close other tabs and load this page again; what was measured is kept.";
+    return "The browser ran out of memory. Close other tabs and load this page again. What was measured is kept.";
   }
   return text;
 }

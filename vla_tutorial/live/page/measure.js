@@ -130,7 +130,7 @@ export class Measure {
       await this.#listKept();
     }
     const left = sweep.episodesLeft(plan, await store.rows(plan.id)).length;
-    $("plan-says").textContent = left ? `Stopped with ${left} episodes left; resume it below.` : "All episodes have ended.";
+    $("plan-says").textContent = left ? `Stopped with ${left} episodes left. You can resume below.` : "All episodes have ended.";
   }
 
   async halt() {
@@ -146,7 +146,7 @@ export class Measure {
 
   /** @param {{key: import("./types").EpisodeKey, steps: number, shown: any}} event */
   onStep({ key, steps, shown }) {
-    $("plan-says").textContent = `Now: ${key.condition}, task ${key.task}, start ${key.init}, step ${steps}.`;
+    $("plan-says").textContent = `Now: ${key.condition}, task ${key.task}, initial state ${key.init}, step ${steps}.`;
     const first = this.app.stage.sides[0].view;
     first.showVeil(null);
     first.showPicture(shown);
@@ -169,7 +169,7 @@ export class Measure {
     const store = this.#kept();
     const rows = await store.rows(plan.id);
     const left = sweep.episodesLeft(plan, rows).length;
-    const kind = plan.starts === "layouts" ? "layouts" : "starts";
+    const kind = plan.starts === "layouts" ? "random layouts" : "initial states";
     const starts = `${kind} ${sweep.formatNumbers(plan.inits)}, tasks ${sweep.formatNumbers(plan.tasks)}`;
     const total = sweep.episodesOf(plan).length;
     const show = async () => {

@@ -22,14 +22,14 @@ export const PRESETS = [
     id: "other-prompt",
     conditions: ["wrong_prompt"],
     label: "Another prompt",
-    says: "same sentence, other words around it",
+    says: "the same sentence with other words around it",
     boundary: "prompt",
   },
   {
     id: "other-units",
     conditions: ["wrong_unnorm_key"],
     label: "Another robot’s units",
-    says: "tokens read with Bridge’s statistics",
+    says: "tokens converted with Bridge’s statistics",
     boundary: "motion",
   },
 ];

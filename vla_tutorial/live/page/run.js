@@ -85,7 +85,7 @@ export class Run {
   onHidden() {
     if (!document.hidden || !this.playing) return;
     this.app.act(() => this.pause());
-    notice("The run was paused because its tab went to the background. A sweep goes on there.");
+    notice("The run was paused because its tab went to the background. A sweep continues there.");
   }
 
   /** @param {boolean} lost */
@@ -127,8 +127,8 @@ export class Run {
     this.lookAround = on;
     find("#camera").setAttribute("aria-pressed", String(on));
     find("#hint").textContent = on
-      ? "Drag or use the arrow keys to turn the camera; the wheel or + and − move it. The policy still sees its own picture."
-      : "Drag an object to pull it like with a spring. Space plays and pauses, . makes one step, R restarts.";
+      ? "Drag or use the arrow keys to turn the camera. The wheel or + and − move it. The policy still sees its own picture."
+      : "Drag an object to pull it as with a spring. Space plays and pauses, . makes one step, R restarts.";
     if (this.arranged) await this.app.engine.call("lookAround", on);
   }
 }

@@ -196,7 +196,7 @@ function tableRow({ condition, planned, done, errors, successes, interval, paire
  * @param {boolean} [changed] whether something was changed while the episode ran
  */
 export function verdictBox(whose, found, changed = false) {
-  const mixed = "Something was changed while this episode ran, and the rules look at its first steps most. Press Restart for a verdict on one setting.";
+  const mixed = "Something was changed while this episode ran, but the rules mostly look at its first steps. Press Restart for a verdict on one setting.";
   const wrong = found.verdict !== "nothing wrong";
   return h("article", { class: `diagnosis ${wrong ? "wrong" : "fine"}` },
     h("h3", {}, `${whose}: ${wrong ? `suspected: ${found.verdict}` : "nothing wrong"}`),
