@@ -1,5 +1,7 @@
 """Figures of the notebooks: what is displayed carries its words, and the site's build insists on them."""
 
+import base64
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot
+from PIL import Image
 
 from vla_tutorial.lab import figures
 from vla_tutorial.plots import Row
@@ -28,8 +31,10 @@ def test_a_figure_is_displayed_once_and_with_its_words(displayed):
     figure = pyplot.figure()
     figures.show(figure, "Two curves that cross.")
     ((data, metadata),) = displayed
-    assert metadata["image/png"] == {"alt": "Two curves that cross."}
-    assert data["image/png"]
+    shown = metadata["image/png"]
+    assert shown["alt"] == "Two curves that cross."
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert abs(picture.width - 2 * shown["width"]) <= 1, "two dots to a pixel"
     assert figure.number not in pyplot.get_fignums(), "else the notebook draws it again"
 
 
