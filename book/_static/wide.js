@@ -1,7 +1,8 @@
 // Tables and drawings that are wider than their column: they move sideways, are reached with Tab, and show on which side there is more.
+// What a cell printed keeps its lines where it has columns; sentences are broken like sentences.
 (() => {
   "use strict";
-  const DRAWN = "article.bd-article :is(svg.plot, img.on-white, img.sheet)";
+  const DRAWN = "article.bd-article :is(svg.plot, img.on-white, img.sheet, .cell_output .text_html img):not([data-vla-player] *, .vla-player *)";
   const WIDE = "article.bd-article :is(.pst-scrollable-table-container, .sideways)";
 
   function wrap(drawing) {
@@ -22,7 +23,13 @@
     }
   }
 
+  /* Two spaces or more between words line up columns. */
+  function breakLines(printed) {
+    printed.classList.toggle("sentences", !/\S {2,}\S/.test(printed.textContent));
+  }
+
   function upgrade() {
+    document.querySelectorAll("article.bd-article .cell_output pre").forEach(breakLines);
     document.querySelectorAll(DRAWN).forEach(wrap);
     const sizes = new ResizeObserver((changed) => changed.forEach(({ target }) => tell(target.matches(WIDE) ? target : target.parentElement)));
     for (const box of document.querySelectorAll(WIDE)) {
