@@ -2,7 +2,7 @@
 // What a cell printed keeps its lines where it has columns; sentences are broken like sentences.
 (() => {
   "use strict";
-  const DRAWN = "article.bd-article :is(svg.plot, img.on-white, img.sheet, .cell_output .text_html img):not([data-vla-player] *, .vla-player *)";
+  const DRAWN = "article.bd-article :is(svg.plot, img.sheet, .cell_output img):not([data-vla-player] *, .vla-player *)";
   const WIDE = "article.bd-article :is(.pst-scrollable-table-container, .sideways)";
 
   function wrap(drawing) {
