@@ -89,7 +89,7 @@ describe("look", { concurrency: false }, () => {
     });
   });
 
-  test("on paper: cells and players may be divided, a player is half a page, colours are light", async () => {
+  test("on paper: cells and players may be divided, a player and each of its parts leave room, colours are light", async () => {
     await everyPage({ viewport: PAPER, colorScheme: "dark" }, async (page, path) => {
       await page.emulateMedia({ media: "print", colorScheme: "dark" });
       await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
@@ -103,7 +103,7 @@ describe("look", { concurrency: false }, () => {
         for (const player of article.querySelectorAll(".vla-player")) {
           if (getComputedStyle(player).breakInside !== "auto") said.push("a player begins a new page");
           const high = player.getBoundingClientRect().height;
-          if (high > 0.75 * height) said.push(`a player of ${high} pixels`);
+          if (high > 0.85 * height) said.push(`a player of ${high} pixels`);
           for (const part of player.querySelectorAll(".vla-pair, .vla-plot")) if (part.getBoundingClientRect().height > 0.45 * height) said.push(`${part.className} of ${part.getBoundingClientRect().height} pixels`);
         }
         return [...new Set(said)];
