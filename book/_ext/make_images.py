@@ -18,7 +18,7 @@ from vla_tutorial.wiring import Orientation
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 FRAMES = Path(__file__).resolve().parents[2] / "tests" / "data" / "frames"
 ORIENTATIONS: tuple[Orientation, ...] = ("rotate_180", "flip_vertical", "raw")
-GAP, CAPTION, COLUMNS = 8, 20, 5
+GAP, CAPTION, COLUMNS = 8, 30, 4
 
 
 def orientations(simulator: Simulator) -> Image.Image:
@@ -69,7 +69,7 @@ def sheet(pictures: list[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
         x, y = column * (SIZE + GAP), row * (SIZE + CAPTION)
         page.paste(Image.fromarray(picture), (x, y))
         draw.text(
-            (x + SIZE // 2, y + SIZE + CAPTION // 2), name, fill="black", anchor="mm", font_size=14
+            (x + SIZE // 2, y + SIZE + CAPTION // 2), name, fill="black", anchor="mm", font_size=20
         )
     return page
 

@@ -94,13 +94,14 @@ def mend_labels(app: Any, page: str, template: str, context: dict[str, Any], doc
 
 
 def _on_white(data: MimeData) -> bool:
-    """Whether a picture is a drawing on white: all of its corners are white. In the dark it is turned to light on dark."""
+    """Whether a picture is a drawing on white: its corners and most of it are. In the dark it is turned to light on dark, which would
+    falsify camera pictures: a figure that shows some is left as it is."""
     if data.mime_type != "image/png":
         return False
-    picture = Image.open(io.BytesIO(base64.b64decode(data.content))).convert("RGB")
+    picture = Image.open(io.BytesIO(base64.b64decode(data.content))).convert("L")
     right, bottom = picture.width - 1, picture.height - 1
     corners = [picture.getpixel((x, y)) for x in (0, right) for y in (0, bottom)]
-    return corners == [(255, 255, 255)] * 4
+    return corners == [255] * 4 and picture.histogram()[255] > 0.5 * picture.width * picture.height
 
 
 def keep_alternative_texts() -> None:

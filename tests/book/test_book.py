@@ -245,7 +245,8 @@ def test_episodes_under_a_later_mujoco_are_pairs_and_stand_on_the_page(rendered)
 
 
 def test_a_condition_that_ran_a_few_times_says_how_often(rendered):
-    assert "‡ | 3 of 3 |" in rendered["conditions_pixels"], "bilinear_resize does not fail"
+    of = f"{book_facts.SPACE}of{book_facts.SPACE}"
+    assert f"‡ | 3{of}3 |" in rendered["conditions_pixels"], "bilinear_resize does not fail"
     assert "It did not fail here: `mini` succeeded in 3 of 3" in rendered["conditions_motion"]
     assert "We ran 3 episodes of each" in rendered["conditions_motion"]
     assert "‡" not in rendered["conditions_shift"]

@@ -1,12 +1,16 @@
 """Figures of the notebooks: what is displayed carries its words, and the site's build insists on them."""
 
+import base64
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot
+from PIL import Image
 
 from vla_tutorial.lab import figures
 from vla_tutorial.plots import Row
@@ -28,9 +32,29 @@ def test_a_figure_is_displayed_once_and_with_its_words(displayed):
     figure = pyplot.figure()
     figures.show(figure, "Two curves that cross.")
     ((data, metadata),) = displayed
-    assert metadata["image/png"] == {"alt": "Two curves that cross."}
-    assert data["image/png"]
+    shown = metadata["image/png"]
+    assert shown["alt"] == "Two curves that cross."
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert abs(picture.width - 2 * shown["width"]) <= 1, "two dots to a pixel"
     assert figure.number not in pyplot.get_fignums(), "else the notebook draws it again"
+
+
+@pytest.mark.parametrize("shown", ["curves", "camera"])
+def test_in_the_dark_drawings_are_turned_and_camera_pictures_are_not(displayed, shown):
+    pytest.importorskip("myst_nb")
+    import vla_book
+
+    figure, axes = pyplot.subplots(1, 2)
+    for axis in axes:
+        if shown == "camera":
+            axis.imshow(np.full((224, 224, 3), 140, np.uint8))
+            axis.set(xticks=[], yticks=[])
+        else:
+            axis.plot([0, 1], [0, 1])
+    figures.show(figure, "Two of them.")
+    ((data, _),) = displayed
+    found = SimpleNamespace(mime_type="image/png", content=data["image/png"])
+    assert vla_book._on_white(found) == (shown == "curves")
 
 
 def test_rates_in_words():

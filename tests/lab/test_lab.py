@@ -319,6 +319,53 @@ def test_the_stop_button_ends_the_run(tmp_path, monkeypatch):
     assert "Incomplete after " in form.status.value
 
 
+def test_suites_that_the_policy_knows_come_first_and_others_say_so(form):
+    def names():
+        return [name for _, name in form.inputs.suite.options]
+
+    others = [text for text, _ in form.inputs.suite.options if "mini was not trained on it" in text]
+    known = names()[: len(names()) - len(others)]
+    assert set(known) >= {"libero_object", "libero_object_swap"} and len(others) > 10
+    assert all(name.startswith("libero_object") for name in known)
+    assert "libero_mine" not in names(), "without a step limit it cannot run"
+    form.inputs.suite.value = "libero_goal_swap"
+    form.inputs.task.value = 3
+    form.inputs.max_steps.value = 70
+    form.inputs.policy.value = "expert"
+    assert form.inputs.spec == EpisodeSpec("libero_goal_swap", 3, policy="expert", max_steps=70)
+    assert all(text == name for text, name in form.inputs.suite.options)
+
+
+def runs(form, *settings):
+    for given in settings:
+        for field, value in given.items():
+            getattr(form.inputs, field).value = value
+        form.start()
+        form.episodes[-1].wait(60)
+
+
+def test_runs_that_cannot_be_compared_say_why_in_words(form):
+    runs(form, {}, {})
+    assert len(form.result.children) == 1, "nothing to say of two equal runs"
+    runs(form, {"max_steps": 4, "init": 2})
+    note = form.result.children[0].value
+    assert "The step limits differ: run 002 280 and run 003 4." in note
+    assert "differ in more than conditions: start." in note
+    form.together.value = False
+    assert len(form.result.children) == 1
+
+
+def test_a_stopped_run_is_named_in_the_comparison_and_equal_settings_have_two_labels(form):
+    runs(form, {}, {})
+    one, other = form.episodes
+    assert lab_form.label(one) == "Run 001: published protocol"
+    assert lab_form.label(one) != lab_form.label(other)
+    other.state, other.steps = "stopped", 7
+    assert lab_form.label(other) == "Run 002: published protocol, stopped at step 7"
+    said = lab_form.compared(one, other)
+    assert said.startswith("Run 002 was stopped after 7 steps") and "unknown" in said
+
+
 def test_folders_are_counted_on(tmp_path):
     (tmp_path / "007").mkdir()
     (tmp_path / "007/episode.json").write_text("{}")

@@ -26,6 +26,9 @@ from vla_tutorial.player import show_episodes
 EVERY = 5
 """Control steps from one picture to the next: four pictures a second of the robot's time."""
 
+STARTS = {word: word for word in ("suite", "task", "policy", "checkpoint")} | {"start": "init"}
+"""What the form calls a field of `EpisodeSpec` that two compared runs should share."""
+
 
 def jpeg(picture: Picture) -> bytes:
     """(H, W, 3) uint8 → JPEG, some 8 KB."""
@@ -50,8 +53,36 @@ def progress_sentence(episode: LiveEpisode) -> str:
 def show_player(episodes: Sequence[LiveEpisode]) -> w.Widget:
     """The player for one or two episodes."""
     folders = [episode.folder for episode in episodes]
-    labels = [", ".join(episode.spec.conditions) or "published settings" for episode in episodes]
-    return show_episodes(*folders, labels=labels).widget()
+    return show_episodes(*folders, labels=[label(episode) for episode in episodes]).widget()
+
+
+def label(episode: LiveEpisode) -> str:
+    """What the player calls an episode: its number, since two runs may have equal settings."""
+    settings = ", ".join(episode.spec.conditions) or "published settings"
+    stopped = f", stopped at step {episode.steps}" if episode.state == "stopped" else ""
+    return f"Run {episode.folder.name}: {settings}{stopped}"
+
+
+def compared(one: LiveEpisode, other: LiveEpisode) -> str:
+    """Why two runs cannot be compared by their outcome; "" where only conditions differ."""
+    pair = (one, other)
+    said = [
+        f"Run {e.folder.name} was stopped after {e.steps} steps, so whether it would have "
+        "succeeded is unknown."
+        for e in pair
+        if e.state == "stopped"
+    ]
+    if one.limit != other.limit:
+        limits = " and ".join(f"run {e.folder.name} {e.limit}" for e in pair)
+        said.append(f"The step limits differ: {limits}.")
+    different = [
+        word
+        for word, field in STARTS.items()
+        if getattr(one.spec, field) != getattr(other.spec, field)
+    ]
+    if different:
+        said.append(f"The runs differ in more than conditions: {', '.join(different)}.")
+    return " ".join(said)
 
 
 class Form:
@@ -175,7 +206,10 @@ class Form:
         done = [episode for episode in self.episodes if episode.result is not None]
         if done and not self.busy:
             wanted = 2 if self.together.value else 1
-            self.result.children = (show_player(done[-wanted:]),)
+            shown = done[-wanted:]
+            warning = compared(*shown) if len(shown) == 2 else ""
+            note = [w.HTML(f'<p role="note">{html.escape(warning)}</p>')] if warning else []
+            self.result.children = (*note, show_player(shown))
 
 
 def _next_folder(folder: Path) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets as w  # type: ignore[import-untyped]
 
 from vla_tutorial.conditions import BOUNDARIES, CATALOGUE
-from vla_tutorial.policies import POLICIES
-from vla_tutorial.sim import step_limit, suites, task_instructions
+from vla_tutorial.policies import POLICIES, known_suites
+from vla_tutorial.sim import STEP_LIMITS, base_suite, step_limit, suites, task_instructions
 from vla_tutorial.spec import EpisodeSpec
 
 SUITE = "libero_object"
@@ -29,7 +29,7 @@ class Inputs:
         limit = step_limit(SUITE)
         self.suite = w.Dropdown(
             description="Suite",
-            options=suites(),
+            options=_suites("mini"),
             value=SUITE,
             layout=_wide(),
         )
@@ -71,6 +71,7 @@ class Inputs:
         self._show_checkpoint()
         self.suite.observe(self._suite_changed, "value")
         self.policy.observe(self._show_checkpoint, "value")
+        self.policy.observe(self._sort_suites, "value")
         for widget in (*self._fields, *self.conditions.values()):
             widget.observe(lambda _change: changed(), "value")
 
@@ -102,9 +103,28 @@ class Inputs:
         self.task.options = _tasks(self.suite.value)
         self.max_steps.value = step_limit(self.suite.value)
 
+    def _sort_suites(self, _change: Any) -> None:
+        # New options choose their first one, and with it a task and a limit: all are put back.
+        fields = (self.suite, self.task, self.max_steps)
+        chosen = [field.value for field in fields]
+        self.suite.options = _suites(self.policy.value)
+        for field, value in zip(fields, chosen, strict=True):
+            field.value = value
+
     def _show_checkpoint(self, _change: Any = None) -> None:
         for policy, text in (("openvla", self.checkpoint), ("remote", self.address)):
             text.layout.display = None if self.policy.value == policy else "none"
+
+
+def _suites(policy: str) -> list[tuple[str, str]]:
+    """Label and name of each suite with a published step limit, those that fit a policy first."""
+    known = known_suites(policy)
+    named = [s for s in suites() if base_suite(s) in STEP_LIMITS]
+    fitting = [s for s in named if base_suite(s) in known or not known]
+    others = [s for s in named if s not in fitting]
+    return [(s, s) for s in fitting] + [
+        (f"{s} · {policy} was not trained on it", s) for s in others
+    ]
 
 
 def _tasks(suite: str) -> list[tuple[str, int]]:

@@ -763,7 +763,7 @@
       onScreen ||= source.early === "video";
       if (!ended) begin();
     });
-    const resized = new ResizeObserver(draw);
+    const resized = new ResizeObserver(() => { if (!matchMedia("print").matches) draw(); }); // paper shrinks what the screen shows
     resized.observe(plot);
     return () => {
       ended = true;

@@ -74,6 +74,14 @@ def key_among(policy: str, suite: str, known: Sequence[str]) -> str:
     return _FIRST if _FIRST in known else known[0]
 
 
+def known_suites(policy: str, checkpoint: str | None = None) -> tuple[str, ...]:
+    """Suites that a policy was trained on, without loading it; none where that cannot be said.
+
+    A suite that varies one of them counts as known (`unfamiliar`).
+    """
+    return _trained_on(policy, checkpoint) if policy in PACKAGED else ()
+
+
 @cache
 def _trained_on(policy: str, checkpoint: str | None) -> tuple[str, ...]:
     """Suites whose statistics a checkpoint carries; loading it says what is wrong with others."""

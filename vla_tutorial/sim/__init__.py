@@ -4,6 +4,7 @@ from vla_tutorial.sim.kept import KeptSimulator
 from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
 from vla_tutorial.sim.own import read_own_scene, states_of
 from vla_tutorial.sim.protocol import (
+    STEP_LIMITS,
     base_suite,
     check_task,
     count_initial_states,
@@ -19,6 +20,7 @@ from vla_tutorial.sim.simulator import Simulator, own_instruction
 
 __all__ = [
     "ONE_THREAD",
+    "STEP_LIMITS",
     "WORKER_NICENESS",
     "KeptSimulator",
     "Observation",

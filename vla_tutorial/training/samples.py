@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -126,8 +127,9 @@ class Samples:
         capacity = len(self.images)
         if len(images) > capacity:
             # Of more than there is room for, the newest.
-            origin += len(images) - capacity
-            images, labels = images[-capacity:], labels[-capacity:]
+            left_out = len(images) - capacity
+            origin += left_out
+            images, labels = images[left_out:], labels[np.arange(left_out, len(labels))]
         count = len(images)
         at = (self.added + torch.arange(count)) % capacity
         self._origin[at] = torch.arange(origin, origin + count)
