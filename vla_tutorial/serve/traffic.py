@@ -146,7 +146,7 @@ class Traffic:
         self._refused.labels(protocol, str(status)).inc()
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
-        """The text that Prometheus reads, and its content type; `accept` is the request's header."""
+        """What Prometheus reads, and its content type; `accept` is the header of its request."""
         encode, kind = choose_encoder(accept)
         return encode(self._registry), kind
 
