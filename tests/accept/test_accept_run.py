@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from vla_tutorial.accept.folder import RunFolder
+from vla_tutorial.accept.folder import Acting, RunFolder
 from vla_tutorial.accept.pack import read_pack
 from vla_tutorial.accept.run import AcceptRun
 from vla_tutorial.accept.settle import CLAIMS
 from vla_tutorial.accept.stages import queue
+from vla_tutorial.errors import TutorialError
 
 
 def test_a_run_ends_with_every_claim_a_page_and_a_pack_and_resumes(
@@ -101,6 +102,16 @@ def test_a_folder_of_another_run_is_refused(
     (out / "accept.json").write_text(json.dumps(state | {"format": 2}))
     found = accept("--out", out, "--budget", "1s")
     assert found.exit_code == 2 and "is of version 2" in " ".join(found.output.split())
+
+
+def test_a_checkpoint_for_long_tasks_may_be_named_later(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    given = {"policy": "mini", "checkpoint": None, "weights": "w", "held": "bf16", "dtype": "x"}
+    folder.agree(Acting(**given, suites=["libero_object"]), 2)
+    state = folder.agree(Acting(**given, suites=["libero_object", "libero_10"]), 2)
+    assert set(state.acting) == {"libero_object", "libero_10"}
+    with pytest.raises(TutorialError, match="another checkpoint or weights"):
+        folder.agree(Acting(**given | {"weights": "v"}, suites=["libero_object"]), 2)
 
 
 def test_a_folder_with_something_else_is_refused(accept: Any, tmp_path: Path) -> None:

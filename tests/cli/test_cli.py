@@ -103,6 +103,21 @@ def test_rollout_records(run, tmp_path):
     assert entry["conditions"] == ["no_flip", "gripper_inverted"]
 
 
+def test_live_mode_is_recorded(run, tmp_path):
+    """What the arm does until the answer is there is a choice. At 0.01 Hz no answer is late by itself."""
+    live = ("--realtime", 0.01, "--while-waiting", "zero", "--condition", "latency_2")
+    code, _, _ = run(*ROLLOUT, "--out", tmp_path / "e", "--max-steps", 4, *live)
+    assert code == 0
+    wiring = json.loads((tmp_path / "e/episode.json").read_text())["wiring"]
+    found = [wiring[name] for name in ("realtime", "while_waiting", "latency")]
+    assert found == [0.01, "zero", 2]
+    lines = [json.loads(line) for line in (tmp_path / "e/steps.jsonl").read_text().splitlines()]
+    assert [line.get("waiting", False) for line in lines] == [True, True, False, True]
+    assert lines[0]["action"][:6] == lines[3]["action"][:6] == [0] * 6
+    code, _, err = run(*ROLLOUT, "--out", tmp_path / "no", "--realtime", 0)
+    assert code == 2 and "realtime" in err and not (tmp_path / "no").exists()
+
+
 def test_other_mujoco_is_said_and_recorded(run, tmp_path, monkeypatch):
     real = importlib.metadata.version
     monkeypatch.setattr(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics
 from serve_fakes import INSTRUCTION, KEY, StandIn, expected, picture, serving
 from websockets.sync.client import connect
 
@@ -139,6 +141,8 @@ def test_vla_eval(mini):
         assert (answer["type"], answer["seq"]) == ("action", 3)
         assert (unpacked(answer["payload"]["actions"]) == mini.command.astype(np.float32)).all()
         assert answer["payload"]["tokens"] == mini.tokens.tolist()
+        assert answer["payload"]["position"] == answer["payload"]["queue_length"] == 0
+        assert answer["payload"]["infer_ms"] > 0
         ask("observation", {"images": {}, "task_description": INSTRUCTION}, 4)
         answer = msgspec.msgpack.decode(socket.recv())
         assert (answer["type"], answer["seq"]) == ("error", 4)
@@ -186,7 +190,32 @@ def test_the_page_and_what_it_shows(stand_in):
     assert status["about"]["policy"] == "stand-in"
     assert {"127.0.0.1"} == {client["name"] for client in status["clients"]}
     assert status["actions_per_second"] > 0 and status["latency_ms"]["p95"] >= 0
-    assert (
-        "vla_tutorial_latency_seconds_bucket"
-        in requests.get(f"{stand_in.url}/metrics", timeout=30).text
-    )
+
+
+def test_prometheus_reads_the_metrics(stand_in):
+    """By its own parser, in both forms that it may ask for. Version 3 refuses an answer without a content type."""
+    act(stand_in, image=json_array(RAW))
+    act(stand_in, image="no picture")
+    forms = {
+        "": (parser, "text/plain; version="),
+        "application/openmetrics-text; version=1.0.0": (
+            openmetrics,
+            "application/openmetrics-text",
+        ),
+    }
+    for accept, (reader, kind) in forms.items():
+        answer = requests.get(
+            f"{stand_in.url}/metrics", headers={"Accept": accept or "*/*"}, timeout=30
+        )
+        assert answer.headers["content-type"].startswith(kind)
+        found = {f.name: f for f in reader.text_string_to_metric_families(answer.text)}
+        names = ("answers", "refusals", "latency_seconds", "batch_pictures", "waiting", "sessions")
+        assert {f"vla_tutorial_{name}" for name in names} <= set(found)
+        counts = {
+            s.labels["protocol"]: s.value
+            for s in found["vla_tutorial_answers"].samples
+            if s.name.endswith("_total")
+        }
+        assert counts["act"] >= 1
+        refused = [s.labels for s in found["vla_tutorial_refusals"].samples]
+        assert {"protocol": "act", "status": "422"} in refused

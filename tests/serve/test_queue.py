@@ -185,6 +185,6 @@ def test_the_page_counts_the_last_half_minute():
         ("Anna", 60, 0),
         ("Ben", 30, 1),
     ]
-    text = traffic.metrics().decode()
+    text = traffic.metrics()[0].decode()
     assert 'vla_tutorial_answers_total{protocol="act"} 60.0' in text
     assert 'vla_tutorial_refusals_total{protocol="tokens",status="429"} 1.0' in text

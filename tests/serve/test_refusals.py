@@ -1,9 +1,11 @@
 """Bad input and attack: a status and a sentence for each, and nothing lost for the others."""
 
 import base64
+import contextlib
 import json
 import socket
 import threading
+import time
 import zlib
 
 import msgspec
@@ -19,7 +21,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import load_policy, wire
 from vla_tutorial.policies.remote import TOKEN, RemotePolicy, Server
 from vla_tutorial.serve import Access, Limits, Service, Settings, check_exposure, listen
-from vla_tutorial.serve.arrays import json_array
+from vla_tutorial.serve.arrays import json_array, packed_array
 
 LIMITS = Limits(body_bytes=2**20, read_seconds=2, idle_seconds=2, sessions=3, waiting=200)
 
@@ -201,6 +203,46 @@ def test_websockets_have_limits_too(server):
     assert still_answers(server)
 
 
+def test_a_prompt_of_10000_characters_over_every_protocol(server):
+    long, image = "x" * 10_000, packed_array(picture(0), text_keys=False)
+    item = {"picture": picture(0).tobytes(), "form": "raw", "prompt": long}
+    body = msgspec.msgpack.encode({"id": "a", "client": "b", "inputs": [item]})
+    answer = requests.post(server.url + wire.PATH, body, timeout=60)
+    assert answer.status_code == 422 and "1000" in detail(answer)
+    assert "at most 1000" in detail(act(server, instruction=long))
+    with connect(f"ws://{server.host}") as opened:
+        opened.recv()
+        opened.send(msgspec.msgpack.encode({"observation/image": image, "prompt": long}))
+        assert "at most 1000" in opened.recv(timeout=60)
+    with connect(f"ws://{server.host}/vla-eval") as opened:
+        asked = {"images": {"agentview": image}, "task_description": long}
+        opened.send(vla_eval_message("observation", asked))
+        said = msgspec.msgpack.decode(opened.recv(timeout=60))
+        assert said["type"] == "error" and "at most 1000" in said["payload"]["error"]
+        opened.send(vla_eval_message("hello", {"protocol_version": 2}))
+        assert "speaks version 2" in opened.recv(timeout=60)
+    assert still_answers(server)
+
+
+def vla_eval_message(kind, payload):
+    return msgspec.msgpack.encode({"type": kind, "payload": payload, "seq": 1, "timestamp": 0.0})
+
+
+def test_a_message_whose_end_never_comes_is_let_go(server):
+    """Slow-loris on a websocket: bytes that trickle in are no sign of life."""
+    with connect(f"ws://{server.host}", ping_interval=None, close_timeout=1) as opened:
+        opened.recv()
+        # A masked binary frame of 100 bytes, of which one comes every 0.2 s.
+        opened.socket.sendall(b"\x82\xe4\0\0\0\0")
+        ends = time.monotonic() + 20
+        with contextlib.suppress(OSError):
+            while time.monotonic() < ends and not opened.close_code:
+                opened.socket.sendall(b"x")
+                time.sleep(0.2)
+        assert opened.close_code == 1001
+    assert still_answers(server)
+
+
 def test_whoever_asks_too_often_is_told_when_to_come_again():
     with serving(limits=Limits(per_second=3)) as found:
         answers = [act(found) for _ in range(5)]
@@ -285,6 +327,11 @@ def test_an_answer_does_not_wait_for_the_receipt_of_its_head():
 def test_what_cannot_be_served():
     with pytest.raises(TutorialError, match="simulator's state"):
         Service(load_policy("expert"))
+    for about in ({"answers": "actions"}, {"chunk": 2}):
+        own = StandIn()
+        own.provenance = about
+        with pytest.raises(TutorialError, match="one action's tokens"):
+            Service(own)
     with pytest.raises(TutorialError, match="Unknown unnorm key"):
         Service(StandIn(), settings=Settings(unnorm_key="nobody's"))
     with pytest.raises(TutorialError, match="chunk"):

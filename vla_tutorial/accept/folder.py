@@ -99,9 +99,11 @@ class RunFolder:
         if self.state.workers != workers:
             raise self._other("--workers", self.state.workers, workers)
         for suite in acting.suites:
-            before = self.state.acting.setdefault(suite, acting)
-            if before != acting:
+            before = self.state.acting.get(suite, acting)
+            # Its suites are more where a checkpoint for long tasks is named later.
+            if msgspec.structs.replace(before, suites=acting.suites) != acting:
                 raise self._other("checkpoint or weights", before, acting)
+            self.state.acting[suite] = acting
         self.save()
         return self.state
 

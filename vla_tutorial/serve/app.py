@@ -94,8 +94,13 @@ class _Pages:
         return _error(503, "The policy failed several times in a row; see the server's log.")
 
     async def metrics(self, request: Request) -> Response:
-        """For Prometheus."""
-        return self._seen(request, lambda: Response(self._service.traffic.metrics()))
+        """For Prometheus, whose version 3 reads nothing without a content type."""
+
+        def found() -> Response:
+            text, kind = self._service.traffic.metrics(request.headers.get("accept", ""))
+            return Response(text, headers={"Content-Type": kind})
+
+        return self._seen(request, found)
 
     async def status(self, request: Request) -> Response:
         """For the page."""

@@ -13,6 +13,7 @@ from vla_tutorial import actions
 from vla_tutorial.arrays import Floats, Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import Policy, PolicyInput
+from vla_tutorial.policies.base import answers_with_actions, chunk_size
 from vla_tutorial.policies.wire import ServerInfo
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.serve.access import Access, Visitor
@@ -79,6 +80,9 @@ class Service:
     ) -> None:
         if policy.privileged:
             what = f"{policy.name} reads the simulator's state, which no client can send"
+            raise TutorialError(f"{what}. Serve mini or openvla.")
+        if answers_with_actions(policy) or chunk_size(policy) > 1:
+            what = f"{policy.name} does not answer with one action's tokens, which clients get"
             raise TutorialError(f"{what}. Serve mini or openvla.")
         self.policy = policy
         self.access = access or Access()

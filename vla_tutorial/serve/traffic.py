@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Count
+from prometheus_client.exposition import choose_encoder
 
 from vla_tutorial.serve.access import Visitor
 
@@ -144,9 +145,10 @@ class Traffic:
             self._client(visitor, protocol).refused += 1
         self._refused.labels(protocol, str(status)).inc()
 
-    def metrics(self) -> bytes:
-        """The text that Prometheus reads."""
-        return generate_latest(self._registry)
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """What Prometheus reads, and its content type; `accept` is the header of its request."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind
 
     def status(self) -> dict[str, Any]:
         """What the page shows. Rates and percentiles are of the last `WINDOW` seconds."""
