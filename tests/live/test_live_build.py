@@ -18,6 +18,7 @@ from vla_tutorial.live import (
     shapes,
     vendor,
 )
+from vla_tutorial.live.goals_export import goal_parts
 from vla_tutorial.live.site_files import write_bytes
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import Simulator, initial_states
@@ -89,8 +90,8 @@ def test_a_box_and_a_plane_are_closed_and_face_outwards(simulator):
 
 
 def test_a_goal_that_the_page_does_not_know_is_refused(simulator):
-    with pytest.raises(TutorialError, match=r"\(on milk_1 basket_1\); the page knows `in`"):
-        physics_export._goal(simulator, (("on", "milk_1", "basket_1"),))
+    with pytest.raises(TutorialError, match=r"\(up milk_1 \); the page knows no such"):
+        goal_parts(simulator, (("up", "milk_1"),))
 
 
 def test_a_model_that_would_move_otherwise_is_refused(tmp_path, simulator):
@@ -119,7 +120,7 @@ def test_nudges_are_pythons_own_draws(simulator):
 
 def test_layouts_are_those_of_a_sweep_over_layouts(tmp_path, simulator):
     drawn = layouts_export.draw(simulator)
-    entries = layouts_export.export(tmp_path, 0, drawn)
+    entries = layouts_export.export(tmp_path, simulator, drawn)
     content = (tmp_path / entries["layoutStates"]).read_bytes()
     found = np.frombuffer(content, "<f8").reshape(len(layouts_export.SEEDS), -1)
     simulator.reset()

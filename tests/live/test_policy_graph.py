@@ -10,7 +10,8 @@ from PIL import Image
 pytest.importorskip("onnxruntime", reason="the extra `book` is not installed")
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import policy_export, policy_file
+from vla_tutorial.live import policy_export
+from vla_tutorial.live.graph import policy_file
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA
 from vla_tutorial.openvla.sizes import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig

@@ -1,6 +1,8 @@
 // What goes wrong in browsers, one by one in Chromium: each is said in a sentence, and nothing that was run is lost.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
+import vm from "node:vm";
 import { pathToFileURL } from "node:url";
 import { join } from "node:path";
 import { launch } from "./browser.mjs";
@@ -166,4 +168,35 @@ test("two tabs: one measures, the other says so", async () => {
   await second.page.click("#measure");
   await said(second.page, /Another tab of this browser is measuring/);
   await first.context.close();
+});
+
+test("a browser from before WebAssembly is told in a sentence", () => {
+  const said = [];
+  const element = () => ({ dataset: {}, setAttribute() {}, appendChild: (child) => said.push(child.textContent) });
+  const document = { createElement: element, getElementById: element, addEventListener: (_, show) => show() };
+  const context = vm.createContext({ location: { protocol: "https:", pathname: "/live/" }, document });
+  vm.runInContext("var window = this; delete this.WebAssembly; delete this.globalThis;", context);
+  const source = readFileSync(new URL("../../vla_tutorial/live/page/boot.js", import.meta.url), "utf8");
+  vm.runInContext(source, context);
+  assert.deepEqual(said.map((text) => /^WebAssembly is switched off in this browser/.test(text)), [true]);
+});
+
+test("while the page measures, another run is refused in a sentence, and the sweep goes on", async () => {
+  const { context, page } = await open("#open=sweep");
+  await page.evaluate(() => {
+    const { engine } = vlaLive;
+    const call = engine.call.bind(engine);
+    globalThis.asked = [];
+    engine.call = (method, ...given) => {
+      globalThis.asked.push(method);
+      return method === "runEpisode" ? new Promise(() => {}) : call(method, ...given);
+    };
+  });
+  await page.click("#measure");
+  await page.waitForFunction(() => globalThis.asked.includes("runEpisode"));
+  await page.click("text=Picture upside down");
+  await said(page, /The page is measuring, with the same physics\. Stop that first\./);
+  assert.equal(await page.evaluate(() => globalThis.asked.includes("arrange")), false);
+  assert.equal(await page.isDisabled("#pause-sweep"), false, "it still measures");
+  await context.close();
 });

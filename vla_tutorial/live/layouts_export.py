@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 
 from vla_tutorial.arrays import Floats
-from vla_tutorial.errors import TutorialError
+from vla_tutorial.live.goals_export import GoalPart, goal_parts
 from vla_tutorial.live.site_files import write_bytes
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.builder import Layout
-from vla_tutorial.sim.simulator import BASKET_REGION
 
 SEEDS = tuple(range(20))
 """The page's sampler would have to be MuJoCo's and numpy's, so it gets draws of these seeds."""
@@ -24,7 +23,9 @@ class LayoutEntry(msgspec.Struct, frozen=True, rename="camel"):
 
     Attributes:
         seed: as `vla-tutorial sweep --layouts` takes it.
-        target: LIBERO's name of the object that shall go into the basket.
+        target: LIBERO's name of the object that is handled first, "" where none is.
+        goal: all of it must hold.
+        fixtures: (F, 7), metres and quaternions, where the fixtures of `Physics.fixtures` stand.
         instruction: the sentence for it.
         settle_steps: no-op control steps before the episode begins, at most.
         wide: whether the hand starts somewhere else than at home.
@@ -35,27 +36,17 @@ class LayoutEntry(msgspec.Struct, frozen=True, rename="camel"):
     instruction: str
     settle_steps: int
     wide: bool
+    goal: list[GoalPart]
+    fixtures: list[list[float]]
 
 
 def draw(simulator: Simulator) -> list[Layout]:
     """The layouts of all `SEEDS`. The simulator's state is overwritten: reset after it.
 
     Raises:
-        TutorialError: the scene has no layouts, or one asks for more than an object in the basket.
+        TutorialError: the scene has no layouts.
     """
-    return [_draw(simulator, seed) for seed in SEEDS]
-
-
-def _draw(simulator: Simulator, seed: int) -> Layout:
-    layout = simulator.layout(seed)
-    if layout.goal != (("in", layout.target, BASKET_REGION),) or layout.fixtures.size:
-        task = simulator.task
-        raise TutorialError(
-            f"Layout {seed} of {task.suite} task {task.index} asks for {layout.goal} and moves "
-            f"{len(layout.fixtures)} fixtures; the page knows one object in the basket. "
-            "Choose libero_object."
-        )
-    return layout
+    return [simulator.layout(seed) for seed in SEEDS]
 
 
 def states(layouts: list[Layout]) -> Floats:
@@ -63,12 +54,29 @@ def states(layouts: list[Layout]) -> Floats:
     return np.array([layout.state for layout in layouts], np.float64)
 
 
-def export(folder: Path, task: int, layouts: list[Layout]) -> dict[str, Any]:
-    """Write data/states/taskN_layouts.bin; the task's entries in the manifest, by key."""
+def export(folder: Path, simulator: Simulator, layouts: list[Layout]) -> dict[str, Any]:
+    """Write data/states/taskN_layouts.bin; the task's entries in the manifest, by key.
+
+    Raises:
+        TutorialError: a goal has a predicate that the page does not know.
+    """
+    task = simulator.task.index
     file = f"data/states/task{task}_layouts.bin"
     write_bytes(folder / file, states(layouts).astype("<f8").tobytes())
-    entries = [
-        LayoutEntry(seed, one.target, one.instruction, one.settle_steps, one.wide)
-        for seed, one in zip(SEEDS, layouts, strict=True)
+    return {"layouts": entries(simulator, layouts), "layoutStates": file}
+
+
+def entries(simulator: Simulator, layouts: list[Layout]) -> list[LayoutEntry]:
+    """What the manifest says of the layouts of the first seeds; raises as `export`."""
+    return [
+        LayoutEntry(
+            seed=seed,
+            target=one.target,
+            instruction=one.instruction,
+            settle_steps=one.settle_steps,
+            wide=one.wide,
+            goal=goal_parts(simulator, one.goal),
+            fixtures=one.fixtures.tolist(),
+        )
+        for seed, one in zip(SEEDS, layouts, strict=False)
     ]
-    return {"layouts": entries, "layoutStates": file}

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper
 from vla_tutorial.actions import ACTION_DIMENSIONS, VOCABULARY
 from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import policy_file, tokenizer_export
-from vla_tutorial.live.policy_file import Run
-from vla_tutorial.live.policy_graph import END, Graph
-from vla_tutorial.live.policy_layers import LlamaGraph, project, vision
+from vla_tutorial.live import tokenizer_export
+from vla_tutorial.live.graph import policy_file
+from vla_tutorial.live.graph.policy_file import Run
+from vla_tutorial.live.graph.policy_graph import END, Graph
+from vla_tutorial.live.graph.policy_layers import LlamaGraph, project, vision
 from vla_tutorial.live.site_files import entry, write_bytes
 from vla_tutorial.openvla.engine import TEXT_STEP
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos

@@ -13,14 +13,15 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  *   simulation: string, scene: string, states: string, layouts: LayoutEntry[],
  *   layoutStates: string}} TaskEntry
  * @typedef {{seed: number, target: string, instruction: string, settleSteps: number,
- *   wide: boolean}} LayoutEntry
+ *   wide: boolean, goal: GoalPart[], fixtures: number[][]}} LayoutEntry
  * @typedef {{format: number, versions: Record<string, string>, suite: string, stepLimit: number,
  *   initialStates: number,
  *   tasks: TaskEntry[], files: Record<string, FileEntry>}} Manifest
  */
 
 /**
- * @typedef {{predicate: string, object: string, body: string, site: string, size: number[]}} GoalPart
+ * @typedef {{predicate: string, object: string, body?: string, site?: string, size?: number[],
+ *   support?: string, touching?: string[][], joints?: number[], threshold?: number}} GoalPart
  * @typedef {{name: string, body: string, start: number, radius: number, named: boolean}} Movable
  */
 
@@ -29,7 +30,7 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  * @typedef {{bodies: string[], meshes: string[], armPositions: number[], armVelocities: number[],
  *   armActuators: number[], fingerActuators: number[], home: number[], rest: number[],
  *   fingersHome: number[], gripSite: string, fingerJoints: number[], goal: GoalPart[],
- *   basket: GoalPart | null, movables: Movable[], copied: string, pivot: number[],
+ *   basket: GoalPart | null, movables: Movable[], fixtures: string[], copied: string, pivot: number[],
  *   jointNoiseSeeds: number[], jointNoise: number[][][]}} Physics
  */
 

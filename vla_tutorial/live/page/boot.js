@@ -25,13 +25,13 @@
     return "";
   }
 
-  globalThis.vlaProblem = problem();
-  if (!globalThis.vlaProblem) return;
+  window.vlaProblem = problem();
+  if (!window.vlaProblem) return;
   document.addEventListener("DOMContentLoaded", function () {
     var text = document.createElement("p");
     text.className = "notice bad";
     text.setAttribute("role", "alert");
-    text.textContent = globalThis.vlaProblem;
+    text.textContent = window.vlaProblem;
     var live = document.getElementById("live");
     var notices = document.getElementById("notices");
     if (!live || !notices) return;

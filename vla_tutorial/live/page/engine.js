@@ -27,6 +27,8 @@ export class Engine {
     /** @type {Promise<void> | null} */ this.running = null;
     this.stopAsked = false;
     this.rate = 0;
+    /** Ends when what was begun last has its scene. @type {Promise<unknown>} */ this.arranging = Promise.resolve();
+    /** How often it was told to play or pause; the last counts. */ this.asked = 0;
   }
 
   /** Read the manifest. */
@@ -45,9 +47,20 @@ export class Engine {
     this.episodes = [];
   }
 
-  /** Put everything as an experiment says, at its start. @param {Experiment} experiment */
-  async arrange(experiment) {
-    await this.pause();
+  /**
+   * Put everything as an experiment says, at its start. Loading a task takes seconds, in which a
+   * reader may choose another one or press Play: both wait, or two tasks would be loaded into one place.
+   * @param {Experiment} experiment
+   */
+  arrange(experiment) {
+    const done = this.arranging.then(() => this.#arrange(experiment));
+    this.arranging = done.catch(() => {});
+    return done;
+  }
+
+  /** @param {Experiment} experiment */
+  async #arrange(experiment) {
+    await this.#halt();
     await this.#load(experiment.task);
     this.experiment = experiment;
     while (this.episodes.length > experiment.sides.length) this.episodes.pop()?.dispose();
@@ -85,7 +98,9 @@ export class Engine {
   /** Let it run. @param {number} rate control steps a second at most; 0 is as fast as it can */
   async play(rate) {
     this.rate = rate;
-    if (this.running) return;
+    const asked = ++this.asked;
+    await this.arranging;
+    if (this.running || asked !== this.asked) return;
     this.stopAsked = false;
     this.running = this.#run(Infinity).finally(() => {
       this.running = null;
@@ -96,7 +111,8 @@ export class Engine {
 
   /** One control step of each side. */
   async stepOnce() {
-    await this.pause();
+    await this.arranging;
+    await this.#halt();
     this.stopAsked = false;
     this.running = this.#run(1);
     try {
@@ -106,7 +122,12 @@ export class Engine {
     }
   }
 
-  async pause() {
+  pause() {
+    this.asked += 1;
+    return this.#halt();
+  }
+
+  async #halt() {
     this.stopAsked = true;
     await this.running?.catch(() => {});
   }
@@ -181,7 +202,8 @@ export class Engine {
 
   /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {Pick<import("./types").SweepPlan, "suite" | "starts">} plan */
   async runEpisode(key, plan) {
-    await this.pause();
+    await this.arranging;
+    await this.#halt();
     this.stopAsked = false;
     await this.#load(key.task);
     return runToEnd(this.parts, key, plan, () => this.stopAsked);

@@ -69,9 +69,9 @@ export async function* rollout({ policy, simulator, renderer, task, ...given }) 
  * @param {Scene} scene
  */
 export function start(simulator, task, wiring, scene) {
-  const { state, target, settleSteps } = startOf(task, scene);
+  const { state, settleSteps, ...asked } = startOf(task, scene);
   const most = Math.min(wiring.settle_steps, settleSteps);
-  simulator.reset(state, { settleSteps: most, scene: { ...scene, target } });
+  simulator.reset(state, { settleSteps: most, scene: { ...scene, ...asked } });
 }
 
 /**

@@ -29,7 +29,8 @@ export class Run {
 
   /** Put everything at its start. */
   async arrange() {
-    const { stage, engine, experiment } = this.app;
+    const { stage, engine, experiment, measure } = this.app;
+    if (measure.stop) throw new Error("The page is measuring, with the same physics. Stop that first.");
     find("#live").dataset.state = "loading";
     stage.veil({ text: "Loading physics, scene and policy …", share: 0 });
     stage.forget();

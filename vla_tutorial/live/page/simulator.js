@@ -7,12 +7,14 @@
 import { Controller, emptyState } from "./controller.js";
 import { LiveError } from "./errors.js";
 import { freePlace } from "./free_place.js";
+import { holds } from "./goals.js";
 import { compile } from "./mujoco.js";
 import { normal } from "./random.js";
 
 export { loadMujoco } from "./mujoco.js";
 
 /** @typedef {import("./assets.js").Task} Task */
+/** @typedef {import("./assets.js").GoalPart} GoalPart */
 
 /** Physics steps of 2 ms in a control step of 50 ms. */
 export const SUBSTEPS = 25;
@@ -21,10 +23,10 @@ const CONTROL_RATE = 20; // control steps a second, LIBERO's
 /** Hold the arm, gripper open: what the published protocol sends while objects settle. */
 export const NO_OP = Object.freeze([0, 0, 0, 0, 0, 0, -1]);
 
+const GEOM = 5; // mjOBJ_GEOM
 const SITE = 6; // mjOBJ_SITE
 const BODY = 1; // mjOBJ_BODY
 const VELOCITY_STAGE = 2; // mjSTAGE_VEL
-const BELOW = 0.01; // metres that LIBERO's box reaches further down
 const PULL_STIFFNESS = 100; // 1/s², as MuJoCo's viewer (visual/map/stiffness)
 const JOINT_NOISE = 0.01; // radians, as `sim/perturb.py`
 const HIDING_PLACE = [6, 0]; // metres, as `sim/perturb.py`
@@ -39,7 +41,9 @@ const MASSES = ["body_mass", "body_inertia", "body_subtreemass", "body_invweight
  * What of `vla_tutorial.scene.Perturbation` physics obeys; names as in Python. Left out: unchanged.
  * @typedef {{friction?: number, distractors?: "as_saved" | "swapped" | "hidden",
  *   joint_noise_seed?: number, second_can?: boolean}} Perturbation
- * @typedef {{target?: string | null, perturbation?: Perturbation}} StartScene
+ * @typedef {{target?: string | null, perturbation?: Perturbation, goal?: GoalPart[] | null,
+ *   fixtures?: number[][]}} StartScene `goal`: in place of the task's own; `fixtures`: position and
+ *   quaternion of each of `physics.fixtures`, in place of where LIBERO puts them
  *
  * What holds from the first action on: control steps a second, 10 … 20, and whether an action is a
  * place and not a displacement.
@@ -96,6 +100,8 @@ export class Simulator {
     this.gripperQpos = new Float64Array(2);
     this.own = {
       friction: Float64Array.from(model.geom_friction),
+      positions: Float64Array.from(model.body_pos),
+      quaternions: Float64Array.from(model.body_quat),
       masses: MASSES.map((name) => Float64Array.from(model[name])),
       rows: Int32Array.from(model.M_rowadr),
       columns: Int32Array.from(model.M_colind),
@@ -133,12 +139,25 @@ export class Simulator {
       throw new LiveError(`A state has ${state.length} numbers; expected ${1 + this.nq + this.nv}.`);
     }
     const perturbation = scene.perturbation ?? {};
-    this.goal = this.#goalOf(scene.target ?? null);
+    this.goal = scene.goal ?? this.#goalOf(scene.target ?? null);
+    this.#placeFixtures(scene.fixtures ?? []);
     this.setFriction(perturbation.friction ?? 1);
     this.pull(null);
     this.#restart(this.#perturbed(state, perturbation));
     for (let k = 0; k < settleSteps; k++) this.step(NO_OP);
     this.secondCan = perturbation.second_can ? this.#copied() : null;
+  }
+
+  /** Cabinets, stoves and the like have no joint: where they stand is part of the model. @param {number[][]} poses */
+  #placeFixtures(poses) {
+    const model = this.#model;
+    model.body_pos.set(this.own.positions);
+    model.body_quat.set(this.own.quaternions);
+    poses.forEach((pose, i) => {
+      const body = this.bodies.indexOf(this.physics.fixtures[i]);
+      model.body_pos.set(pose.slice(0, 3), 3 * body);
+      model.body_quat.set(pose.slice(3), 4 * body);
+    });
   }
 
   /** @param {string | null} target */
@@ -228,7 +247,7 @@ export class Simulator {
     if (!Number.isFinite(this.#v().qpos[0])) {
       throw new LiveError("The simulation became unstable. Restart the episode.");
     }
-    const done = this.goal.every((part) => this.#holds(part));
+    const done = this.goal.every((part) => this.holds(part));
     return { reward: done ? 1 : 0, done };
   }
 
@@ -322,26 +341,34 @@ export class Simulator {
     return { eefPos: [x, y, z], gripperQpos: [left, right] };
   }
 
-  /**
-   * LIBERO's predicate `In`, with its box |R · size| that reaches further down.
-   * @param {import("./assets.js").GoalPart} part
-   */
-  #holds(part) {
-    const v = this.#v();
-    const site = this.#id(SITE, part.site);
-    const body = this.bodies.indexOf(part.body);
-    for (let i = 0; i < 3; i++) {
-      const half = Math.abs(dot(v.site_xmat, part.size, 9 * site + 3 * i, 3));
-      const centre = v.site_xpos[3 * site + i];
-      const at = v.xpos[3 * body + i];
-      const low = centre - half - (i === 2 ? BELOW : 0);
-      if (!(at > low && at < centre + half)) return false;
+  /** Whether a part of the goal is true now. @param {GoalPart} part */
+  holds(part) {
+    return holds({
+      v: this.#v(),
+      site: (name) => this.#id(SITE, name),
+      body: (name) => this.bodies.indexOf(name),
+      touch: (some, others) => this.#touch(some, others),
+    }, part);
+  }
+
+  /** @param {string[]} some geoms @param {string[]} others geoms */
+  #touch(some, others) {
+    const [a, b] = [some, others].map((names) => new Set(names.map((name) => this.#id(GEOM, name))));
+    const contacts = this.#data.contact;
+    let found = false;
+    for (let k = 0; k < contacts.size() && !found; k++) {
+      const contact = contacts.get(k);
+      const { geom1: one, geom2: other } = contact;
+      found = (a.has(one) && b.has(other)) || (a.has(other) && b.has(one));
+      contact.delete();
     }
-    return true;
+    contacts.delete();
+    return found;
   }
 
   /** @returns {SecondCan} */
   #copied() {
+    if (!this.physics.copied) throw new LiveError("Nothing in this task can be moved, so there is no second one to draw. Choose another task.");
     const root = this.#bodyOf(this.physics.copied);
     const place = freePlace(this.physics.movables, this.physics.copied, this.bodies, this.pose.xpos);
     const at = this.pose.xpos.subarray(3 * root, 3 * root + 3);

@@ -6,7 +6,8 @@ import { LiveError } from "./errors.js";
 
 /**
  * @typedef {{state: Float64Array, settleSteps: number, target: string | null,
- *   instruction: string}} Start settleSteps: at most so many
+ *   instruction: string, goal?: import("./assets.js").GoalPart[] | null, fixtures?: number[][]}} Start
+ *   settleSteps: at most so many; goal: null where it is that of `target` or the task
  */
 
 /**
@@ -18,7 +19,7 @@ export function startOf(task, { init, target, layout_seed: seed }) {
   const { instruction } = task;
   if (seed === null) return { state: task.states[init], settleSteps: Infinity, target, instruction };
   const layout = task.layouts.find((one) => one.seed === seed);
-  if (layout) return { ...layout, target: target ?? layout.target };
+  if (layout) return { ...layout, target: target ?? (layout.target || null), goal: target === null ? layout.goal : null };
   const known = task.layouts.map((one) => one.seed);
   throw new LiveError(`There is no layout ${seed}; the page has ${known[0]} to ${known[known.length - 1]}.`);
 }

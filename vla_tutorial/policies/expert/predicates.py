@@ -21,10 +21,10 @@ _ABOVE_SITE = (-0.005, 0.10)
 # Metres that a region reaches farther down than its box.
 _BELOW_REGION = 0.01
 # A fixture's joint, m or radians, by LIBERO's name of the fixture without its number.
-_OPEN_BELOW = {"microwave": -1.3, "white_cabinet": -0.14, "wooden_cabinet": -0.14}
-_CLOSED_ABOVE = {"microwave": -0.005, "white_cabinet": 0.0, "wooden_cabinet": 0.0}
-_ON_FROM = 0.5
-_OFF_BELOW = 0.0
+OPEN_BELOW = {"microwave": -1.3, "white_cabinet": -0.14, "wooden_cabinet": -0.14}
+CLOSED_ABOVE = {"microwave": -0.005, "white_cabinet": 0.0, "wooden_cabinet": 0.0}
+ON_FROM = 0.5
+OFF_BELOW = 0.0
 
 
 def kind(name: str) -> str:
@@ -93,20 +93,20 @@ def _value(world: World, name: str) -> tuple[str, float]:
 
 def _opened(world: World, name: str) -> bool:
     fixture, value = _value(world, name)
-    return value < _OPEN_BELOW[fixture]
+    return value < OPEN_BELOW[fixture]
 
 
 def _closed(world: World, name: str) -> bool:
     fixture, value = _value(world, name)
-    return value > _CLOSED_ABOVE[fixture]
+    return value > CLOSED_ABOVE[fixture]
 
 
 def _turned_on(world: World, name: str) -> bool:
-    return _value(world, name)[1] >= _ON_FROM
+    return _value(world, name)[1] >= ON_FROM
 
 
 def _turned_off(world: World, name: str) -> bool:
-    return _value(world, name)[1] < _OFF_BELOW
+    return _value(world, name)[1] < OFF_BELOW
 
 
 _PREDICATES: dict[str, Callable[..., bool]] = {

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from vla_tutorial.live.policy_graph import END, Graph
+from vla_tutorial.live.graph.policy_graph import END, Graph
 from vla_tutorial.openvla.llama import Layer, Llama, rope_table
 from vla_tutorial.openvla.vision import Block, Projector, VisionBackbone, ViT
 from vla_tutorial.pixels import DINO_MEAN, DINO_STD, SIGLIP_MEAN, SIGLIP_STD, SIZE

@@ -1,0 +1,1 @@
+"""The policy as an ONNX graph: its operators, its layers, and the packed file."""
