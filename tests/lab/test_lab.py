@@ -358,10 +358,10 @@ def test_runs_that_cannot_be_compared_say_why_in_words(form):
 def test_a_stopped_run_is_named_in_the_comparison_and_equal_settings_have_two_labels(form):
     runs(form, {}, {})
     one, other = form.episodes
-    assert lab_form.label(one) == "Run 001: published protocol"
+    assert lab_form.label(one) == "Run 001: published settings"
     assert lab_form.label(one) != lab_form.label(other)
     other.state, other.steps = "stopped", 7
-    assert lab_form.label(other) == "Run 002: published protocol, stopped at step 7"
+    assert lab_form.label(other) == "Run 002: published settings, stopped at step 7"
     said = lab_form.compared(one, other)
     assert said.startswith("Run 002 was stopped after 7 steps") and "unknown" in said
 
