@@ -1,5 +1,6 @@
 """The real simulator: exact reset, protocol, closing, and spawn."""
 
+import contextlib
 import multiprocessing as mp
 import pickle
 import sys
@@ -312,3 +313,41 @@ def test_without_room_on_the_disk_the_model_stays_in_memory(simulator, monkeypat
     before = simulator.reset(1).image
     page_out(simulator.model)
     assert np.array_equal(simulator.reset(1).image, before)
+
+
+def test_every_picture_is_rendered_in_turn(simulator):
+    """In a step, in a reset and in `view`; a simulator that renders nothing takes no turn."""
+    turns = Turns()
+    simulator.take_turns(turns)
+    try:
+        simulator.reset(0, 2)
+        counts = [turns.count]
+        simulator.step(np.zeros(7))
+        counts.append(turns.count)
+        simulator.view(simulator.data.qpos.copy())
+        counts.append(turns.count)
+    finally:
+        simulator.take_turns(contextlib.nullcontext())
+    assert np.diff([0, *counts]).tolist() == [1, 1, 1]
+    assert not turns.held
+    with Simulator("libero_object", 0, render=False) as blind:
+        blind.take_turns(turns)
+        blind.reset(0, 1)
+        blind.step(np.zeros(7))
+    assert turns.count == counts[-1]
+
+
+class Turns:
+    """Counts how often it was held."""
+
+    def __init__(self):
+        self.count = 0
+        self.held = False
+
+    def __enter__(self):
+        assert not self.held
+        self.held = True
+        self.count += 1
+
+    def __exit__(self, *_):
+        self.held = False

@@ -401,6 +401,35 @@ def test_only_a_resumed_run_knows_what_was_practised_before(tmp_path: Path) -> N
         assert [path.parent for path in spec.files] == folders
 
 
+def test_workers_take_turns_at_rendering(tmp_path: Path) -> None:
+    """One semaphore for all of them: when a process has the last turn, no other gets one."""
+    folder = tmp_path / "demos"
+    folder.mkdir()
+    episode = made_up_episode(TASK, "turn on the stove")
+    for number in range(2):
+        save_chunk(folder / chunk_name(*TASK, number), Chunk(*TASK, 1, (episode,)))
+    config = settings(tmp_path / "out", folder, workers=2)
+    assert [spec.turns for spec in worker_specs(config)] == [None, None]
+    first, second = (spec.turns for spec in worker_specs(replace(config, render_turns=1)))
+    assert first and second
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=hold, args=(first, there))
+    process.start()
+    assert here.recv() == "held"
+    assert not second.acquire(timeout=0.1)  # type: ignore[attr-defined]
+    here.send("enough")
+    assert second.acquire(timeout=20)  # type: ignore[attr-defined]
+    process.join()
+
+
+def hold(turns: contextlib.AbstractContextManager[Any], connection: Connection) -> None:
+    """Hold a turn until something is sent."""
+    with turns:
+        connection.send("held")
+        connection.recv()
+
+
 class InThread:
     """Stands for a worker process: runs in a thread, with an end of the pipe of its own."""
 
@@ -677,16 +706,19 @@ class Trained:
 
 
 @pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[TaskKey]:
-    """Tasks whose simulators were built; they are not."""
-    found: list[TaskKey] = []
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Tasks whose simulators were built, and the turns that each got; none is really built."""
+    found: list[Any] = []
 
-    @contextlib.contextmanager
-    def build(suite: str, task: int) -> Iterator[None]:
-        found.append((suite, task))
-        yield
+    class Built(contextlib.nullcontext["Built"]):
+        def __init__(self, suite: str, task: int) -> None:
+            super().__init__(self)
+            found.append((suite, task))
 
-    monkeypatch.setattr(simulator_worker, "Simulator", build)
+        def take_turns(self, turns: object) -> None:
+            found.append(turns)
+
+    monkeypatch.setattr(simulator_worker, "Simulator", Built)
     return found
 
 
@@ -741,9 +773,18 @@ def test_a_task_whose_layouts_cannot_be_built_is_told_and_left(
     monkeypatch.setattr(worker, "practise_once", practise_once)
     worker.practise()
     assert tries == [1] * simulator_worker.TRIES
+    assert built == [GOAL]
     first, told, again = trained.heard
     assert (first.scene, again.scene, worker.scene) == (None, 1, 0)
     assert told == Unbuildable(1, "No free layout of this task.")
+
+
+def test_a_worker_hands_the_turns_to_each_simulator(built: list[Any]) -> None:
+    turns = contextlib.nullcontext()
+    spec = WorkerSpec(0, TASKS, turns=turns)
+    worker = simulator_worker._Worker(spec, np.zeros(1, np.uint8), Trained())  # type: ignore[arg-type]
+    with worker.simulator_of(GOAL), worker.simulator_of(TASK):
+        assert built == [GOAL, turns, TASK, turns]
 
 
 def test_what_was_practised_is_told(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +64,7 @@ class Camera:
     def __init__(self, sensor: Any, make_current: Callable[[], None], black: Picture) -> None:
         """Wrap robosuite's sensor; `black` is the picture (H, W, 3) of a camera that is off."""
         self.on = False
+        self.turns: AbstractContextManager[Any] = contextlib.nullcontext()
         self._sensor = sensor
         self.make_current = make_current
         self._black = black
@@ -73,4 +76,5 @@ class Camera:
             return self._black
         # Another simulator may have left its context current: this one's picture would be black.
         self.make_current()
-        return self._sensor(cache)
+        with self.turns:
+            return self._sensor(cache)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -423,6 +424,14 @@ class Simulator:
         self._show(True)
         picture: Picture = self._camera({})
         return picture
+
+    def take_turns(self, turns: AbstractContextManager[Any]) -> None:
+        """Render only inside `turns`, such as a semaphore that processes with one GPU share.
+
+        Processes wait for the GPU actively: where many do, physics has no processor left.
+        """
+        if self._camera:
+            self._camera.turns = turns
 
     def wrist_picture(self) -> Picture:
         """The wrist camera's picture (H, W, 3) of the present state, turned by 180° as the other.

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import logging
+import multiprocessing as mp
 import os
 import sys
 import time
@@ -75,6 +76,7 @@ class RunConfig:
         enough: pictures with which fitting begins.
         device, answer_device: where to fit, and where simulators are answered; None for the same.
         render_gpu: number of the GPU that renders; None lets EGL choose.
+        render_turns: simulators that may render at once; None for all.
         seed: for layouts and weights.
         published: whether practised scenes keep their task's published places.
         looks: whether scenes are painted anew, again and again.
@@ -98,6 +100,7 @@ class RunConfig:
     device: str = "cuda"
     answer_device: str | None = None
     render_gpu: int | None = None
+    render_turns: int | None = None
     seed: int = 0
     published: bool = False
     looks: bool = False
@@ -319,6 +322,8 @@ def worker_specs(config: RunConfig, resume: bool = False) -> list[WorkerSpec]:
     """
     out = config.out / "driven"
     files = _demonstrations(config, resume)
+    context = mp.get_context("spawn")
+    turns = context.Semaphore(config.render_turns) if config.render_turns else None
     specs = []
     for number, part in enumerate(np.array_split(np.array(files, object), config.workers)):
         mine = tuple(part)
@@ -331,6 +336,7 @@ def worker_specs(config: RunConfig, resume: bool = False) -> list[WorkerSpec]:
             config.seed,
             config.published,
             config.looks,
+            turns,
         )
         specs.append(spec)
     return specs

@@ -9,6 +9,7 @@ import signal
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -64,6 +65,8 @@ class WorkerSpec:
         seed: for layouts and looks.
         published: whether practised scenes keep their task's published places.
         looks: whether scenes are painted anew (`Looks`).
+        turns: what is held while a picture is rendered, a semaphore of all workers; None where
+            any number may render at once.
     """
 
     number: int
@@ -74,6 +77,7 @@ class WorkerSpec:
     seed: int = 0
     published: bool = False
     looks: bool = False
+    turns: AbstractContextManager[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,11 +229,17 @@ class _Worker:
             mine = [path for path in self.spec.files if path.name.startswith(chunk_prefix(key))]
             if not mine:
                 continue
-            with Simulator(*key) as simulator:
+            with self.simulator_of(key) as simulator:
                 looks = self.looks_of(simulator)
                 for path in mine:
                     self.render_file(path, simulator, looks)
         self.connection.send(RenderingDone())
+
+    def simulator_of(self, key: TaskKey) -> Simulator:
+        simulator = Simulator(*key)
+        if self.spec.turns:
+            simulator.take_turns(self.spec.turns)
+        return simulator
 
     def looks_of(self, simulator: Simulator) -> Looks | None:
         return Looks(simulator.model) if self.spec.looks else None
@@ -256,7 +266,7 @@ class _Worker:
         key = self.spec.tasks[self.scene]
         expert = ExpertPolicy()
         kept: list[LabelledEpisode] = []
-        with Simulator(*key) as simulator:
+        with self.simulator_of(key) as simulator:
             looks = self.looks_of(simulator)
             rng = np.random.default_rng([self.spec.seed, self.spec.number, self.practised])
             try:

@@ -33,6 +33,12 @@ Batch = Annotated[int, typer.Option(help="Samples a step.")]
 RenderGpu = Annotated[
     int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
 ]
+RenderTurns = Annotated[
+    int | None,
+    typer.Option(
+        help="Simulators that may render at once. They wait for the GPU actively. Default: all."
+    ),
+]
 Graph = Annotated[
     bool,
     typer.Option(help="Run a step as one CUDA graph. --no-graph launches its kernels one by one."),
@@ -65,6 +71,7 @@ def recipe(
     device: Device = "cuda",
     answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
     render_gpu: RenderGpu = None,
+    render_turns: RenderTurns = None,
     graph: Graph = True,
 ) -> None:
     """Train a policy by its recipe: demonstrations, fit and practice (DAgger), then evaluate.
@@ -103,6 +110,7 @@ def recipe(
         device=device,
         answer_device=answer_device,
         render_gpu=render_gpu,
+        render_turns=render_turns,
     )
     _show_log()
     done = run_recipe(recipe, config, seconds)
@@ -211,6 +219,7 @@ def dagger(
     ] = 0.55,
     answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
     render_gpu: RenderGpu = None,
+    render_turns: RenderTurns = None,
     seed: Annotated[int, typer.Option(help="Seed of layouts and weights.")] = 0,
     graph: Graph = True,
 ) -> None:
@@ -250,6 +259,7 @@ def dagger(
         device=device,
         answer_device=answer_device,
         render_gpu=render_gpu,
+        render_turns=render_turns,
         seed=seed,
     )
     _show_log()
