@@ -30,7 +30,7 @@ def test_the_evaluation_has_the_episodes_that_its_help_says() -> None:
     said = [int(found.replace(",", "")) for found in re.findall(r"([\d,]+) episodes,", text)]
     said += [
         int(found.replace(",", ""))
-        for found in re.findall(r"(?:pro|words|conditions) (?:some )?([\d,]+)", text)
+        for found in re.findall(r"(?:pro|words|conditions) (?:about )?([\d,]+)", text)
     ]
     assert sorted(said) == sorted(counts.values())
     assert set(GROUPS["all"]) == set(EVALUATION)
