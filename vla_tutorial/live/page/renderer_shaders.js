@@ -80,8 +80,19 @@ in vec3 shade;
 in vec2 place;
 uniform sampler2D picture;
 uniform bool textured;
+uniform float opacity;
 out vec4 pixel;
-void main() { pixel = vec4(textured ? shade * texture(picture, place).rgb : shade, 1.0); }`;
+void main() { pixel = vec4(textured ? shade * texture(picture, place).rgb : shade, opacity); }`;
+
+/** DRAW, but what lies behind the mirror is left out, and the rest is as dark as the mirror makes it. */
+export const DRAW_MIRRORED = DRAW
+  .replace("out vec2 place;", "out vec2 place;\nuniform vec4 plane;\nout float above;")
+  .replace("gl_Position = projection", "above = dot(plane.xyz, turn * position + shift) - plane.w;\n  gl_Position = projection");
+
+export const PAINT_MIRRORED = PAINT
+  .replace("uniform float opacity;", "uniform float opacity, share;\nin float above;")
+  .replace("void main() {", "void main() {\n  if (above < 0.0) discard;\n ")
+  .replace("opacity); }", "opacity);\n  pixel.rgb *= share;\n}");
 
 /**
  * @param {WebGL2RenderingContext} gl @param {string} vertex @param {string} fragment
