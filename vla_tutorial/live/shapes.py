@@ -164,8 +164,8 @@ def _half_sphere(
         [level * np.cos(flat[..., 1]), level * np.sin(flat[..., 1]), end * np.sin(flat[..., 0])],
         -1,
     )[:, ::end]
-    metres = normals * size[0] + (0, 0, end * size[2])
-    return metres, normals, normals + (0, 0, end)
+    outwards = np.array([0, 0, end])
+    return normals * size[0] + outwards * size[2], normals, normals + outwards
 
 
 def generated(model: Any, material: int, points: Floats, size: Floats, scaled: bool) -> Floats:

@@ -385,7 +385,7 @@ export class Renderer extends EventTarget {
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
     // MuJoCo draws what is seen through twice: front to back, then back to front.
-    for (const one of [...clear, ...clear.toReversed()]) this.#drawOne(one, at, srgb);
+    for (const one of [...clear, ...[...clear].reverse()]) this.#drawOne(one, at, srgb);
     gl.depthMask(true);
     gl.disable(gl.BLEND);
     gl.bindVertexArray(null);
