@@ -30,9 +30,11 @@ import { applied, appliedBack, cameraOf, projection, rayThrough } from "./render
 /**
  * A part as it stands in one target: its rotation and place, its colours, and the box that it covers.
  * @typedef {{part: Uploaded, body: number, move: number[] | null, turn: Float32Array,
- *   shift: Float32Array, moved: boolean, on: boolean, vao: WebGLVertexArrayObject, lit: WebGLBuffer,
+ *   shift: Float32Array, moved: boolean, on: boolean, direct: Coloured, reflected: Coloured | null,
  *   box: Box}} Instance
+ * @typedef {{vao: WebGLVertexArrayObject, lit: WebGLBuffer}} Coloured as the camera or a mirror sees it
  * @typedef {import("./renderer_boxes.js").Box} Box
+ * @typedef {NonNullable<ReturnType<typeof mirrorOf>>} Mirror
  * @typedef {{part: Part, buffers: WebGLBuffer[], lighting: WebGLVertexArrayObject,
  *   corners: WebGLBuffer, vertices: number}} Uploaded
  */
@@ -162,9 +164,13 @@ export class Renderer extends EventTarget {
     const touched = shown.filter(({ box }) => overlap(box, dirty));
     // A mirror shows things that cover none of the pixels.
     const seen = this.#mirrored ? shown : touched;
-    this.#lightUp(seen.filter((one) => one.moved), camera, light);
+    const glass = shown.find(({ part }) => part.part.mirror.length);
+    const mirror = glass && mirrorOf(glass, matrix, camera);
+    this.#lamps(camera, light);
+    if (mirror) this.#lightUp(glass.moved ? shown : seen.filter((one) => one.moved), mirror.eye, mirror.reflectance);
+    this.#lightUp(seen.filter((one) => one.moved), camera.position);
     this.#begin(target, dirty);
-    if (this.#mirrored) this.#reflect(shown, matrix, camera, srgbTextures);
+    if (mirror) this.#reflect(shown, glass, mirror, matrix, srgbTextures);
     this.#paint(target, touched, matrix, srgbTextures);
   }
 
@@ -208,6 +214,15 @@ export class Renderer extends EventTarget {
 
   /** @param {Uploaded} part @param {number[] | null} move @returns {Instance} */
   #instance(part, move) {
+    const direct = this.#coloured(part);
+    const reflected = this.#mirrored && this.#coloured(part);
+    const turn = new Float32Array(9);
+    const shift = new Float32Array(3);
+    return { part, body: part.part.body, move, turn, shift, moved: true, on: true, direct, reflected, box: NOWHERE };
+  }
+
+  /** Where the colours of a part's vertices go. @param {Uploaded} part @returns {Coloured} */
+  #coloured(part) {
     const gl = this.#gl;
     const lit = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, lit);
@@ -224,18 +239,20 @@ export class Renderer extends EventTarget {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, part.corners);
     gl.bindVertexArray(null);
     gl.bindBuffer(gl.ARRAY_BUFFER, null);
-    const turn = new Float32Array(9);
-    const shift = new Float32Array(3);
-    return { part, body: part.part.body, move, turn, shift, moved: true, on: true, vao, lit, box: NOWHERE };
+    return { vao, lit };
+  }
+
+  /** @param {Instance} one */
+  #forget(one) {
+    for (const { lit, vao } of [one.direct, ...(one.reflected ? [one.reflected] : [])]) {
+      this.#gl.deleteBuffer(lit);
+      this.#gl.deleteVertexArray(vao);
+    }
   }
 
   /** @param {Target} target @param {SecondCan | null} copy */
   #exchangeCopy(target, copy) {
-    const gl = this.#gl;
-    for (const old of target.instances.filter((one) => one.move)) {
-      gl.deleteBuffer(old.lit);
-      gl.deleteVertexArray(old.vao);
-    }
+    for (const old of target.instances.filter((one) => one.move)) this.#forget(old);
     target.instances = target.instances.filter((one) => !one.move);
     const copied = this.#uploaded.filter(({ part }) => copy?.bodies.includes(part.body));
     target.instances.push(...copied.map((part) => this.#instance(part, /** @type {SecondCan} */ (copy).move)));
@@ -266,24 +283,28 @@ export class Renderer extends EventTarget {
     return inside(dirty, width, height);
   }
 
-  /** Compute the colours of instances that have moved. @param {Instance[]} instances @param {Camera} camera @param {number} share */
-  #lightUp(instances, camera, share) {
+  /**
+   * Compute the colours of instances that have moved.
+   * @param {Instance[]} instances @param {number[]} eye
+   * @param {number | null} reflectance of the mirror in which they are seen
+   */
+  #lightUp(instances, eye, reflectance = null) {
     if (!instances.length) return;
     const gl = this.#gl;
     const { program, at } = this.#light;
     gl.useProgram(program);
-    gl.uniform3fv(at("eye"), camera.position);
-    this.#lamps(camera, share);
+    gl.uniform3fv(at("eye"), eye);
+    gl.uniform1f(at("share"), reflectance ?? 1);
     gl.enable(gl.RASTERIZER_DISCARD);
     for (const one of instances) {
       gl.uniformMatrix3fv(at("turn"), true, one.turn);
       gl.uniform3fv(at("shift"), one.shift);
       gl.bindVertexArray(one.part.lighting);
-      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, one.lit);
+      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, (reflectance === null ? one.direct : /** @type {Coloured} */ (one.reflected)).lit);
       gl.beginTransformFeedback(gl.POINTS);
       gl.drawArrays(gl.POINTS, 0, one.part.vertices);
       gl.endTransformFeedback();
-      one.moved = false;
+      if (reflectance === null) one.moved = false;
     }
     gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, null);
     gl.disable(gl.RASTERIZER_DISCARD);
@@ -293,7 +314,8 @@ export class Renderer extends EventTarget {
   /** @param {Camera} camera @param {number} share of the lamps' brightness */
   #lamps(camera, share) {
     const gl = this.#gl;
-    const { at } = this.#light;
+    const { program, at } = this.#light;
+    gl.useProgram(program);
     const lights = this.task.scene.lights.slice(0, MOST_LIGHTS);
     gl.uniform1i(at("count"), lights.length);
     lights.forEach((light, i) => {
@@ -323,16 +345,15 @@ export class Renderer extends EventTarget {
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT | (this.#mirrored ? gl.STENCIL_BUFFER_BIT : 0));
   }
 
-  /** Paint what the mirror shows. @param {Instance[]} instances @param {Float32Array} matrix @param {Camera} camera @param {boolean} srgb */
-  #reflect(instances, matrix, camera, srgb) {
+  /**
+   * Paint what the mirror shows.
+   * @param {Instance[]} instances @param {Instance} glass @param {Mirror} mirror
+   * @param {Float32Array} matrix @param {boolean} srgb
+   */
+  #reflect(instances, glass, mirror, matrix, srgb) {
     const gl = this.#gl;
-    const glass = instances.find(({ part }) => part.part.mirror.length);
-    const mirror = glass && mirrorOf(glass, matrix, camera);
-    if (!glass || !mirror) return;
     const { program, at } = this.#mirrored;
     gl.useProgram(program);
-    gl.uniform4fv(at("plane"), mirror.plane);
-    gl.uniform1f(at("share"), mirror.reflectance);
     // First a stencil: of all sides of the box, those that face the camera and lie in the plane.
     gl.enable(gl.STENCIL_TEST);
     gl.colorMask(false, false, false, false);
@@ -349,13 +370,13 @@ export class Renderer extends EventTarget {
     gl.uniform4fv(at("plane"), mirror.plane);
     gl.uniformMatrix4fv(at("projection"), false, mirror.matrix);
     gl.frontFace(gl.CW);
-    for (const one of instances) if (one !== glass && one.part.part.opacity >= OPAQUE) this.#drawOne(one, at, srgb);
+    for (const one of instances) if (one !== glass && one.part.part.opacity >= OPAQUE) this.#drawOne(one, at, srgb, one.reflected);
     gl.frontFace(gl.CCW);
     gl.disable(gl.STENCIL_TEST);
   }
 
-  /** @param {Instance} one @param {(name: string) => WebGLUniformLocation | null} at @param {boolean} srgb */
-  #drawOne(one, at, srgb) {
+  /** @param {Instance} one @param {(name: string) => WebGLUniformLocation | null} at @param {boolean} srgb @param {Coloured | null} colours */
+  #drawOne(one, at, srgb, colours = one.direct) {
     const gl = this.#gl;
     const { texture, corners, opacity } = one.part.part;
     gl.uniformMatrix3fv(at("turn"), true, one.turn);
@@ -363,7 +384,7 @@ export class Renderer extends EventTarget {
     gl.uniform1i(at("textured"), texture ? 1 : 0);
     gl.uniform1f(at("opacity"), opacity);
     if (texture) gl.bindTexture(gl.TEXTURE_2D, this.#texture(texture, srgb));
-    gl.bindVertexArray(one.vao);
+    gl.bindVertexArray((colours ?? one.direct).vao);
     gl.drawElements(gl.TRIANGLES, corners.length, gl.UNSIGNED_INT, 0);
   }
 
@@ -471,10 +492,7 @@ export class Renderer extends EventTarget {
     this.canvas.removeEventListener("webglcontextlost", this.#onLost);
     this.canvas.removeEventListener("webglcontextrestored", this.#onRestored);
     for (const target of this.#targets.values()) {
-      for (const one of target.instances) {
-        gl.deleteBuffer(one.lit);
-        gl.deleteVertexArray(one.vao);
-      }
+      for (const one of target.instances) this.#forget(one);
       for (const frame of [target.drawn, target.shown]) gl.deleteFramebuffer(frame);
       for (const held of target.held) gl.deleteRenderbuffer(held);
     }

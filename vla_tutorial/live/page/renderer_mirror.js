@@ -11,7 +11,7 @@ const THIN = 1e-4; // metres from its plane within which a box' side is taken fo
 /**
  * A mirror as it stands: null where the camera is behind it. `plane`: its normal, and the normal times
  * a point of it; what is in front is reflected. `surface`: the same for the mirror itself, a little
- * lower. `matrix`: world → clip space of what is seen in it.
+ * lower. `matrix`: world → clip space of what is seen in it. `eye`: where the camera seems to be.
  * @param {Instance} glass @param {Float32Array} projection @param {Camera} camera
  */
 export function mirrorOf(glass, projection, camera) {
@@ -21,13 +21,15 @@ export function mirrorOf(glass, projection, camera) {
   const n = applied(glass.turn, local);
   const point = applied(glass.turn, place.map((x, i) => x + height * local[i])).map((x, i) => x + glass.shift[i]);
   const d = dot(n, point);
-  if (dot(n, camera.position) <= d) return null;
+  const above = dot(n, camera.position) - d;
+  if (above <= 0) return null;
+  const eye = camera.position.map((x, i) => x - 2 * above * n[i]);
   /** Column by column: x → x − 2 (n·x − d) n. */
   const reflected = [0, 1, 2].map((c) => [0, 1, 2].map((r) => Number(r === c) - 2 * n[r] * n[c]).concat(0));
   reflected.push([2 * d * n[0], 2 * d * n[1], 2 * d * n[2], 1]);
   const matrix = Float32Array.from(reflected.flatMap((column) => [0, 1, 2, 3].map((row) =>
     column.reduce((sum, x, k) => sum + projection[4 * k + row] * x, 0))));
-  return { reflectance, plane: [...n, d], surface: [...n, d - THIN], matrix };
+  return { reflectance, eye, plane: [...n, d], surface: [...n, d - THIN], matrix };
 }
 
 /** Whether something is drawn: its hinge is turned far enough, or it has none.
