@@ -24,7 +24,8 @@ from vla_tutorial.sim.perturb import srgb_textures
 from vla_tutorial.sim.sensors import CAMERA
 
 MOST_TEXELS = 512
-"""Width and height of a texture. The camera's 256 pixels show none of these textures finer."""
+"""Width and height of a texture, of an odd one half of them. The camera's 256 pixels show none of
+these textures finer."""
 
 OPAQUE = 0.995
 """Opacity from which MuJoCo draws a shape as if nothing were seen through it (render_gl3.c)."""
@@ -305,7 +306,7 @@ def _lamp(model: Any, i: int) -> Light:
 
 
 def _write_texture(folder: Path, model: Any, number: int) -> str:
-    """Write a texture as lossless WebP, halved until it has `MOST_TEXELS` at most; its file."""
+    """Write a texture as lossless WebP, halved until it is small; its file."""
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     name = model.texture(number).name
@@ -322,7 +323,7 @@ def _write_texture(folder: Path, model: Any, number: int) -> str:
     if (folder / file).is_file():
         return file
     picture = texels.reshape(height, width, channels)[..., :3]
-    while max(picture.shape[:2]) > MOST_TEXELS:
+    while not _small(*picture.shape[:2]):
         picture = _halved(picture)
     stored = io.BytesIO()
     Image.fromarray(np.rint(picture).astype(np.uint8)).save(
@@ -330,6 +331,13 @@ def _write_texture(folder: Path, model: Any, number: int) -> str:
     )
     write_bytes(folder / file, stored.getvalue())
     return file
+
+
+def _small(height: int, width: int) -> bool:
+    """Whether a texture is written as it is: an odd one is not halved, which would shift it."""
+    largest = max(height, width)
+    odd = bool(height % 2 or width % 2)
+    return largest <= MOST_TEXELS or (odd and largest <= 2 * MOST_TEXELS)
 
 
 def _halved(picture: Any) -> Any:
