@@ -65,7 +65,8 @@ def site(model: Any, number: int) -> Mesh:
 
 def _triangles(quads: Floats, normals: Floats, texture: Floats) -> Mesh:
     """Each quad (Q, 4, …) as two triangles."""
-    cut = [0, 1, 2, 0, 2, 3]
+    # Mesa cuts quads along this diagonal, and light differs between their corners.
+    cut = [0, 1, 3, 1, 2, 3]
     return joined(
         quads[:, cut].reshape(-1, 3, 3),
         normals[:, cut].reshape(-1, 3, 3),

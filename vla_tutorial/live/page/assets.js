@@ -35,7 +35,7 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  */
 
 /**
- * `data/scene/taskN.json`, as `live/scene_export.py` describes it.
+ * `data/scene/taskN.json`, as `live/drawn.py` describes it.
  * @typedef {{body: number, file: string, mesh: string, position: number[], matrix: number[],
  *   colour: number[], texture: string, emission: number, specular: number, shininess: number,
  *   mirror: number[], switch: Switch | null}} Geom

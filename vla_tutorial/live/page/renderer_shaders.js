@@ -88,11 +88,11 @@ void main() { pixel = vec4(textured ? shade * texture(picture, place).rgb : shad
 
 /** DRAW, but what lies behind the mirror is left out. */
 export const DRAW_MIRRORED = DRAW
-  .replace("out vec2 place;", "out vec2 place;\nuniform vec4 plane;\nout float above;")
+  .replace("out vec2 place;", "out vec2 place;\nuniform vec4 plane;\ncentroid out float above;")
   .replace("gl_Position = projection", "above = dot(plane.xyz, turn * position + shift) - plane.w;\n  gl_Position = projection");
 
 export const PAINT_MIRRORED = PAINT
-  .replace("uniform float opacity;", "uniform float opacity;\nin float above;")
+  .replace("uniform float opacity;", "uniform float opacity;\ncentroid in float above;")
   .replace("void main() {", "void main() {\n  if (above < 0.0) discard;\n ");
 
 /**
