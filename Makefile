@@ -9,7 +9,7 @@ PORT ?= 8000
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BROWSER_TESTS := tests/browser
 # What `make test` skips where the extra `book` is not installed.
-NEED_BOOK := tests/live/test_live_build.py tests/live/test_policy_graph.py tests/live/test_suites_port.py tests/live/test_widget.py tests/player/test_player.py
+NEED_BOOK := tests/live/test_live_build.py tests/live/test_policy_graph.py tests/live/test_suites_picture.py tests/live/test_suites_port.py tests/live/test_widget.py tests/player/test_player.py
 LIVE_PAGE := vla_tutorial/live/page
 # What the live page is built from; `--vectors` adds what its tests compare it with.
 LIVE_INPUTS = $(shell find vla_tutorial -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*')

@@ -89,6 +89,28 @@ def test_a_box_and_a_plane_are_closed_and_face_outwards(simulator):
         assert (outwards > 0).all()
 
 
+@pytest.mark.parametrize(("kind", "ends"), [("cylinder", 0.0), ("capsule", 4 / 3 * np.pi * 0.1**3)])
+def test_a_round_shape_is_closed_and_faces_outwards(kind, ends):
+    import mujoco  # not above: `libero.load` must choose the GL backend first
+
+    text = f'<geom name="one" type="{kind}" size="0.1 0.2"/>'
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{text}</worldbody></mujoco>")
+    mesh = shapes.of(model, 0)
+    a, b, c = (mesh.positions[mesh.corners[:, i]] for i in range(3))
+    # The volume below each triangle counts negative where it faces inwards.
+    volume = np.einsum("ij,ij->", a, np.cross(b, c)) / 6
+    assert volume == pytest.approx(np.pi * 0.1**2 * 0.4 + ends, rel=0.03)
+    facing = np.einsum("ij,ij->i", np.cross(b - a, c - a), mesh.normals[mesh.corners[:, 0]])
+    assert (facing > -1e-12).all()
+
+
+def test_each_side_of_a_box_shows_the_whole_cube_texture():
+    sides = shapes._on_cube(shapes._box(1)[0])
+    assert sides.shape == (6, 4, 2)
+    for side in sides:
+        assert {tuple(corner) for corner in side} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
 def test_a_goal_that_the_page_does_not_know_is_refused(simulator):
     with pytest.raises(TutorialError, match=r"\(up milk_1 \); the page knows no such"):
         goal_parts(simulator, (("up", "milk_1"),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,86 +14,24 @@ import numpy as np
 from PIL import Image
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.live import shapes
+from vla_tutorial.live import goals_export, shapes
+from vla_tutorial.live.drawn import Camera, DrawnScene, Geom, Light, Switch, Texture
 from vla_tutorial.live.meshes import Mesh, from_model, pack, simplified
 from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.policies.expert.predicates import kind
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.perturb import srgb_textures
 from vla_tutorial.sim.sensors import CAMERA
 
 MOST_TEXELS = 512
-"""Width and height of a texture. The camera's 256 pixels show none of these textures finer."""
+"""Width and height of a texture, of an odd one half of them. The camera's 256 pixels show none of
+these textures finer."""
+
+OPAQUE = 0.995
+"""Opacity from which MuJoCo draws a shape as if nothing were seen through it (render_gl3.c)."""
 
 COLLISION_GROUP = 0
 """Geoms of this group are not drawn by robosuite."""
-
-
-class Geom(msgspec.Struct, frozen=True, rename="camel"):
-    """One shape on a body, in the body's frame.
-
-    Attributes:
-        body: number of the body.
-        file, mesh: the file of meshes, and the mesh in it.
-        position: (3,) metres. matrix: (9,) its rotation, row by row.
-        colour: red, green, blue, opacity, 0 … 1.
-        texture: its key in `DrawnScene.textures`; "" for none.
-        emission, specular, shininess: of MuJoCo's material, 0 … 1.
-    """
-
-    body: int
-    file: str
-    mesh: str
-    position: list[float]
-    matrix: list[float]
-    colour: list[float]
-    texture: str
-    emission: float
-    specular: float
-    shininess: float
-
-
-class Light(msgspec.Struct, frozen=True, rename="camel"):
-    """A lamp in the world. The headlight has no position: it shines along the camera's axis.
-
-    Attributes:
-        cutoff: degrees. exponent: of the spot's fall-off. attenuation: constant, linear, quadratic.
-    """
-
-    headlight: bool
-    position: list[float]
-    direction: list[float]
-    ambient: list[float]
-    diffuse: list[float]
-    specular: list[float]
-    cutoff: float
-    exponent: float
-    attenuation: list[float]
-
-
-class Texture(msgspec.Struct, frozen=True, rename="camel"):
-    """A picture of `data/textures`. srgb: MuJoCo ≥ 3.3.3 would make it linear first."""
-
-    file: str
-    srgb: bool
-
-
-class Camera(msgspec.Struct, frozen=True, rename="camel"):
-    """Where a fixed camera stands: metres, rotation row by row, vertical angle in degrees."""
-
-    position: list[float]
-    matrix: list[float]
-    fovy: float
-
-
-class DrawnScene(msgspec.Struct, frozen=True, rename="camel"):
-    """All of it (`data/scene/taskN.json`). near and far: of the frustum, in metres."""
-
-    camera: Camera
-    near: float
-    far: float
-    lights: list[Light]
-    textures: dict[str, Texture]
-    geoms: list[Geom]
 
 
 @dataclass(frozen=True)
@@ -112,7 +51,7 @@ def export(folder: Path, simulator: Simulator, collected: Collected) -> dict[str
     Meshes go into `collected`, for `export_meshes` after the last task.
 
     Raises:
-        TutorialError: something is drawn in a way that the page cannot: shadows, mirrors, glass.
+        TutorialError: something is drawn in a way that the page cannot, as shadows.
     """
     name = f"data/scene/task{simulator.task.index}.json"
     write_json(folder / name, drawn_scene(folder, simulator, collected))
@@ -134,9 +73,12 @@ def drawn_scene(folder: Path, simulator: Simulator, collected: Collected) -> Dra
     """What the page draws; raises as `export`. Textures are written on the way."""
     model = simulator.model
     visible = _visible(simulator)
+    switches = _switches(simulator)
     tagged = srgb_textures(simulator._inner)
     textures: dict[str, Texture] = {}
     geoms = [_geom(simulator, shown, collected) for shown in visible]
+    _keep_one_mirror(geoms)
+    geoms += [_site(simulator, number, switch, collected) for number, switch in switches.items()]
     for number in sorted({_texture(model, shown) for shown in visible} - {-1}):
         file = _write_texture(folder, model, number)
         textures[model.texture(number).name] = Texture(file, number in tagged)
@@ -182,14 +124,10 @@ def _geom(simulator: Simulator, shown: Any, collected: Collected) -> Geom:
 
     model = simulator.model
     number = int(shown.objid)
-    label = model.geom(number).name if shown.objtype == mujoco.mjtObj.mjOBJ_GEOM else "a site"
-    flat = shown.type in (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX)
-    if shown.objtype != mujoco.mjtObj.mjOBJ_GEOM or shown.rgba[3] < 1:
-        raise _cannot_draw(label, "see-through or no geom")
-    if flat and shown.reflectance > 0:
-        raise _cannot_draw(label, "a mirror")
+    if shown.objtype != mujoco.mjtObj.mjOBJ_GEOM:
+        raise _cannot_draw(f"object {number}", "no geom")
     body = int(model.geom_bodyid[number])
-    file, mesh = _collect(simulator, number, _texture(model, shown), collected)
+    file, mesh = _collect(simulator, shown, collected)
     texture = _texture(model, shown)
     return Geom(
         body=body,
@@ -202,6 +140,68 @@ def _geom(simulator: Simulator, shown: Any, collected: Collected) -> Geom:
         emission=float(shown.emission),
         specular=float(shown.specular),
         shininess=float(shown.shininess),
+        mirror=_mirror(shown),
+    )
+
+
+def _mirror(shown: Any) -> list[float]:
+    """`Geom.mirror`: planes and the upper sides of boxes reflect, unless they are see-through."""
+    import mujoco  # not above: `libero.load` must choose the GL backend first
+
+    box = shown.type == mujoco.mjtGeom.mjGEOM_BOX
+    flat = box or shown.type == mujoco.mjtGeom.mjGEOM_PLANE
+    if not flat or shown.reflectance <= 0 or shown.rgba[3] < OPAQUE:
+        return []
+    x, y, z = (float(half) for half in shown.size)
+    return [float(shown.reflectance), x, y, z if box else 0.0]
+
+
+def _keep_one_mirror(geoms: list[Geom]) -> None:
+    """MuJoCo draws the first mirror of a scene and takes the others for none."""
+    mirrors = [i for i, geom in enumerate(geoms) if geom.mirror]
+    for i in mirrors[1:]:
+        geoms[i] = msgspec.structs.replace(geoms[i], mirror=[])
+
+
+def _switches(simulator: Simulator) -> dict[int, Switch]:
+    """Sites that LIBERO shows while a fixture is on, by their number: a stove's burner."""
+    model = simulator.model
+    found = {}
+    for name in simulator.bodies:
+        thing = simulator._inner.get_object(name)
+        for site, _ in thing.object_properties.get("vis_site_names", {}).values():
+            joint = model.joint(thing.joints[0])
+            body = int(joint.bodyid[0])
+            found[model.site(site).id] = Switch(
+                body=body,
+                parent=int(model.body_parentid[body]),
+                rest=_matrix(model.body_quat[body]),
+                axis=[float(x) for x in joint.axis],
+                threshold=goals_export.THRESHOLDS["turnon"](kind(name)),
+            )
+    return found
+
+
+def _site(simulator: Simulator, number: int, switch: Switch, collected: Collected) -> Geom:
+    """A site as it is drawn while its switch is on. Sites have MuJoCo's default material."""
+    model = simulator.model
+    name = f"{model.site(number).name}_{simulator.task.suite}"
+    file = "data/scene/meshes/room.bin"
+    collected.meshes.setdefault(file, {})[name] = shapes.site(model, number)
+    # robosuite and LIBERO keep it hidden by its opacity alone.
+    colour = [*(float(level) for level in model.site_rgba[number][:3]), 1.0]
+    return Geom(
+        body=int(model.site_bodyid[number]),
+        file=file,
+        mesh=name,
+        position=model.site_pos[number].tolist(),
+        matrix=_matrix(model.site_quat[number]),
+        colour=colour,
+        texture="",
+        emission=0.0,
+        specular=0.5,
+        shininess=0.5,
+        switch=switch,
     )
 
 
@@ -220,28 +220,34 @@ def _texture(model: Any, shown: Any) -> int:
     return int(model.mat_texid[shown.matid][mujoco.mjtTextureRole.mjTEXROLE_RGB])
 
 
-def _collect(
-    simulator: Simulator, number: int, texture: int, collected: Collected
-) -> tuple[str, str]:
-    """The file and the name of a geom's mesh, which is added where it is new."""
+def _collect(simulator: Simulator, shown: Any, collected: Collected) -> tuple[str, str]:
+    """The file and the name of a drawn geom's mesh, which is added where it is new."""
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     model = simulator.model
-    kind = int(model.geom_type[number])
-    if kind == mujoco.mjtGeom.mjGEOM_MESH:
-        mesh = int(model.geom_dataid[number])
-        name = model.mesh(mesh).name
+    number = int(shown.objid)
+    is_mesh = model.geom_type[number] == mujoco.mjtGeom.mjGEOM_MESH
+    if is_mesh:
+        name = model.mesh(int(model.geom_dataid[number])).name
         owner = _owner(name, simulator.bodies)
     else:
-        name = f"{model.geom(number).name}_{simulator.task.suite}"
+        # Rooms of one suite give one name to walls and tables of different sizes.
+        millimetres = "x".join(f"{1000 * half:.0f}" for half in model.geom_size[number])
+        name = f"{model.geom(number).name}_{simulator.task.suite}_{millimetres}"
         owner = "room"
     file = f"data/scene/meshes/{owner}.bin"
     meshes = collected.meshes.setdefault(file, {})
     if name not in meshes:
-        meshes[name] = from_model(model, mesh) if owner != "room" else shapes.of(model, number)
-    if texture >= 0 and not meshes[name].textured:
-        raise _cannot_draw(name, "textured without coordinates")
+        meshes[name] = _mesh(model, shown) if is_mesh else shapes.of(model, number)
     return file, name
+
+
+def _mesh(model: Any, shown: Any) -> Mesh:
+    """The mesh of a drawn geom, with the texture coordinates that its material needs."""
+    mesh = from_model(model, int(model.geom_dataid[shown.objid]))
+    if mesh.textured or _texture(model, shown) < 0:
+        return mesh
+    return shapes.with_coordinates(model, int(shown.matid), mesh, np.array(shown.size))
 
 
 def _owner(mesh: str, objects: Iterable[str]) -> str:
@@ -265,6 +271,7 @@ def _headlight(model: Any) -> Light:
     head = model.vis.headlight
     return Light(
         headlight=True,
+        directional=False,
         position=[0, 0, 0],
         direction=[0, 0, -1],
         ambient=head.ambient.tolist(),
@@ -282,10 +289,11 @@ def _lamps(model: Any) -> list[Light]:
 
 def _lamp(model: Any, i: int) -> Light:
     """A lamp of the model that is fixed in the world."""
-    if model.light_castshadow[i] or model.light_directional[i] or model.light_bodyid[i]:
-        raise _cannot_draw(f"light {i}", "one that casts shadows, moves or has no position")
+    if model.light_castshadow[i] or model.light_bodyid[i]:
+        raise _cannot_draw(f"light {i}", "one that casts shadows or moves")
     return Light(
         headlight=False,
+        directional=bool(model.light_directional[i]),
         position=model.light_pos[i].tolist(),
         direction=model.light_dir[i].tolist(),
         ambient=model.light_ambient[i].tolist(),
@@ -298,23 +306,24 @@ def _lamp(model: Any, i: int) -> Light:
 
 
 def _write_texture(folder: Path, model: Any, number: int) -> str:
-    """Write a texture as lossless WebP, halved until it has `MOST_TEXELS` at most; its file."""
+    """Write a texture as lossless WebP, halved until it is small; its file."""
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     name = model.texture(number).name
-    file = f"data/textures/{name}.webp"
-    # Tasks share textures by name, and packing one takes a second.
-    if (folder / file).is_file():
-        return file
-    if model.tex_type[number] != mujoco.mjtTexture.mjTEXTURE_2D:
-        raise _cannot_draw(name, "a cube texture")
     height = int(model.tex_height[number])
     width = int(model.tex_width[number])
+    if model.tex_type[number] != mujoco.mjtTexture.mjTEXTURE_2D and height != width:
+        raise _cannot_draw(name, "a cube texture with six pictures")
     channels = int(model.tex_nchannel[number])
     start = int(model.tex_adr[number])
     texels = model.tex_data[start : start + height * width * channels]
+    # Rooms of one suite give one name to different pictures.
+    file = f"data/textures/{name}_{zlib.crc32(texels.tobytes()):08x}.webp"
+    # Tasks share textures, and packing one takes a second.
+    if (folder / file).is_file():
+        return file
     picture = texels.reshape(height, width, channels)[..., :3]
-    while max(picture.shape[:2]) > MOST_TEXELS:
+    while not _small(*picture.shape[:2]):
         picture = _halved(picture)
     stored = io.BytesIO()
     Image.fromarray(np.rint(picture).astype(np.uint8)).save(
@@ -322,6 +331,13 @@ def _write_texture(folder: Path, model: Any, number: int) -> str:
     )
     write_bytes(folder / file, stored.getvalue())
     return file
+
+
+def _small(height: int, width: int) -> bool:
+    """Whether a texture is written as it is: an odd one is not halved, which would shift it."""
+    largest = max(height, width)
+    odd = bool(height % 2 or width % 2)
+    return largest <= MOST_TEXELS or (odd and largest <= 2 * MOST_TEXELS)
 
 
 def _halved(picture: Any) -> Any:

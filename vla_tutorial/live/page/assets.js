@@ -35,10 +35,12 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  */
 
 /**
- * `data/scene/taskN.json`, as `live/scene_export.py` describes it.
+ * `data/scene/taskN.json`, as `live/drawn.py` describes it.
  * @typedef {{body: number, file: string, mesh: string, position: number[], matrix: number[],
- *   colour: number[], texture: string, emission: number, specular: number, shininess: number}} Geom
- * @typedef {{headlight: boolean, position: number[], direction: number[], ambient: number[],
+ *   colour: number[], texture: string, emission: number, specular: number, shininess: number,
+ *   mirror: number[], switch: Switch | null}} Geom
+ * @typedef {{body: number, parent: number, rest: number[], axis: number[], threshold: number}} Switch
+ * @typedef {{headlight: boolean, directional: boolean, position: number[], direction: number[], ambient: number[],
  *   diffuse: number[], specular: number[], cutoff: number, exponent: number,
  *   attenuation: number[]}} Light
  * @typedef {{camera: {position: number[], matrix: number[], fovy: number}, near: number, far: number,

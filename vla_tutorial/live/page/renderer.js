@@ -7,8 +7,9 @@
  */
 import { LiveError } from "./errors.js";
 import { around, covered, inside, NOWHERE, overlap, placed } from "./renderer_boxes.js";
-import { hit, partsOf } from "./renderer_parts.js";
-import { compile, DRAW, LIGHT, MOST_LIGHTS, NOTHING, PAINT } from "./renderer_shaders.js";
+import { hit, OPAQUE, partsOf } from "./renderer_parts.js";
+import { mirrorOf, switchedOn } from "./renderer_mirror.js";
+import { compile, DRAW, DRAW_MIRRORED, LIGHT, MOST_LIGHTS, NOTHING, PAINT, PAINT_MIRRORED } from "./renderer_shaders.js";
 import { applied, appliedBack, cameraOf, projection, rayThrough } from "./renderer_view.js";
 
 /**
@@ -29,9 +30,11 @@ import { applied, appliedBack, cameraOf, projection, rayThrough } from "./render
 /**
  * A part as it stands in one target: its rotation and place, its colours, and the box that it covers.
  * @typedef {{part: Uploaded, body: number, move: number[] | null, turn: Float32Array,
- *   shift: Float32Array, moved: boolean, vao: WebGLVertexArrayObject, lit: WebGLBuffer,
+ *   shift: Float32Array, moved: boolean, on: boolean, direct: Coloured, reflected: Coloured | null,
  *   box: Box}} Instance
+ * @typedef {{vao: WebGLVertexArrayObject, lit: WebGLBuffer}} Coloured as the camera or a mirror sees it
  * @typedef {import("./renderer_boxes.js").Box} Box
+ * @typedef {NonNullable<ReturnType<typeof mirrorOf>>} Mirror
  * @typedef {{part: Part, buffers: WebGLBuffer[], lighting: WebGLVertexArrayObject,
  *   corners: WebGLBuffer, vertices: number}} Uploaded
  */
@@ -50,6 +53,7 @@ export class Renderer extends EventTarget {
   /** @type {WebGL2RenderingContext} */ #gl;
   /** @type {any} */ #light;
   /** @type {any} */ #draw;
+  /** Draws what a mirror shows; null where nothing of the scene reflects. @type {any} */ #mirrored;
   /** @type {Uploaded[]} */ #uploaded = [];
   /** @type {Map<string, WebGLTexture>} */ #textures = new Map();
   /** @type {Map<string, Target>} */ #targets = new Map();
@@ -94,6 +98,8 @@ export class Renderer extends EventTarget {
     this.#last = null;
     this.#light = compile(gl, LIGHT, NOTHING, ["lit"]);
     this.#draw = compile(gl, DRAW, PAINT);
+    const mirror = this.parts.some((part) => part.mirror.length);
+    this.#mirrored = mirror ? compile(gl, DRAW_MIRRORED, PAINT_MIRRORED) : null;
     this.#uploaded = this.parts.map((part) => this.#upload(part));
     for (const setting of [gl.UNPACK_FLIP_Y_WEBGL, gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL]) gl.pixelStorei(setting, false);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -154,9 +160,18 @@ export class Renderer extends EventTarget {
     const dirty = this.#place(target, pose, matrix, anew);
     target.settings = settings;
     if (dirty[0] >= dirty[2] || dirty[1] >= dirty[3]) return;
-    const touched = target.instances.filter(({ box }) => overlap(box, dirty));
-    this.#lightUp(touched.filter((one) => one.moved), camera, light);
-    this.#paint(target, touched, matrix, dirty, srgbTextures);
+    const shown = target.instances.filter(({ part }) => switchedOn(part.part.switch, pose));
+    const touched = shown.filter(({ box }) => overlap(box, dirty));
+    // A mirror shows things that cover none of the pixels.
+    const seen = this.#mirrored ? shown : touched;
+    const glass = shown.find(({ part }) => part.part.mirror.length);
+    const mirror = glass && mirrorOf(glass, matrix, camera);
+    this.#lamps(camera, light);
+    if (mirror) this.#lightUp(glass.moved ? shown : seen.filter((one) => one.moved), mirror.eye, mirror.reflectance);
+    this.#lightUp(seen.filter((one) => one.moved), camera.position);
+    this.#begin(target, dirty);
+    if (mirror) this.#reflect(shown, glass, mirror, matrix, srgbTextures);
+    this.#paint(target, touched, matrix, srgbTextures);
   }
 
   /** @param {string} kind @param {number} width @param {number} height @param {number} samples */
@@ -177,11 +192,12 @@ export class Renderer extends EventTarget {
       const made = gl.createFramebuffer();
       gl.bindFramebuffer(gl.FRAMEBUFFER, made);
       gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, colour);
-      gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.DEPTH_ATTACHMENT, gl.RENDERBUFFER, depth);
+      gl.framebufferRenderbuffer(gl.FRAMEBUFFER, this.#mirrored ? gl.DEPTH_STENCIL_ATTACHMENT : gl.DEPTH_ATTACHMENT, gl.RENDERBUFFER, depth);
       return made;
     };
     const count = samples > 1 ? samples : 0;
-    const held = [buffer(gl.RGBA8, count), buffer(gl.DEPTH_COMPONENT32F, count), buffer(gl.RGBA8, 0)];
+    const depth = this.#mirrored ? gl.DEPTH32F_STENCIL8 : gl.DEPTH_COMPONENT32F;
+    const held = [buffer(gl.RGBA8, count), buffer(depth, count), buffer(gl.RGBA8, 0)];
     const made = {
       width,
       height,
@@ -198,6 +214,15 @@ export class Renderer extends EventTarget {
 
   /** @param {Uploaded} part @param {number[] | null} move @returns {Instance} */
   #instance(part, move) {
+    const direct = this.#coloured(part);
+    const reflected = this.#mirrored && this.#coloured(part);
+    const turn = new Float32Array(9);
+    const shift = new Float32Array(3);
+    return { part, body: part.part.body, move, turn, shift, moved: true, on: true, direct, reflected, box: NOWHERE };
+  }
+
+  /** Where the colours of a part's vertices go. @param {Uploaded} part @returns {Coloured} */
+  #coloured(part) {
     const gl = this.#gl;
     const lit = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, lit);
@@ -214,18 +239,20 @@ export class Renderer extends EventTarget {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, part.corners);
     gl.bindVertexArray(null);
     gl.bindBuffer(gl.ARRAY_BUFFER, null);
-    const turn = new Float32Array(9);
-    const shift = new Float32Array(3);
-    return { part, body: part.part.body, move, turn, shift, moved: true, vao, lit, box: NOWHERE };
+    return { vao, lit };
+  }
+
+  /** @param {Instance} one */
+  #forget(one) {
+    for (const { lit, vao } of [one.direct, ...(one.reflected ? [one.reflected] : [])]) {
+      this.#gl.deleteBuffer(lit);
+      this.#gl.deleteVertexArray(vao);
+    }
   }
 
   /** @param {Target} target @param {SecondCan | null} copy */
   #exchangeCopy(target, copy) {
-    const gl = this.#gl;
-    for (const old of target.instances.filter((one) => one.move)) {
-      gl.deleteBuffer(old.lit);
-      gl.deleteVertexArray(old.vao);
-    }
+    for (const old of target.instances.filter((one) => one.move)) this.#forget(old);
     target.instances = target.instances.filter((one) => !one.move);
     const copied = this.#uploaded.filter(({ part }) => copy?.bodies.includes(part.body));
     target.instances.push(...copied.map((part) => this.#instance(part, /** @type {SecondCan} */ (copy).move)));
@@ -241,6 +268,9 @@ export class Renderer extends EventTarget {
     const { width, height } = target;
     let dirty = anew ? /** @type {Box} */ ([0, 0, width, height]) : NOWHERE;
     for (const one of target.instances) {
+      const on = switchedOn(one.part.part.switch, pose);
+      if (on !== one.on) dirty = around(dirty, one.box);
+      one.on = on;
       const { xpos, xmat } = one.move && target.copy ? target.copy.pose : pose;
       if (!placed(one, xpos, xmat) && !anew) continue;
       one.moved = true;
@@ -248,27 +278,33 @@ export class Renderer extends EventTarget {
       one.box = covered(one, matrix, width, height);
       dirty = around(dirty, around(before, one.box));
     }
+    const mirrors = target.instances.filter(({ part }) => part.part.mirror.length);
+    if (dirty[0] < dirty[2]) for (const { box } of mirrors) dirty = around(dirty, box);
     return inside(dirty, width, height);
   }
 
-  /** Compute the colours of instances that have moved. @param {Instance[]} instances @param {Camera} camera @param {number} share */
-  #lightUp(instances, camera, share) {
+  /**
+   * Compute the colours of instances that have moved.
+   * @param {Instance[]} instances @param {number[]} eye
+   * @param {number | null} reflectance of the mirror in which they are seen
+   */
+  #lightUp(instances, eye, reflectance = null) {
     if (!instances.length) return;
     const gl = this.#gl;
     const { program, at } = this.#light;
     gl.useProgram(program);
-    gl.uniform3fv(at("eye"), camera.position);
-    this.#lamps(camera, share);
+    gl.uniform3fv(at("eye"), eye);
+    gl.uniform1f(at("share"), reflectance ?? 1);
     gl.enable(gl.RASTERIZER_DISCARD);
     for (const one of instances) {
       gl.uniformMatrix3fv(at("turn"), true, one.turn);
       gl.uniform3fv(at("shift"), one.shift);
       gl.bindVertexArray(one.part.lighting);
-      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, one.lit);
+      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, (reflectance === null ? one.direct : /** @type {Coloured} */ (one.reflected)).lit);
       gl.beginTransformFeedback(gl.POINTS);
       gl.drawArrays(gl.POINTS, 0, one.part.vertices);
       gl.endTransformFeedback();
-      one.moved = false;
+      if (reflectance === null) one.moved = false;
     }
     gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, null);
     gl.disable(gl.RASTERIZER_DISCARD);
@@ -278,7 +314,8 @@ export class Renderer extends EventTarget {
   /** @param {Camera} camera @param {number} share of the lamps' brightness */
   #lamps(camera, share) {
     const gl = this.#gl;
-    const { at } = this.#light;
+    const { program, at } = this.#light;
+    gl.useProgram(program);
     const lights = this.task.scene.lights.slice(0, MOST_LIGHTS);
     gl.uniform1i(at("count"), lights.length);
     lights.forEach((light, i) => {
@@ -286,7 +323,9 @@ export class Renderer extends EventTarget {
       const axis = light.direction;
       const norm = Math.hypot(...axis);
       const spot = light.headlight ? [-2, 0] : [Math.cos((light.cutoff * Math.PI) / 180), light.exponent];
-      gl.uniform4fv(at(`lights[${i}].place`), light.headlight ? [...towards, 0] : [...light.position, 1]);
+      const along = light.directional ? axis.map((x) => -x / norm) : towards;
+      const near = !light.headlight && !light.directional;
+      gl.uniform4fv(at(`lights[${i}].place`), near ? [...light.position, 1] : [...along, 0]);
       gl.uniform3fv(at(`lights[${i}].axis`), axis.map((x) => x / norm));
       gl.uniform3fv(at(`lights[${i}].ambient`), light.ambient.map((x) => x * share));
       gl.uniform3fv(at(`lights[${i}].diffuse`), light.diffuse.map((x) => x * share));
@@ -296,26 +335,80 @@ export class Renderer extends EventTarget {
     });
   }
 
-  /** @param {Target} target @param {Instance[]} instances @param {Float32Array} matrix @param {Box} dirty @param {boolean} srgb */
-  #paint(target, instances, matrix, [left, bottom, right, top], srgb) {
+  /** Clear what is painted again. @param {Target} target @param {Box} dirty */
+  #begin(target, [left, bottom, right, top]) {
     const gl = this.#gl;
-    const { program, at } = this.#draw;
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.drawn);
     gl.viewport(0, 0, target.width, target.height);
     gl.enable(gl.SCISSOR_TEST);
     gl.scissor(left, bottom, right - left, top - bottom);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT | (this.#mirrored ? gl.STENCIL_BUFFER_BIT : 0));
+  }
+
+  /**
+   * Paint what the mirror shows.
+   * @param {Instance[]} instances @param {Instance} glass @param {Mirror} mirror
+   * @param {Float32Array} matrix @param {boolean} srgb
+   */
+  #reflect(instances, glass, mirror, matrix, srgb) {
+    const gl = this.#gl;
+    const { program, at } = this.#mirrored;
+    gl.useProgram(program);
+    // First a stencil: of all sides of the box, those that face the camera and lie in the plane.
+    gl.enable(gl.STENCIL_TEST);
+    gl.colorMask(false, false, false, false);
+    gl.disable(gl.DEPTH_TEST);
+    gl.stencilFunc(gl.ALWAYS, 1, 255);
+    gl.stencilOp(gl.REPLACE, gl.REPLACE, gl.REPLACE);
+    gl.uniformMatrix4fv(at("projection"), false, matrix);
+    gl.uniform4fv(at("plane"), mirror.surface);
+    this.#drawOne(glass, at, srgb);
+    gl.enable(gl.DEPTH_TEST);
+    gl.colorMask(true, true, true, true);
+    gl.stencilFunc(gl.EQUAL, 1, 255);
+    gl.stencilOp(gl.KEEP, gl.KEEP, gl.KEEP);
+    gl.uniform4fv(at("plane"), mirror.plane);
+    gl.uniformMatrix4fv(at("projection"), false, mirror.matrix);
+    gl.frontFace(gl.CW);
+    for (const one of instances) if (one !== glass && one.part.part.opacity >= OPAQUE) this.#drawOne(one, at, srgb, one.reflected);
+    gl.frontFace(gl.CCW);
+    gl.disable(gl.STENCIL_TEST);
+  }
+
+  /** @param {Instance} one @param {(name: string) => WebGLUniformLocation | null} at @param {boolean} srgb @param {Coloured | null} colours */
+  #drawOne(one, at, srgb, colours = one.direct) {
+    const gl = this.#gl;
+    const { texture, corners, opacity } = one.part.part;
+    gl.uniformMatrix3fv(at("turn"), true, one.turn);
+    gl.uniform3fv(at("shift"), one.shift);
+    gl.uniform1i(at("textured"), texture ? 1 : 0);
+    gl.uniform1f(at("opacity"), opacity);
+    if (texture) gl.bindTexture(gl.TEXTURE_2D, this.#texture(texture, srgb));
+    gl.bindVertexArray((colours ?? one.direct).vao);
+    gl.drawElements(gl.TRIANGLES, corners.length, gl.UNSIGNED_INT, 0);
+  }
+
+  /** @param {Target} target @param {Instance[]} instances @param {Float32Array} matrix @param {boolean} srgb */
+  #paint(target, instances, matrix, srgb) {
+    const gl = this.#gl;
+    const { program, at } = this.#draw;
     gl.useProgram(program);
     gl.uniformMatrix4fv(at("projection"), false, matrix);
-    for (const one of instances) {
-      const { texture, corners } = one.part.part;
-      gl.uniformMatrix3fv(at("turn"), true, one.turn);
-      gl.uniform3fv(at("shift"), one.shift);
-      gl.uniform1i(at("textured"), texture ? 1 : 0);
-      if (texture) gl.bindTexture(gl.TEXTURE_2D, this.#texture(texture, srgb));
-      gl.bindVertexArray(one.vao);
-      gl.drawElements(gl.TRIANGLES, corners.length, gl.UNSIGNED_INT, 0);
-    }
+    const opaque = instances.filter(({ part }) => part.part.opacity >= OPAQUE);
+    // A mirror adds to what is seen in it, and hides nothing that comes later.
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE);
+    for (const one of opaque) if (one.part.part.mirror.length) this.#drawOne(one, at, srgb);
+    gl.disable(gl.BLEND);
+    for (const one of opaque) if (!one.part.part.mirror.length) this.#drawOne(one, at, srgb);
+    const clear = instances.filter(({ part }) => part.part.opacity < OPAQUE);
+    gl.depthMask(false);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+    // MuJoCo draws what is seen through twice: front to back, then back to front.
+    for (const one of [...clear, ...[...clear].reverse()]) this.#drawOne(one, at, srgb);
+    gl.depthMask(true);
+    gl.disable(gl.BLEND);
     gl.bindVertexArray(null);
     gl.disable(gl.SCISSOR_TEST);
     gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target.drawn);
@@ -399,10 +492,7 @@ export class Renderer extends EventTarget {
     this.canvas.removeEventListener("webglcontextlost", this.#onLost);
     this.canvas.removeEventListener("webglcontextrestored", this.#onRestored);
     for (const target of this.#targets.values()) {
-      for (const one of target.instances) {
-        gl.deleteBuffer(one.lit);
-        gl.deleteVertexArray(one.vao);
-      }
+      for (const one of target.instances) this.#forget(one);
       for (const frame of [target.drawn, target.shown]) gl.deleteFramebuffer(frame);
       for (const held of target.held) gl.deleteRenderbuffer(held);
     }
@@ -411,7 +501,7 @@ export class Renderer extends EventTarget {
       gl.deleteVertexArray(lighting);
     }
     for (const texture of this.#textures.values()) gl.deleteTexture(texture);
-    for (const { program } of [this.#light, this.#draw]) gl.deleteProgram(program);
+    for (const one of [this.#light, this.#draw, this.#mirrored]) if (one) gl.deleteProgram(one.program);
     this.#targets.clear();
     this.#textures.clear();
     this.#uploaded = [];

@@ -8,19 +8,32 @@ import { applied } from "./renderer_view.js";
 
 /**
  * Triangles of one body with one texture. `low` and `high`: corners of the box around them.
- * @typedef {{body: number, texture: string, positions: Float32Array, normals: Float32Array,
+ * `opacity`: below OPAQUE the part is seen through. `mirror`: where the scene is seen in it, and
+ * `switch`: when it is drawn, as the exporter describes them; `place` and `turn`: of the mirror.
+ * @typedef {{body: number, texture: string, opacity: number, mirror: number[],
+ *   switch: import("./assets.js").Switch | null, place: number[], turn: number[],
+ *   positions: Float32Array, normals: Float32Array,
  *   colours: Float32Array, materials: Float32Array, coordinates: Float32Array | null,
  *   corners: Uint32Array, low: number[], high: number[]}} Part
  */
+
+/** MuJoCo takes parts for see-through below it (render_gl3.c). */
+export const OPAQUE = 0.995;
+
+/** What is seen through, reflects or can be switched off is a part of its own. @param {Geom} geom @param {number} number */
+function keyOf({ body, texture, colour, mirror, switch: on }, number) {
+  const alone = colour[3] < OPAQUE || mirror.length || on;
+  return `${body} ${texture} ${alone ? number : ""}`;
+}
 
 /** @param {import("./assets.js").Task} task @returns {Part[]} */
 export function partsOf(task) {
   /** @type {Map<string, {geom: Geom, mesh: Mesh}[]>} */
   const groups = new Map();
-  for (const geom of task.scene.geoms) {
+  for (const [number, geom] of task.scene.geoms.entries()) {
     const mesh = task.shapes.get(geom.file)?.get(geom.mesh);
     if (!mesh) continue;
-    const key = `${geom.body} ${geom.texture}`;
+    const key = keyOf(geom, number);
     groups.set(key, [...(groups.get(key) ?? []), { geom, mesh }]);
   }
   return [...groups.values()].map(joined);
@@ -28,7 +41,7 @@ export function partsOf(task) {
 
 /** @param {{geom: Geom, mesh: Mesh}[]} members @returns {Part} */
 function joined(members) {
-  const { body, texture } = members[0].geom;
+  const { body, texture, colour, mirror, position: place, matrix: turn, switch: on } = members[0].geom;
   const count = members.reduce((sum, { mesh }) => sum + mesh.positions.length / 3, 0);
   const positions = new Float32Array(3 * count);
   const normals = new Float32Array(3 * count);
@@ -52,7 +65,8 @@ function joined(members) {
     for (const index of mesh.corners) corners[corner++] = first + index;
     first += vertices;
   }
-  return { body, texture, positions, normals, colours, materials, coordinates, corners, ...boxAround(positions) };
+  const looks = { body, texture, opacity: Math.min(colour[3], 1), mirror, switch: on, place, turn };
+  return { ...looks, positions, normals, colours, materials, coordinates, corners, ...boxAround(positions) };
 }
 
 /** @param {Float32Array} positions */

@@ -24,12 +24,14 @@ uniform Light lights[${MOST_LIGHTS}];
 uniform int count;
 uniform mat3 turn;
 uniform vec3 shift, eye;
+uniform float share; // of the colour, which a mirror takes from; highlights stay
 out vec3 lit;
 void main() {
   vec3 at = turn * position + shift;
   vec3 up = normalize(turn * normal);
   vec3 toEye = normalize(eye - at);
-  vec3 sum = colour * material.x;
+  vec3 own = share * colour;
+  vec3 sum = own * material.x;
   for (int i = 0; i < count; i++) {
     Light light = lights[i];
     vec3 toLight = light.place.xyz;
@@ -45,7 +47,7 @@ void main() {
     }
     if (strength == 0.0) continue;
     float facing = dot(up, toLight);
-    vec3 part = colour * (light.ambient + max(facing, 0.0) * light.diffuse);
+    vec3 part = own * (light.ambient + max(facing, 0.0) * light.diffuse);
     if (facing > 0.0 && material.y > 0.0) {
       float shine = max(dot(up, normalize(toLight + toEye)), 0.0);
       part += material.y * light.specular * (material.z == 0.0 ? 1.0 : pow(shine, material.z));
@@ -80,8 +82,18 @@ in vec3 shade;
 in vec2 place;
 uniform sampler2D picture;
 uniform bool textured;
+uniform float opacity;
 out vec4 pixel;
-void main() { pixel = vec4(textured ? shade * texture(picture, place).rgb : shade, 1.0); }`;
+void main() { pixel = vec4(textured ? shade * texture(picture, place).rgb : shade, opacity); }`;
+
+/** DRAW, but what lies behind the mirror is left out. */
+export const DRAW_MIRRORED = DRAW
+  .replace("out vec2 place;", "out vec2 place;\nuniform vec4 plane;\ncentroid out float above;")
+  .replace("gl_Position = projection", "above = dot(plane.xyz, turn * position + shift) - plane.w;\n  gl_Position = projection");
+
+export const PAINT_MIRRORED = PAINT
+  .replace("uniform float opacity;", "uniform float opacity;\ncentroid in float above;")
+  .replace("void main() {", "void main() {\n  if (above < 0.0) discard;\n ");
 
 /**
  * @param {WebGL2RenderingContext} gl @param {string} vertex @param {string} fragment
