@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -19,8 +20,14 @@ from vla_tutorial.stats import Interval, Rate
 WIDTH = 4.8
 """Inches: narrow, so that letters stay readable on a phone."""
 
+FOREST_WIDTH = 3.0
+"""Inches of a forest plot: letters of 8 points have 12 pixels where a phone's column has 330."""
+
 LONG = 18
 """Letters of a label that fit beside the axes."""
+
+LINE = 42
+"""Letters of a label above the axes after which it goes on in a line of its own."""
 
 MOST_BINS = 40
 
@@ -52,14 +59,18 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
     """
     labels = [row.label for row in rows]
     above = max(map(len, labels), default=0) > LONG and not beside
-    inches = 0.45 if above else 0.32
+    inches = 0.25
+    if above:
+        labels = [textwrap.fill(label, LINE) for label in labels]
+        lines = max(label.count("\n") + 1 for label in labels)
+        inches = 0.24 + 0.13 * lines
     with style():
-        figure = Figure(figsize=(WIDTH, 0.75 + inches * len(rows)), layout="constrained")
+        figure = Figure(figsize=(FOREST_WIDTH, 0.75 + inches * len(rows)), layout="constrained")
         axes = figure.subplots()
         for y, row in enumerate(rows):
             _draw_interval(axes, y, row)
             if above:
-                write_text(axes, row.label, (0, y - 0.2), **ABOVE)
+                write_text(axes, labels[y], (0, y - 0.06 / inches), **ABOVE)
         axes.set(
             xlim=(-2, 102),
             xticks=range(0, 101, 20),
@@ -68,7 +79,7 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
         axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
         axes.set_yticklabels(map(plain_text, labels))
         if above:
-            axes.set(ylim=(len(rows) - 0.5, -0.8), yticks=[])
+            axes.set(ylim=(len(rows) - 0.5, -0.9), yticks=[])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -104,6 +115,8 @@ def _draw_interval(axes: Axes, y: int, row: Row) -> None:
         "o",
         color=SUCCESS,
         markersize=6,
+        # Whole at 0 and at 100, too.
+        clip_on=False,
     )
 
 

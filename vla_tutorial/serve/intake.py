@@ -45,17 +45,19 @@ class Intake:
             self._held.size -= len(read)
 
     async def _read(self, request: Request, read: bytearray) -> None:
-        async for chunk in request.stream():
+        # One generator: Starlette gives no second one after the body's last part.
+        stream = request.stream()
+        async for chunk in stream:
             read += chunk
             self._held.size += len(chunk)
             if len(read) > self._limits.body_bytes or self._held.too_many:
-                await self._discard(request, len(read))
+                await self._discard(stream, len(read))
 
-    async def _discard(self, request: Request, size: int) -> None:
+    async def _discard(self, stream: AsyncIterator[bytes], size: int) -> None:
         """Read what is left, for a client that only then listens, and refuse."""
         allowed = self._limits.body_bytes
         rest = 0
-        async for chunk in request.stream():
+        async for chunk in stream:
             rest += len(chunk)
             if size + rest > MOST_DISCARDED * allowed:
                 break
