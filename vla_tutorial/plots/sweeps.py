@@ -27,7 +27,10 @@ LONG = 18
 """Letters of a label that fit beside the axes."""
 
 LINE = 42
-"""Letters of a label above the axes after which it goes on in a line of its own."""
+"""Letters of a line of a label above the axes."""
+
+MOST_LINES = 4
+"""Of a label; the rest of it is left out."""
 
 MOST_BINS = 40
 
@@ -61,7 +64,7 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
     above = max(map(len, labels), default=0) > LONG and not beside
     inches = 0.25
     if above:
-        labels = [textwrap.fill(label, LINE) for label in labels]
+        labels = [_broken(label) for label in labels]
         lines = max(label.count("\n") + 1 for label in labels)
         inches = 0.24 + 0.13 * lines
     with style():
@@ -84,6 +87,18 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
     return figure
+
+
+def _broken(label: str) -> str:
+    """A label in lines of at most `LINE` letters; a longer word stays whole."""
+    return textwrap.fill(
+        label,
+        LINE,
+        break_long_words=False,
+        break_on_hyphens=False,
+        max_lines=MOST_LINES,
+        placeholder=" …",
+    )
 
 
 def _draw_interval(axes: Axes, y: int, row: Row) -> None:
