@@ -20,10 +20,10 @@ from vla_tutorial.stats import Interval, Rate
 WIDTH = 4.8
 """Inches: narrow, so that letters stay readable on a phone."""
 
-FOREST_WIDTH = 3.0
-"""Inches of a forest plot: letters of 8 points have 12 pixels where a phone's column has 330."""
+NARROW_WIDTH = 3.0
+"""Inches of forest plots and histograms: letters of 8 points have 12 pixels where a phone's column has 330."""
 
-LONG = 18
+LONG = 22
 """Letters of a label that fit beside the axes."""
 
 LINE = 42
@@ -68,7 +68,7 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
         lines = max(label.count("\n") + 1 for label in labels)
         inches = 0.24 + 0.13 * lines
     with style():
-        figure = Figure(figsize=(FOREST_WIDTH, 0.75 + inches * len(rows)), layout="constrained")
+        figure = Figure(figsize=(NARROW_WIDTH, 0.75 + inches * len(rows)), layout="constrained")
         axes = figure.subplots()
         for y, row in enumerate(rows):
             _draw_interval(axes, y, row)
@@ -129,7 +129,7 @@ def _draw_interval(axes: Axes, y: int, row: Row) -> None:
         y,
         "o",
         color=SUCCESS,
-        markersize=6,
+        markersize=4,
         # Whole at 0 and at 100, too.
         clip_on=False,
     )
@@ -188,7 +188,7 @@ def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
     width = _bin_width(greatest)
     edges = np.arange(0, greatest + 2 * width, width)
     with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.95 * len(conditions)), layout="constrained")
+        figure = Figure(figsize=(NARROW_WIDTH, 0.9 + 0.8 * len(conditions)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(conditions), sharex=True))
         for axes, condition in zip(panels, conditions, strict=True):
             _draw_histogram(axes, condition, edges)
