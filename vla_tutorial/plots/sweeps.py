@@ -21,7 +21,7 @@ WIDTH = 4.8
 """Inches: narrow, so that letters stay readable on a phone."""
 
 NARROW_WIDTH = 3.0
-"""Inches of forest plots and histograms: letters of 8 points have 12 pixels where a phone's column has 330."""
+"""Inches of forest plots and histograms: in a phone's column letters have 12 pixels or more."""
 
 LONG = 22
 """Letters of a label that fit beside the axes."""
