@@ -82,7 +82,7 @@ def serve(port: int) -> None:
     service = Service(StandIn(0.002), limits=Limits(per_second=10_000))
     with listen("127.0.0.1", port) as listening:
         print(listening.getsockname()[1], flush=True)
-        make_server(make_app(service), service.limits).run(sockets=[listening])
+        make_server(make_app(service), service).run(sockets=[listening])
 
 
 Ask = Callable[[Any, str], Any]

@@ -189,7 +189,7 @@ def served(policy, batch_seconds, unnorm_key: str | None = None) -> Iterator[Sim
 
     service = Service(policy, limits=Limits(per_second=10_000), settings=Settings(unnorm_key))
     service.answering.server.batch_seconds = dict(batch_seconds)
-    server = make_server(make_app(service), service.limits)
+    server = make_server(make_app(service), service)
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

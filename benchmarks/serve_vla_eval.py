@@ -71,7 +71,7 @@ def main() -> None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
         subprocess.run([*pip, WHEEL], check=True)
         sys.path.insert(0, folder)
-        server = make_server(make_app(service), service.limits)
+        server = make_server(make_app(service), service)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

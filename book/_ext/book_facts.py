@@ -355,7 +355,7 @@ def _environment() -> jinja2.Environment:
     )
     made.globals.update({f.__name__: f for f in FUNCTIONS})
     made.globals.update(VERDICTS=VERDICTS, EARLY=EARLY, FEW=FEW, SPACE=SPACE)
-    made.filters.update(cell=cell, anchor=anchor, plain=book_packs.plain)
+    made.filters.update(cell=cell, anchor=anchor, plain=book_packs.plain, repr=repr)
     return made
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import book_facts
 import book_llms
+from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer
 from PIL import Image
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 """What a page needs of MathJax 3.2.2, 1.6 MB, from the package sphinx-mathjax-offline (byte-identical to npm's mathjax)."""
@@ -93,6 +95,27 @@ def mend_labels(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
 
 
+def held_together(text: str) -> str:
+    """Figures that no line break may tear: "98.1–100 %" and "± 2 %" stay on one line, whoever wrote them."""
+    text = re.sub(r"(?<=\d)–(?=[\d−])", "–\N{WORD JOINER}", text)
+    return re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)", "\N{NO-BREAK SPACE}", text)
+
+
+class HeldTogether(SphinxPostTransform):
+    """`held_together` for all prose and tables; what is code stays as it is, since readers copy it."""
+
+    default_priority = 400
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Exchange the texts of a page."""
+        code = (nodes.literal, nodes.literal_block, nodes.raw, nodes.math, nodes.math_block)
+        for text in list(self.document.findall(nodes.Text)):
+            held = held_together(text.astext())
+            if held != text.astext() and not isinstance(text.parent, code):
+                text.parent.replace(text, nodes.Text(held))
+
+
 def _on_white(data: MimeData) -> bool:
     """Whether a picture is a drawing on white: its corners and most of it are. In the dark it is turned to light on dark, which would
     falsify camera pictures: a figure that shows some is left as it is."""
@@ -130,6 +153,7 @@ def keep_alternative_texts() -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Connect everything to Sphinx."""
     keep_alternative_texts()
+    app.add_post_transform(HeldTogether)
     app.connect("source-read", fill)
     app.connect("config-inited", launch_buttons, priority=900)
     app.connect("html-page-context", dedupe_scripts, priority=999)

@@ -1,5 +1,5 @@
 // Tables and drawings that are wider than their column: they move sideways, are reached with Tab, and show on which side there is more.
-// What a cell printed keeps its lines where it has columns; sentences are broken like sentences.
+// What a cell printed keeps its lines where it has columns; sentences are broken like sentences, and commands between their options.
 (() => {
   "use strict";
   const DRAWN = "article.bd-article :is(svg.plot, img.sheet, .cell_output img):not([data-vla-player] *, .vla-player *)";
@@ -28,7 +28,25 @@
     printed.classList.toggle("sentences", !/\S {2,}\S/.test(printed.textContent));
   }
 
+  /* A line may end behind any hyphen, so "--" would stand at the end of one line and its name on the next. */
+  function keepOptions(code) {
+    const texts = [], walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) texts.push(walker.currentNode);
+    for (const text of texts) {
+      const parts = text.data.split(/((?<![\w-])--[a-z][\w-]*)/);
+      if (parts.length < 2) continue;
+      text.replaceWith(...parts.map((part, k) => {
+        if (k % 2 === 0) return part;
+        const option = document.createElement("span");
+        option.className = "option";
+        option.textContent = part;
+        return option;
+      }));
+    }
+  }
+
   function upgrade() {
+    document.querySelectorAll("article.bd-article :is(div.highlight-bash pre, div.highlight-text pre, :not(pre) > code)").forEach(keepOptions);
     document.querySelectorAll("article.bd-article .cell_output pre").forEach(breakLines);
     document.querySelectorAll(DRAWN).forEach(wrap);
     const sizes = new ResizeObserver((changed) => changed.forEach(({ target }) => tell(target.matches(WIDE) ? target : target.parentElement)));

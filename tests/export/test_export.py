@@ -15,12 +15,11 @@ from vla_tutorial.loop import Step
 from vla_tutorial.record import Recorder
 from vla_tutorial.sim import Observation
 
-pa = pytest.importorskip("pyarrow", reason="the extra export is not installed")
-pytest.importorskip("rerun", reason="the extra export is not installed")
+pytest.importorskip("pyarrow", reason="the extra dev is not installed")
 
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-from vla_tutorial.export import read_episode  # noqa: E402
+from vla_tutorial.export import read_episode
 
 SENTENCES = ("pick up the milk", "pick up the butter", "pick up the milk")
 LENGTHS = (4, 3, 5)
@@ -122,6 +121,8 @@ def test_lerobots_rows_are_the_records(folders, data_set):
 
 
 def test_reruns_own_tool_reads_the_recordings(folders, tmp_path):
+    # 171 MB, which `dev` does without.
+    pytest.importorskip("rerun", reason="the extra export is not installed")
     out = tmp_path / "rerun"
     done = CliRunner().invoke(
         app, ["export", *map(str, folders), "--to", "rerun", "--out", str(out)]

@@ -81,3 +81,32 @@ def test_the_build_keeps_an_output_s_words_and_refuses_a_picture_without(monkeyp
     output.output_metadata = {}
     with pytest.raises(errors.ExtensionError, match=r"cell 3 has no alternative text"):
         render.NbElementRenderer.render_image(None, output)
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("95 % interval 98.1–100 %", "95_% interval 98.1–|100_%"),
+        ("within ± 2 % of 2–5 mm", "within ±_2_% of 2–|5 mm"),
+        ("−3–−1 points – no more", "−3–|−1 points – no more"),
+        ("a % sign, 20 a second", "a % sign, 20 a second"),
+    ],
+)
+def test_no_line_break_tears_figures(text, held):
+    pytest.importorskip("myst_nb")
+    import vla_book
+
+    shown = vla_book.held_together(text).replace("\N{WORD JOINER}", "|")
+    assert shown.replace("\N{NO-BREAK SPACE}", "_") == held
+
+
+def test_code_is_left_as_it_is_for_readers_copy_it():
+    pytest.importorskip("myst_nb")
+    import vla_book
+    from docutils import nodes, utils
+
+    page = utils.new_document("page")
+    page += nodes.paragraph("", "", nodes.Text("50 % of "), nodes.literal("", "50 %"))
+    page += nodes.literal_block("", "1–2 %")
+    vla_book.HeldTogether(page).run()
+    assert page.astext() == "50\N{NO-BREAK SPACE}% of 50 %\n\n1–2 %"

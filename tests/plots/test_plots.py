@@ -143,6 +143,24 @@ def test_inline_svg_keeps_what_was_drawn():
     assert len(other) == len(text)
 
 
+def test_a_forest_plot_fits_a_telephone():
+    """In a column of 350 pixels its letters have 12, and no text leaves the drawing."""
+    sentence = "put the white mug on the plate and put the chocolate pudding right of it"
+    for rows, beside in (([sentence, "b"], False), (["gripper_not_binarised", "b"], True)):
+        figure = plots.forest_figure([plots.Row(label, rate(5, 5)) for label in rows], beside)
+        svg = ElementTree.fromstring(plots.inline_svg(figure, "f", ""))
+        assert "narrow" in svg.get("class").split()
+        width = float(svg.get("viewBox").split()[2])
+        assert 8 * 350 / width >= 12
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        for text in [*axes.texts, *axes.get_yticklabels(), axes.xaxis.label]:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.width, text.get_text()
+    svg = ElementTree.fromstring(plots.inline_svg(FIGURES["confusion"](), "c", ""))
+    assert svg.get("class") == "plot"
+
+
 def test_what_equals_the_first_version_has_its_colour():
     panels = [plots.ByVersion("floor", [195.4, 144.7, 195.4]), plots.ByVersion("mm", [0, 0, 36])]
     floor, moved = plots.versions_figure(["1", "2", "3"], panels).axes

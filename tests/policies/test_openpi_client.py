@@ -154,7 +154,7 @@ def test_our_own_server_answers_it():
             return np.full((len(batch), 7), 31800)
 
     service = Service(Still(), None, None, None)
-    server = make_server(make_app(service), service.limits)
+    server = make_server(make_app(service), service)
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -35,10 +35,11 @@ class StandIn:
         self.statistics = {KEY: embedded_statistics()[KEY]}
         self.provenance = {"checkpoint": "none", "revision": None, "device": device}
         self.seconds = seconds
-        self.batches = []
+        self.batches, self.entered = [], 0
         self.broken = False
 
     def predict(self, batch):
+        self.entered += 1
         time.sleep(self.seconds)
         self.batches.append(len(batch))
         if self.broken or any("explode" in item.prompt.text for item in batch):
@@ -70,7 +71,7 @@ def serving(policy=None, access=None, limits=None, settings=None):
     from vla_tutorial.serve import Service, listen, make_app, make_server
 
     service = Service(policy or StandIn(), access, limits, settings)
-    server = make_server(make_app(service), service.limits)
+    server = make_server(make_app(service), service)
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -165,7 +166,7 @@ def main(port, seconds="0.002"):
     raise_file_limit()
     service = Service(StandIn(float(seconds)))
     with listen("127.0.0.1", int(port)) as listening:
-        make_server(make_app(service), service.limits).run(sockets=[listening])
+        make_server(make_app(service), service).run(sockets=[listening])
 
 
 if __name__ == "__main__":

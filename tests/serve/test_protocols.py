@@ -1,6 +1,7 @@
 """The same tokens over every protocol as in process, bit for bit on a CPU."""
 
 import base64
+import contextlib
 import io
 
 import msgspec
@@ -10,7 +11,7 @@ import requests
 from PIL import Image
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
-from serve_fakes import INSTRUCTION, KEY, StandIn, expected, picture, serving
+from serve_fakes import INSTRUCTION, KEY, StandIn, expected, picture, serving, wait_until
 from websockets.sync.client import connect
 
 from vla_tutorial import actions, pixels, prompt
@@ -149,6 +150,27 @@ def test_vla_eval(mini):
         ask("episode_end", {}, 5)
         ask("observation", payload, 6)
         assert msgspec.msgpack.decode(socket.recv())["seq"] == 6, "it goes on after an error"
+
+
+def test_vla_eval_batches_across_sessions():
+    """One session's picture is with the policy; the others', which wait, are answered together."""
+    policy = StandIn(seconds=1)
+    with contextlib.ExitStack() as stack, serving(policy) as server:
+        opened = [stack.enter_context(connect(f"ws://{server.host}/vla-eval")) for _ in range(5)]
+        for number, socket in enumerate(opened):
+            image = packed_array(picture(number, 256), text_keys=True)
+            payload = {"images": {"agentview": image}, "task_description": INSTRUCTION}
+            asked = {"type": "observation", "payload": payload, "seq": number, "timestamp": 0.0}
+            socket.send(msgspec.msgpack.encode(asked))
+            if number == 0:
+                wait_until(lambda: policy.entered)
+        answers = [msgspec.msgpack.decode(socket.recv(timeout=60)) for socket in opened]
+    assert policy.batches == [1, 4]
+    for number, answer in enumerate(answers):
+        assert (answer["type"], answer["seq"]) == ("action", number)
+        raw = np.ascontiguousarray(picture(number, 256)[::-1, ::-1])
+        tokens = expected(pixels.prepare(raw, WIRING), prompt.build(WIRING, INSTRUCTION).text)
+        assert answer["payload"]["tokens"] == tokens.tolist()
 
 
 def test_a_chunk_is_repeated_where_the_client_insists(stand_in):

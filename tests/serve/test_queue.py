@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serve_fakes import StandIn, an_input, expected, picture
 
-from vla_tutorial.policies import PolicyInput
+from vla_tutorial.policies import PolicyInput, PolicyUnreachable
 from vla_tutorial.prompt import Prompt
 from vla_tutorial.serve import Limits, RateLimiter, Refusal
 from vla_tutorial.serve.access import Visitor
@@ -127,6 +127,58 @@ def test_an_input_that_the_policy_cannot_take_spoils_no_other():
         else:
             assert (answer[0][0] == expected(an_input(i).pixels, "x")).all()
     assert healthy and not sick
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("raised", "status", "says"),
+    [
+        (PolicyUnreachable("The server at there:1 gave no answer."), 503, "there:1"),
+        (ConnectionError("reset"), 500, "ConnectionError"),
+        (EOFError("the end"), 500, "EOFError"),
+        (None, 500, "IndexError"),
+    ],
+)
+def test_whatever_a_policy_raises_its_batch_hears_of_it(together, raised, status, says):
+    """None: it answers with no rows."""
+    policy = StandIn(seconds=0.02, device="a GPU" if together else "cpu")
+    right = policy.predict
+
+    def wrong(batch):
+        if raised is not None:
+            raise raised
+        return right(batch)[:0]
+
+    async def run():
+        answering = Answering(policy, Limits())
+        policy.predict = wrong
+        asked = [answering.ask(Visitor(str(i), ""), [an_input(i)]) for i in range(4)]
+        async with asyncio.timeout(30):
+            refused = await asyncio.gather(*asked, return_exceptions=True)
+        failed = answering.failures
+        policy.predict = right
+        ((tokens, _),) = await answering.ask(Visitor("late", ""), [an_input(9)])
+        answering.close()
+        return refused, failed, answering.failures, tokens
+
+    refused, failed, after, tokens = asyncio.run(run())
+    for refusal in refused:
+        assert isinstance(refusal, Refusal) and refusal.status == status
+        assert says in refusal.sentence
+    assert failed > 0 == after
+    assert (tokens == expected(an_input(9).pixels, "x")).all()
+
+
+def test_a_policy_that_is_stopped_leaves_nobody_waiting():
+    async def run():
+        answering = Answering(StandIn(), Limits())
+        answering.close()
+        async with asyncio.timeout(30):
+            with pytest.raises(Refusal) as e:
+                await answering.ask(Visitor("a", ""), [an_input(0)])
+        return e.value
+
+    assert asyncio.run(run()).status == 500
 
 
 def test_a_full_queue_refuses_and_one_who_has_gone_takes_no_room():

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import requests
-from serve_fakes import INSTRUCTION, StandIn, detail, picture, serving
+from serve_fakes import INSTRUCTION, StandIn, detail, picture, serving, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -243,6 +243,70 @@ def test_a_message_whose_end_never_comes_is_let_go(server):
     assert still_answers(server)
 
 
+def test_messages_on_websockets_count_among_what_is_held():
+    """Whether whole or half: two sessions' half messages leave no room for a third, nor for a request."""
+    limits = Limits(body_bytes=2**20, held_bytes=2_700_000, idle_seconds=60)
+    with contextlib.ExitStack() as stack, serving(limits=limits) as found:
+        opened = [stack.enter_context(connect(f"ws://{found.host}")) for _ in range(4)]
+        for one in opened:
+            one.recv()
+        # Masked binary frames of 1 MiB whose last bytes do not come.
+        half = b"\x82\xff" + (2**20).to_bytes(8, "big") + bytes(4 + 900_000)
+        for one in opened[:2]:
+            one.socket.sendall(half)
+        wait_until(lambda: found.service.held.size > 1_800_000)
+        assert still_answers(found)
+        opened[2].socket.sendall(half)
+        with pytest.raises(ConnectionClosed):
+            opened[2].recv(timeout=60)
+        assert opened[2].close_code == 1013 and "too many" in opened[2].close_reason
+        with contextlib.suppress(ConnectionClosed):
+            opened[3].send(bytes(2**20))
+        with pytest.raises(ConnectionClosed):
+            opened[3].recv(timeout=60)
+        answer = requests.post(f"{found.url}/act", data=bytes(950_000), timeout=60)
+        assert answer.status_code == 503 and "too many" in detail(answer)
+        for one in opened[:2]:
+            one.socket.shutdown(socket.SHUT_RDWR)
+        wait_until(lambda: found.service.held.size == 0)
+        assert still_answers(found)
+
+
+def test_a_message_counts_until_it_is_answered():
+    policy = StandIn(seconds=1)
+    with serving(policy) as found, connect(f"ws://{found.host}") as opened:
+        opened.recv()
+        image = packed_array(picture(0), text_keys=False)
+        opened.send(msgspec.msgpack.encode({"observation/image": image, "prompt": "x"}))
+        wait_until(lambda: policy.entered)
+        assert 150_000 < found.service.held.size < 152_000
+        opened.recv(timeout=60)
+        wait_until(lambda: found.service.held.size == 0)
+
+
+def test_a_client_that_reads_no_answer_is_let_go():
+    """Its answers of some 5 KB pile up until the system takes no more."""
+    limits = Limits(write_seconds=1, per_second=1e6, idle_seconds=3600)
+    head = b"GET /?chunk=50 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    head += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    image = packed_array(np.zeros((1, 1, 3), np.uint8), text_keys=False)
+    asked = {"observation/image": image, "prompt": "x", "wiring": "finished"}
+    message = msgspec.msgpack.encode(asked)
+    frame = bytes([0x82, 0x80 + len(message)]) + bytes(4) + message
+    with serving(limits=limits) as found, socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.settimeout(0.5)
+        silent.connect(("127.0.0.1", found.port))
+        silent.sendall(head)
+        wait_until(lambda: found.service.traffic.sessions == 1)
+        with contextlib.suppress(OSError):
+            for _ in range(100_000):
+                silent.sendall(frame)
+        wait_until(lambda: found.service.traffic.sessions == 0, 30)
+        wait_until(lambda: found.service.held.size == 0, 30)
+        assert still_answers(found)
+
+
 def test_whoever_asks_too_often_is_told_when_to_come_again():
     with serving(limits=Limits(per_second=3)) as found:
         answers = [act(found) for _ in range(5)]
@@ -327,6 +391,10 @@ def test_an_answer_does_not_wait_for_the_receipt_of_its_head():
 def test_what_cannot_be_served():
     with pytest.raises(TutorialError, match="simulator's state"):
         Service(load_policy("expert"))
+    away = StandIn()
+    away.provenance = {"served_at": "http://there:1"}
+    with pytest.raises(TutorialError, match="itself served at http://there:1"):
+        Service(away)
     for about in ({"answers": "actions"}, {"chunk": 2}):
         own = StandIn()
         own.provenance = about

@@ -45,7 +45,8 @@ def test_it_says_where_it_serves_and_stops_at_a_signal(tmp_path):
     [
         (["--host", "0.0.0.0"], "--token-file"),
         (["--policy", "expert"], "cannot be served"),
-        (["--policy", "remote"], "cannot be served"),
+        (["--policy", "remote"], "itself a server's"),
+        (["--policy", "openpi"], "itself a server's"),
         (["--replicas", "2"], "--engine ray"),
         (["--token-file", "/nowhere/tokens.txt"], "/nowhere/tokens.txt"),
         (["--chunk", "0"], "expected 1 to 50"),

@@ -82,7 +82,10 @@ def serve(
     except ModuleNotFoundError as e:
         remedy = "Install them: pip install 'vla-tutorial[serve]'"
         raise TutorialError(f"The server's libraries are missing ({e}). {remedy}") from e
-    if policy in ("expert", "remote"):
+    if policy in ("remote", "openpi"):
+        what = f"The policy {policy!r} is itself a server's"
+        raise TutorialError(f"{what}: let the clients connect there, or serve mini or openvla.")
+    if policy == "expert":
         raise TutorialError(f"The policy {policy!r} cannot be served; choose mini or openvla.")
     access = Access.from_file(token_file) if token_file else Access()
     check_exposure(host, access, insecure)
@@ -131,7 +134,7 @@ def _run(service: Service, listening: object) -> None:
     from vla_tutorial.serve import make_app, make_server, raise_file_limit
 
     raise_file_limit()
-    server = make_server(make_app(service), service.limits)
+    server = make_server(make_app(service), service)
     # uvicorn ends its connections first, and then raises the signal again.
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])  # type: ignore[list-item]

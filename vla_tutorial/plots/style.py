@@ -32,6 +32,9 @@ PAGE_COLOURS = {
 ABOVE: dict[str, Any] = {"ha": "left", "va": "bottom", "annotation_clip": False}
 """Look of a text that begins at a point, above it, and may leave the axes."""
 
+NARROW = 4
+"""Inches below which an SVG has the class "narrow": a phone need not move it sideways."""
+
 _STYLE = resources.files("vla_tutorial").joinpath("data/vla.mplstyle")
 
 
@@ -100,7 +103,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         element.attrib = {key: _in_page(key, value, name) for key, value in attributes.items()}
     box = svg.get("viewBox", "")
     read = printable(description)
-    svg.attrib = {"class": "plot", "role": "img", "aria-label": read, "viewBox": box}
+    kind = "plot narrow" if figure.get_figwidth() < NARROW else "plot"
+    svg.attrib = {"class": kind, "role": "img", "aria-label": read, "viewBox": box}
     return ElementTree.tostring(svg, encoding="unicode")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -19,8 +20,17 @@ from vla_tutorial.stats import Interval, Rate
 WIDTH = 4.8
 """Inches: narrow, so that letters stay readable on a phone."""
 
-LONG = 18
+NARROW_WIDTH = 3.0
+"""Inches of forest plots and histograms: in a phone's column letters have 12 pixels or more."""
+
+LONG = 22
 """Letters of a label that fit beside the axes."""
+
+LINE = 42
+"""Letters of a line of a label above the axes."""
+
+MOST_LINES = 4
+"""Of a label; the rest of it is left out."""
 
 MOST_BINS = 40
 
@@ -52,14 +62,18 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
     """
     labels = [row.label for row in rows]
     above = max(map(len, labels), default=0) > LONG and not beside
-    inches = 0.45 if above else 0.32
+    inches = 0.25
+    if above:
+        labels = [_broken(label) for label in labels]
+        lines = max(label.count("\n") + 1 for label in labels)
+        inches = 0.24 + 0.13 * lines
     with style():
-        figure = Figure(figsize=(WIDTH, 0.75 + inches * len(rows)), layout="constrained")
+        figure = Figure(figsize=(NARROW_WIDTH, 0.75 + inches * len(rows)), layout="constrained")
         axes = figure.subplots()
         for y, row in enumerate(rows):
             _draw_interval(axes, y, row)
             if above:
-                write_text(axes, row.label, (0, y - 0.2), **ABOVE)
+                write_text(axes, labels[y], (0, y - 0.06 / inches), **ABOVE)
         axes.set(
             xlim=(-2, 102),
             xticks=range(0, 101, 20),
@@ -68,11 +82,23 @@ def forest_figure(rows: Sequence[Row], beside: bool = False) -> Figure:
         axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
         axes.set_yticklabels(map(plain_text, labels))
         if above:
-            axes.set(ylim=(len(rows) - 0.5, -0.8), yticks=[])
+            axes.set(ylim=(len(rows) - 0.5, -0.9), yticks=[])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
     return figure
+
+
+def _broken(label: str) -> str:
+    """A label in lines of at most `LINE` letters; a longer word stays whole."""
+    return textwrap.fill(
+        label,
+        LINE,
+        break_long_words=False,
+        break_on_hyphens=False,
+        max_lines=MOST_LINES,
+        placeholder=" …",
+    )
 
 
 def _draw_interval(axes: Axes, y: int, row: Row) -> None:
@@ -103,7 +129,9 @@ def _draw_interval(axes: Axes, y: int, row: Row) -> None:
         y,
         "o",
         color=SUCCESS,
-        markersize=6,
+        markersize=4,
+        # Whole at 0 and at 100, too.
+        clip_on=False,
     )
 
 
@@ -160,7 +188,7 @@ def histogram_figure(conditions: Sequence[Values], xlabel: str) -> Figure:
     width = _bin_width(greatest)
     edges = np.arange(0, greatest + 2 * width, width)
     with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.95 * len(conditions)), layout="constrained")
+        figure = Figure(figsize=(NARROW_WIDTH, 0.9 + 0.8 * len(conditions)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(conditions), sharex=True))
         for axes, condition in zip(panels, conditions, strict=True):
             _draw_histogram(axes, condition, edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ from dataclasses import dataclass, field
 
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.policies import Policy, PolicyInput
+from vla_tutorial.policies import Policy, PolicyInput, PolicyUnreachable
 from vla_tutorial.serve.access import Visitor
 from vla_tutorial.serve.fair_queue import FairQueue
 from vla_tutorial.serve.limits import Limits, Refusal
 from vla_tutorial.serve.traffic import Answered
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
 from vla_tutorial.sweep.remote_policy import PolicyError
+
+log = logging.getLogger(__name__)
 
 UNHEALTHY = 3
 """Batches in a row that failed for a reason of the policy's own; then /healthz says so."""
@@ -66,8 +69,8 @@ class Answering:
         """(D,) tokens for each input, and how they came about.
 
         Raises:
-            Refusal: too many wait already (503), an input is invalid (422), or the policy failed
-                (500).
+            Refusal: too many wait already or the policy cannot be reached (503), an input is
+                invalid (422), or the policy failed (500).
         """
         self._check_room(visitor, len(inputs))
         loop = asyncio.get_running_loop()
@@ -112,7 +115,12 @@ class Answering:
                 continue
             inputs = [waiting.item for waiting in batch]
             started = time.perf_counter()
-            outcomes = await loop.run_in_executor(self._thread, self._answer, inputs)
+            try:
+                outcomes = await loop.run_in_executor(self._thread, self._answer, inputs)
+            except Exception as e:
+                # As when the thread was stopped: nobody may wait for ever.
+                log.exception("A batch of %d failed", len(batch))
+                outcomes = [_Outcome(None, e, 0.0, len(batch))] * len(batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 self._tell(waiting, outcome, started)
 
@@ -137,19 +145,25 @@ class Answering:
         started = time.perf_counter()
         try:
             self.server.answer(questions)
-        except PolicyError as e:
-            if len(inputs) > 1:
+            answers = [question.answer.result()[0] for question in questions]
+        except Exception as e:
+            # All kinds: a policy's own code may raise any, or answer with too few rows, and
+            # whoever waits must hear of it.
+            away = isinstance(e, PolicyUnreachable)
+            if len(inputs) > 1 and not away:
                 outcomes = []
                 for item in inputs:
                     outcomes += self._answer([item])
                 return outcomes
-            cause = e.__cause__
-            self.failures += not isinstance(cause, TutorialError)
+            cause = e.__cause__ if isinstance(e, PolicyError) else e
+            if away or not isinstance(cause, TutorialError):
+                self.failures += 1
+                # A PolicyError's text is a traceback already.
+                log.warning("The policy failed: %s", e, exc_info=not isinstance(e, PolicyError))
             error = cause if isinstance(cause, Exception) else e
-            return [_Outcome(None, error, 0.0, 1)]
+            return [_Outcome(None, error, 0.0, len(inputs))] * len(inputs)
         self.failures = 0
         seconds = time.perf_counter() - started
-        answers = [question.answer.result()[0] for question in questions]
         return [_Outcome(tokens, None, seconds, len(inputs)) for tokens in answers]
 
     @property
@@ -163,6 +177,8 @@ class Answering:
 
 
 def _refusal(error: Exception | None) -> Refusal:
+    if isinstance(error, PolicyUnreachable):
+        return Refusal(503, str(error), retry_after=1.0)
     if isinstance(error, TutorialError):
         return Refusal(422, str(error))
     # No traceback: it would name this machine's folders.

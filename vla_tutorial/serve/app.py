@@ -135,7 +135,7 @@ class _Posts:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._intake = Intake(service.limits)
+        self._intake = Intake(service.limits, service.held)
 
     async def act(self, request: Request) -> Response:
         """OpenVLA's protocol."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from vla_tutorial.serve.limits import Limits, Refusal
+from vla_tutorial.serve.limits import TOO_MUCH, Held, Limits, Refusal
 
 MOST_DISCARDED = 16
 """How many times the allowed size is read and thrown away, so that the client hears why."""
@@ -17,9 +17,9 @@ MOST_DISCARDED = 16
 class Intake:
     """Reads bodies and counts their bytes until their requests are answered."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, held: Held) -> None:
         self._limits = limits
-        self._held = 0
+        self._held = held
 
     @contextlib.asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -42,24 +42,26 @@ class Intake:
                 raise Refusal(400, "The client ended its request half-way.") from e
             yield bytes(read)
         finally:
-            self._held -= len(read)
+            self._held.size -= len(read)
 
     async def _read(self, request: Request, read: bytearray) -> None:
-        async for chunk in request.stream():
+        # One generator: Starlette gives no second one after the body's last part.
+        stream = request.stream()
+        async for chunk in stream:
             read += chunk
-            self._held += len(chunk)
-            if len(read) > self._limits.body_bytes or self._held > self._limits.held_bytes:
-                await self._discard(request, len(read))
+            self._held.size += len(chunk)
+            if len(read) > self._limits.body_bytes or self._held.too_many:
+                await self._discard(stream, len(read))
 
-    async def _discard(self, request: Request, size: int) -> None:
+    async def _discard(self, stream: AsyncIterator[bytes], size: int) -> None:
         """Read what is left, for a client that only then listens, and refuse."""
         allowed = self._limits.body_bytes
         rest = 0
-        async for chunk in request.stream():
+        async for chunk in stream:
             rest += len(chunk)
             if size + rest > MOST_DISCARDED * allowed:
                 break
         if size > allowed:
             what = f"The request has more than {allowed / 2**20:.0f} MiB"
             raise Refusal(413, f"{what}. Send one picture of at most 1024 pixels a side.")
-        raise Refusal(503, "The server holds too many requests. Try again.", retry_after=1.0)
+        raise Refusal(503, TOO_MUCH, retry_after=1.0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+TOO_MUCH = "The server holds too many requests. Try again."
 
 
 @dataclass(frozen=True)
@@ -13,13 +17,14 @@ class Limits:
 
     Attributes:
         body_bytes: of a request, and of a message on a websocket.
-        held_bytes: of all requests that are being read or answered.
+        held_bytes: of all requests and messages that are being read or answered.
         waiting: pictures that wait for the policy, of all clients.
         waiting_each: of one client.
         per_second: pictures of one client, on average; as many again may come at once.
         sessions: open websockets.
         read_seconds: in which a request must have arrived whole, and a connection must have sent
             the head of its next one.
+        write_seconds: in which a client must have taken what was sent to it.
         idle_seconds: after which a silent websocket is closed.
     """
 
@@ -30,6 +35,7 @@ class Limits:
     per_second: float = 200.0
     sessions: int = 256
     read_seconds: float = 15.0
+    write_seconds: float = 15.0
     idle_seconds: float = 600.0
 
 
@@ -47,6 +53,38 @@ class Refusal(Exception):
         self.status = status
         self.sentence = sentence
         self.retry_after = retry_after
+
+
+class Held:
+    """Counts the bytes that the server holds for its clients, on whichever protocol they came.
+
+    Attributes:
+        size: bytes at present.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size = 0
+        self._most = most
+
+    @property
+    def too_many(self) -> bool:
+        """Whether there are more than allowed."""
+        return self.size > self._most
+
+    @contextlib.contextmanager
+    def of(self, message: bytes) -> Iterator[None]:
+        """Count a message until the end of the block.
+
+        Raises:
+            Refusal: the server holds too much (503).
+        """
+        self.size += len(message)
+        try:
+            if self.too_many:
+                raise Refusal(503, TOO_MUCH, retry_after=1.0)
+            yield
+        finally:
+            self.size -= len(message)
 
 
 class RateLimiter:

@@ -1,4 +1,4 @@
-"""The server's process: uvicorn, with a limit to how long a client may take to say anything."""
+"""The server's process: uvicorn, with limits to what a client may leave unsaid and unread."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import asyncio
 import contextlib
 import resource
 import socket
+from collections import deque
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.serve.limits import Limits
+from vla_tutorial.serve.limits import TOO_MUCH, Held, Limits
+from vla_tutorial.serve.service import Service
 
 PATIENCE = 5
 """Seconds that open connections have to end when the server stops."""
+
+SMALL = 64 * 2**10
+"""Bytes of a message that are read even while the server holds too much."""
 
 LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n"
@@ -24,12 +31,104 @@ LATE = (
 )
 
 
-def _protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP with a time limit for the head of each request, against slow-loris."""
+OVERLOADED = 1013
+"""A websocket's closing code: come again later."""
 
-    class Punctual(H11Protocol):
+
+class _Reader:
+    """A connection that is cut where the client does not take what was sent to it in time.
+
+    Without it a client that never reads keeps its connection and its answers for ever: neither
+    `send` nor `transport.close` ends before the last byte has gone.
+    """
+
+    write_seconds: float
+    transport: Any
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        # Any byte that the system does not take at once then pauses.
+        transport.set_write_buffer_limits(high=0)
+        super().connection_made(transport)  # type: ignore[misc]
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        loop = asyncio.get_running_loop()
+        self._unread = loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_cutting()
+        super().resume_writing()  # type: ignore[misc]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_cutting()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def _stop_cutting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+        self._unread = None
+
+
+def _websockets(limits: Limits, held: Held) -> type[WebSocketsSansIOProtocol]:
+    """uvicorn's websockets, whose bytes count from the first until the message is taken."""
+
+    class Counted(_Reader, WebSocketsSansIOProtocol):
+        """Closes a connection whose bytes would be too many beside all others."""
+
+        write_seconds = limits.write_seconds
+
+        def connection_made(self, transport: Any) -> None:
+            # Of the message that arrives, and of those that wait to be taken.
+            self._arriving = 0
+            self._waiting: deque[int] = deque()
+            super().connection_made(transport)
+
+        def data_received(self, data: bytes) -> None:
+            self._arriving += len(data)
+            held.size += len(data)
+            # A small message is always read: its answer may be that there is no room.
+            if held.too_many and self._arriving > SMALL and not self.close_sent:
+                self.conn.fail(OVERLOADED, TOO_MUCH)
+                self.handle_parser_exception()
+                return
+            super().data_received(data)
+
+        def send_receive_event_to_app(self) -> None:
+            self._waiting.append(self._arriving)
+            self._arriving = 0
+            super().send_receive_event_to_app()
+
+        async def receive(self) -> Any:
+            message = await super().receive()
+            if message["type"] == "websocket.receive":
+                # Whoever answers it counts it from here on.
+                held.size -= self._waiting.popleft()
+            return message
+
+        async def send(self, message: Any) -> None:
+            if self.close_sent:
+                # While an answer was made, too much came.
+                raise ClientDisconnected
+            await super().send(message)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            held.size -= self._arriving + sum(self._waiting)
+            self._arriving = 0
+            self._waiting.clear()
+            super().connection_lost(exc)
+
+    return Counted
+
+
+def _http(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's HTTP with a time limit for the head of each request, against slow-loris."""
+    seconds = limits.read_seconds
+
+    class Punctual(_Reader, H11Protocol):
         """Closes a connection on which no request begins in time."""
 
+        write_seconds = limits.write_seconds
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -42,6 +141,7 @@ def _protocol(seconds: float) -> type[H11Protocol]:
 
         def handle_websocket_upgrade(self, event: Any) -> None:
             self._stop_waiting()
+            self._stop_cutting()
             super().handle_websocket_upgrade(event)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -76,12 +176,13 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def make_server(app: Starlette, limits: Limits) -> uvicorn.Server:
+def make_server(app: Starlette, service: Service) -> uvicorn.Server:
     """A server that is not yet started; `run` takes the socket that it listens on."""
+    limits = service.limits
     config = uvicorn.Config(
         app,
-        http=_protocol(limits.read_seconds),
-        ws="websockets-sansio",
+        http=_http(limits),
+        ws=_websockets(limits, service.held),
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,
         # A client that builds its simulator answers no ping for a minute; `idle_seconds` is

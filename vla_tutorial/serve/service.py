@@ -18,7 +18,7 @@ from vla_tutorial.policies.wire import ServerInfo
 from vla_tutorial.provenance import weights_hash
 from vla_tutorial.serve.access import Access, Visitor
 from vla_tutorial.serve.answering import Answering
-from vla_tutorial.serve.limits import Limits, RateLimiter, Refusal
+from vla_tutorial.serve.limits import Held, Limits, RateLimiter, Refusal
 from vla_tutorial.serve.pictures import How, prepare
 from vla_tutorial.serve.traffic import Answered, Traffic
 from vla_tutorial.sim import base_suite
@@ -81,12 +81,17 @@ class Service:
         if policy.privileged:
             what = f"{policy.name} reads the simulator's state, which no client can send"
             raise TutorialError(f"{what}. Serve mini or openvla.")
+        served_at = policy.provenance.get("served_at")
+        if served_at is not None:
+            what = f"{policy.name} is itself served at {served_at}"
+            raise TutorialError(f"{what}. Let the clients connect there, or serve mini or openvla.")
         if answers_with_actions(policy) or chunk_size(policy) > 1:
             what = f"{policy.name} does not answer with one action's tokens, which clients get"
             raise TutorialError(f"{what}. Serve mini or openvla.")
         self.policy = policy
         self.access = access or Access()
         self.limits = limits or Limits()
+        self.held = Held(self.limits.held_bytes)
         self.settings = settings or Settings()
         if not 1 <= self.settings.chunk <= MOST_CHUNK:
             raise TutorialError(f"A chunk has {self.settings.chunk} actions; expected 1 to 50.")

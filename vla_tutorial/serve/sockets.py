@@ -99,7 +99,8 @@ class Sessions:
     ) -> None:
         traffic = self._service.traffic
         try:
-            reply = await session.answer(data)
+            with self._service.held.of(data):
+                reply = await session.answer(data)
         except Refusal as e:
             traffic.refused(visitor, session.protocol, e.status)
             await websocket.send_text(e.sentence)
