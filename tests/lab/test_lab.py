@@ -350,7 +350,7 @@ def test_runs_that_cannot_be_compared_say_why_in_words(form):
     runs(form, {"max_steps": 4, "init": 2})
     note = form.result.children[0].value
     assert "The step limits differ: run 002 280 and run 003 4." in note
-    assert "differ in more than conditions: start." in note
+    assert "differ in more than conditions: initial state." in note
     form.together.value = False
     assert len(form.result.children) == 1
 

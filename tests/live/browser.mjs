@@ -39,7 +39,10 @@ export function software() {
   return { executablePath, args: SOFTWARE };
 }
 
-/** A browser; `page(path)` opens one whose console and errors go to the test's output. Options as `serve`. */
+/**
+ * A browser; options as `serve`. `page(path)` opens one whose console and errors go to the test's output. `live(hash, options)`
+ * opens the live page once it is idle or impossible, and notes script errors, missing files and requests to other hosts in `trouble`.
+ */
 export async function launch(options = {}) {
   const browser = await chromium.launch(software());
   const { base, close } = await serve(options);
@@ -53,6 +56,19 @@ export async function launch(options = {}) {
       page.on("console", (message) => console.log(message.text()));
       await page.goto(`${base}/${path}`);
       return page;
+    },
+    async live(hash = "", options = {}) {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+      const page = await context.newPage();
+      const trouble = [];
+      page.setDefaultTimeout(300_000); // a step may take seconds where other tests run beside this one
+      page.on("pageerror", (error) => trouble.push(`script: ${error.message}`));
+      page.on("console", (message) => message.type() === "error" && trouble.push(`console: ${message.text()}`));
+      page.on("request", (r) => { if (!r.url().startsWith(base) && !/^(data|blob):/.test(r.url())) trouble.push(`another host: ${r.url()}`); });
+      page.on("response", (r) => { if (r.status() >= 400) trouble.push(`${r.status()}: ${r.url()}`); });
+      await page.goto(`${base}/index.html${hash}`);
+      await page.waitForFunction(() => ["idle", "impossible"].includes(document.querySelector("#live").dataset.state));
+      return { context, page, trouble };
     },
     async close() {
       await browser.close();

@@ -8,15 +8,7 @@ let site;
 before(async () => { site = await launch(); });
 after(() => site.close());
 
-async function open(hash = "", options = {}) {
-  const context = await site.browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(300_000); // a step may take seconds where other tests run beside this one
-  await page.goto(`${site.base}/index.html${hash}`);
-  await page.waitForFunction(() => document.querySelector("#live").dataset.state === "idle");
-  return { context, page };
-}
-
+const open = (hash, options) => site.live(hash, options);
 const count = (page) => page.evaluate(() => Number(document.querySelector(".count").textContent.slice(5)));
 const reach = (page, step) => page.waitForFunction((n) => Number(document.querySelector(".count").textContent.slice(5)) >= n, step);
 const says = (page, id, text) => page.waitForFunction(([where, words]) => document.querySelector(where).textContent === words, [id, text]);

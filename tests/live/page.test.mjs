@@ -7,26 +7,12 @@ import { launch } from "./browser.mjs";
 
 const require = createRequire(new URL("../browser/", import.meta.url));
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const LONG = 300_000; // a step may take seconds where other tests run beside this one
+const LONG = 300_000;
 let site;
 before(async () => { site = await launch(); });
 after(() => site.close());
 
-/** A page that notes script errors, missing files and requests to others. */
-async function open(hash = "", options = {}) {
-  const context = await site.browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
-  const trouble = [];
-  page.setDefaultTimeout(LONG);
-  page.on("pageerror", (error) => trouble.push(`script: ${error.message}`));
-  page.on("console", (message) => message.type() === "error" && trouble.push(`console: ${message.text()}`));
-  page.on("request", (r) => { if (!r.url().startsWith(site.base) && !/^(data|blob):/.test(r.url())) trouble.push(`another host: ${r.url()}`); });
-  page.on("response", (r) => { if (r.status() >= 400) trouble.push(`${r.status()}: ${r.url()}`); });
-  await page.goto(`${site.base}/index.html${hash}`);
-  await page.waitForFunction(() => document.querySelector("#live").dataset.state === "idle" || document.querySelector("#live").dataset.state === "impossible");
-  return { context, page, trouble };
-}
-
+const open = (hash, options) => site.live(hash, options);
 const reach = (page, step) => page.waitForFunction((n) => Number(document.querySelector(".count").textContent.slice(5)) >= n, step, { timeout: LONG });
 const picture = (page, x, y, size = 24) => page.evaluate(([left, top, width]) => {
   const canvas = document.querySelector("canvas.picture");

@@ -19,13 +19,15 @@ HERE = Path(__file__).parent
 PLAYWRIGHT = HERE.parent / "browser/node_modules/playwright-core"
 needs_browser = pytest.mark.skipif(not PLAYWRIGHT.is_dir(), reason="npm ci in tests/browser")
 
-TASKS = (
-    ("libero_goal", 7),  # a stove whose burner turns red, a rack of glass
-    ("libero_spatial", 4),  # a stove, a cabinet
-    ("libero_10", 2),  # a lamp without a position
-    ("libero_10", 6),  # a living room
-    ("libero_10", 9),  # a microwave
+CASES = (
+    ("libero_goal", 7, 1.1, 1.2),  # a stove whose burner turns red, a rack of glass
+    ("libero_spatial", 4, 1.1, 1.2),  # a stove, a cabinet
+    ("libero_10", 2, 1.1, 1.2),  # a lamp without a position
+    ("libero_10", 6, 1.6, 1.6),  # a living room
+    ("libero_10", 9, 1.1, 1.2),  # a microwave
 )
+"""Suite and task, and the grey levels by which raw and prepared pictures may differ. The bar is 1.0;
+`live/README.md` says which part is off."""
 
 STARTS = 2
 """Saved initial states whose pictures are compared, each as it is and with joints turned."""
@@ -112,15 +114,13 @@ def differences(found, expected, wiring):
 
 @needs_node
 @needs_browser
-@pytest.mark.parametrize(("suite", "task"), TASKS)
-def test_pictures_are_pythons(tmp_path, monkeypatch, suite, task):
+@pytest.mark.parametrize(("suite", "task", "most", "most_prepared"), CASES)
+def test_pictures_are_pythons(tmp_path, monkeypatch, suite, task, most, most_prepared):
     monkeypatch.setenv("LIVE", str(tmp_path))
     expected = write_page(tmp_path, suite, task)
     found = drawn_in_page(tmp_path, len(expected))
     apart = differences(found, expected, Wiring(suite))
     raw = np.abs(found.astype(float) - expected).mean((1, 2, 3))
     print(suite, task, "prepared", apart.round(3).tolist(), "raw", raw.round(3).tolist())
-    # The bar is 1.0; `live/README.md` says which part is off.
-    living_room = (suite, task) == ("libero_10", 6)
-    assert raw.max() <= (1.6 if living_room else 1.1)
-    assert apart.max() <= (1.6 if living_room else 1.2)
+    assert raw.max() <= most
+    assert apart.max() <= most_prepared

@@ -26,7 +26,9 @@ from vla_tutorial.player import show_episodes
 EVERY = 5
 """Control steps from one picture to the next: four pictures a second of the robot's time."""
 
-STARTS = {word: word for word in ("suite", "task", "policy", "checkpoint")} | {"start": "init"}
+STARTS = {word: word for word in ("suite", "task", "policy", "checkpoint")} | {
+    "initial state": "init"
+}
 """What the form calls a field of `EpisodeSpec` that two compared runs should share."""
 
 

@@ -24,8 +24,8 @@ from vla_tutorial.sim.perturb import srgb_textures
 from vla_tutorial.sim.sensors import CAMERA
 
 MOST_TEXELS = 512
-"""Width and height of a texture, of an odd one half of them. The camera's 256 pixels show none of
-these textures finer."""
+"""Width and height of a texture at most; larger ones of even size are halved. The camera's 256
+pixels show none of these textures finer."""
 
 OPAQUE = 0.995
 """Opacity from which MuJoCo draws a shape as if nothing were seen through it (render_gl3.c)."""

@@ -428,7 +428,7 @@ class Simulator:
     def take_turns(self, turns: AbstractContextManager[Any]) -> None:
         """Render only inside `turns`, such as a semaphore that processes with one GPU share.
 
-        Processes wait for the GPU actively: where many do, physics has no processor left.
+        A process that waits for the GPU keeps a processor busy, which physics of others could use.
         """
         if self._camera:
             self._camera.turns = turns

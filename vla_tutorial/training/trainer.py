@@ -33,8 +33,9 @@ SAVE_STEPS = 2000
 """Optimiser steps between lines of the curves, and between saved states."""
 
 AHEAD = 2
-"""Optimiser steps that may wait on the GPU. Where many do, the driver keeps other threads that
-want the GPU waiting: with a captured step, simulators were answered a tenth as often."""
+"""Optimiser steps that may wait on the GPU. Without this limit a captured step left simulators 35
+answers a second instead of 390. Probably the driver keeps other threads waiting while the GPU's
+queue is full (training/NOTES.md, attempt 6)."""
 
 log = logging.getLogger(__name__)
 
