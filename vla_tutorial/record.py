@@ -184,7 +184,7 @@ class Recorder:
         # Importing Matplotlib is most of the time that a simulator's process takes to start.
         from vla_tutorial import plots
 
-        conditions = ", ".join(self.header["conditions"]) or "published protocol"
+        conditions = ", ".join(self.header["conditions"]) or "published settings"
         title = f"{self.header['policy']['name']} · {conditions} · {self.result().outcome}"
         figure = plots.episode_figure(log_of(self.lines), title=title)
         with whole_file(self.folder / "gripper.png") as part:

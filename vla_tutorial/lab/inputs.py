@@ -81,7 +81,7 @@ class Inputs:
             members = [c for c in CATALOGUE.values() if c.boundary == boundary]
             groups.append(w.VBox([self.conditions[c.name] for c in members]))
         shelf = w.Accordion(groups, titles=tuple(BOUNDARIES), selected_index=0)
-        title = w.HTML("<b>Conditions</b> (none: the published protocol)")
+        title = w.HTML("<b>Conditions</b> (none: the published settings)")
         layout = w.Layout(flex_flow="row wrap", grid_gap="1rem")
         return w.HBox([w.VBox(self._fields), w.VBox([title, shelf])], layout=layout)
 
