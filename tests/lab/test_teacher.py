@@ -177,7 +177,7 @@ def test_names_that_stand_twice_and_a_notebook_that_is_none(tmp_path):
 def test_slides_and_worksheet_need_no_other_host_and_hold_the_measured_numbers():
     slides = slides_html()
     assert slides.count("<section>") == slides.count("<aside>") == 10
-    assert slides.count('class="plot"') == 4 and slides.count("data:image/webp") == 4
+    assert slides.count('<svg class="plot') == 4 and slides.count("data:image/webp") == 4
     sheet = worksheet_html()
     for page in (slides, sheet):
         assert not re.search(r'(src|href)="https?:|url\(http|@import', page)
