@@ -1,7 +1,7 @@
 """LIBERO behind one small class."""
 
 from vla_tutorial.sim.kept import KeptSimulator
-from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS
+from vla_tutorial.sim.libero import ONE_THREAD, WORKER_NICENESS, one_thread
 from vla_tutorial.sim.own import read_own_scene, states_of
 from vla_tutorial.sim.protocol import (
     STEP_LIMITS,
@@ -30,6 +30,7 @@ __all__ = [
     "count_initial_states",
     "count_tasks",
     "initial_states",
+    "one_thread",
     "own_instruction",
     "read_own_scene",
     "states_of",

@@ -133,6 +133,18 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes that start in the block get `ONE_THREAD`; what the user has set stays."""
+    new = {key: value for key, value in ONE_THREAD.items() if key not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for key in new:
+            del os.environ[key]
+
+
+@contextlib.contextmanager
 def _without(variable: str) -> Iterator[None]:
     """Inside, the environment lacks a variable."""
     value = os.environ.pop(variable, None)

@@ -19,7 +19,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from vla_tutorial.policies.base import Policy, PolicyUnreachable
-from vla_tutorial.sim import ONE_THREAD, WORKER_NICENESS
+from vla_tutorial.sim import WORKER_NICENESS, one_thread
 from vla_tutorial.sweep import worker_process
 from vla_tutorial.sweep.messages import EpisodeRequest, Lost, Message
 from vla_tutorial.sweep.policy_server import PolicyServer, Question
@@ -180,14 +180,11 @@ def _inherited() -> Iterator[None]:
     Variables that the user has set stay. Terminals and batch systems send signals to all processes;
     this one gets them after the block.
     """
-    new = {key: value for key, value in ONE_THREAD.items() if key not in os.environ}
-    os.environ.update(new)
     # When `multiprocessing` itself starts the tracker, it unblocks them.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        yield
+        with one_thread():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for key in new:
-            del os.environ[key]

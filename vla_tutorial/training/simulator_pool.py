@@ -24,6 +24,7 @@ from vla_tutorial.arrays import Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import shared_memory_folder
 from vla_tutorial.pixels import SIZE
+from vla_tutorial.sim import one_thread
 from vla_tutorial.training.inference_copy import InferenceCopy
 from vla_tutorial.training.labels import Labels
 from vla_tutorial.training.samples import Samples
@@ -146,7 +147,8 @@ class SimulatorPool(threading.Thread):
         here, there = context.Pipe()
         arguments = (spec, self._slot_file, self._slots.shape, there)
         process = context.Process(target=run_worker, args=arguments, daemon=True)
-        process.start()
+        with one_thread():
+            process.start()
         there.close()
         self._number[here] = spec.number
         return process

@@ -22,7 +22,7 @@ from vla_tutorial.arrays import Ints, Picture
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.pixels import Float32
 from vla_tutorial.policies.expert import ExpertPolicy
-from vla_tutorial.sim import Simulator
+from vla_tutorial.sim import WORKER_NICENESS, Simulator
 from vla_tutorial.training.chunks import (
     CHUNK_SIZE,
     Chunk,
@@ -47,9 +47,6 @@ simulator costs some seconds."""
 
 TRIES = 25
 """Layouts in a row that cannot be built, after which a task is given up: usually 1 in 50 fails."""
-
-_POLITE = 5
-"""Nice value of workers: on a busy machine the process that fits comes first."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ def run_worker(
     # A terminal sends these to all processes; the trainer decides what they end.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_POLITE)
+    os.nice(WORKER_NICENESS)
     slots: Picture = np.memmap(slot_file, np.uint8, "r+", shape=shape)
     # The end of the pipe is the end of the trainer.
     the_end = contextlib.suppress(_Stopped, EOFError, BrokenPipeError)
