@@ -360,7 +360,7 @@ def test_tokens(tmp_path, monkeypatch):
     [
         ("", "holds no token"),
         ("short", "not a token of 8 or more"),
-        ("a b c-long-enough", "no token"),
+        ("a b c-long-enough", "not a token"),
         ("anna the-same-one\nben the-same-one", "repeats a token"),
     ],
 )
