@@ -22,7 +22,7 @@ def parse_numbers(text: str) -> tuple[int, ...]:
         low, dash, high = (piece.strip() for piece in part.partition("-"))
         if not low.isdecimal() or (dash and not high.isdecimal()):
             expected = "Expected, for example, 0-3,7."
-            raise TutorialError(f"{text!r:.80} is no list of numbers. {expected}")
+            raise TutorialError(f"{text!r:.80} is not a list of numbers. {expected}")
         if max(len(low), len(high)) > 9:
             raise TutorialError(f"{part.strip()!r:.40} is too large: expected up to 9 digits.")
         last = int(high or low)

@@ -53,7 +53,7 @@
     const large = document.createElement("a");
     large.href = `${here}index.html#${link}`;
     large.textContent = "open it large";
-    text.append("Physics, camera and policy run in your browser (some 25 MB, once). Or ", large, ".");
+    text.append("Physics, camera and policy run in your browser (about 25 MB, once). Or ", large, ".");
     box.replaceChildren(button, text);
   }
 

@@ -101,7 +101,7 @@ def test_a_folder_of_another_run_is_refused(
     state = json.loads((out / "accept.json").read_text())
     (out / "accept.json").write_text(json.dumps(state | {"format": 2}))
     found = accept("--out", out, "--budget", "1s")
-    assert found.exit_code == 2 and "is of version 2" in " ".join(found.output.split())
+    assert found.exit_code == 2 and "has format 2" in " ".join(found.output.split())
 
 
 def test_a_checkpoint_for_long_tasks_may_be_named_later(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The sweeps that were converted from older result files still say what those said."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,30 @@ def test_a_converted_line_is_as_a_sweep_writes_it():
         lines = (folder / "episodes.jsonl").read_text().splitlines(keepends=True)
         assert lines == [e.to_line() for e in read_sweep(folder).episodes]
         assert "results/" in json.loads((folder / "sweep.json").read_text())["converted_from"]
+
+
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|Users|work|mnt|media)/[^\s\"']+|[A-Z]:\\\\")
+"""A path that exists on one machine only. In a command /tmp or a bare name says as much."""
+
+
+def test_no_result_names_a_path_of_the_machine_that_made_it():
+    named = {}
+    for path in (ROOT / "results").rglob("*.json"):
+        found = MACHINE_PATH.findall(path.read_text(encoding="utf-8"))
+        if found:
+            named[str(path.relative_to(ROOT))] = found[:3]
+    assert not named
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("--out /root/ev --workers 32", True),
+        ("--out '/home/anna/x.json'", True),
+        (r"C:\\Users\\anna", True),
+        ("--out /tmp/ev", False),
+        ("https://example.org/home/x", False),
+    ],
+)
+def test_which_paths_are_refused(text, refused):
+    assert bool(MACHINE_PATH.search(text)) == refused

@@ -63,6 +63,32 @@ describe("look", { concurrency: false }, () => {
     });
   });
 
+  test("on a telephone the titles of the player's plots stand behind its cursor and end in the plot", async () => {
+    let titles = 0;
+    await everyPage({ ...TELEPHONE, viewport: { width: 360, height: 800 } }, async (page, path) => {
+      const found = await page.evaluate(() => [...document.querySelectorAll(".vla-plot")].flatMap((plot) => {
+        const [edge, cursor] = [plot.querySelector("svg"), plot.querySelector(".vla-cursor")].map((one) => one.getBoundingClientRect());
+        return [...plot.querySelectorAll(".vla-name")].map((one) => [one.textContent, cursor.right <= one.getBoundingClientRect().left && one.getBoundingClientRect().right <= edge.right]);
+      }));
+      titles += found.length;
+      assert.deepEqual(found.filter(([, well]) => !well), [], path);
+    }, [INDEX, "book/conditions_prompt.html", "notebooks/03_when_the_script_is_right.html"]);
+    assert.ok(titles > 15, "the test saw titles");
+  });
+
+  test("a slide fills a screen and not more; on a telephone slides and worksheet are no wider than the page, and wide pictures move", async () => {
+    const context = await chromium.newContext({ viewport: { width: 1280, height: 720 } }), telephone = await chromium.newContext(TELEPHONE);
+    const { page } = await open(context, host.base, "class/slides.html");
+    assert.deepEqual(await page.locator("section").evaluateAll((all) => all.map((one) => Math.round(one.getBoundingClientRect().height))), Array(10).fill(720));
+    for (const name of ["slides", "worksheet"]) {
+      const { page: small } = await open(telephone, host.base, `class/${name}.html`);
+      assert.ok(await small.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), name);
+      const moving = await small.locator(".wide").evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth && one.tabIndex === 0).length);
+      assert.equal(moving, name === "slides" ? 4 : 0, name);
+    }
+    await Promise.all([context.close(), telephone.close()]);
+  });
+
   test("what a cell said in sentences is broken, what stands in columns is not", async () => {
     await everyPage(TELEPHONE, async (page, path) => {
       const [sentences, columns] = await page.evaluate(() => {
@@ -100,6 +126,7 @@ describe("look", { concurrency: false }, () => {
           const { display, breakInside } = getComputedStyle(at);
           if (display !== "block" || breakInside !== "auto") said.push(`${at.className}: ${display}, ${breakInside}`); // its empty frame would stay on the page before
         }
+        for (const picture of article.querySelectorAll("figure img")) if (picture.getBoundingClientRect().height > 0.85 * height) said.push(`a figure that leaves no room for its words: ${picture.alt.slice(0, 40)}`);
         for (const player of article.querySelectorAll(".vla-player")) {
           if (getComputedStyle(player).breakInside !== "auto") said.push("a player begins a new page");
           const high = player.getBoundingClientRect().height;

@@ -101,7 +101,7 @@ def test_one_cause_is_told_once(monkeypatch):
     cause = TutorialError("nothing can render")
     first, second, third = findings_of(monkeypatch, GL=cause, Frame=cause, Other=OSError("else"))
     assert (first.verdict, second.verdict, third.verdict) == ("fail", "note", "fail")
-    assert second.detail == "not looked at: GL comes first"
+    assert second.detail == "not checked: GL failed in the same way"
 
 
 # --- the device that renders ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
         (
             {"CUDA_VISIBLE_DEVICES": "3", "MUJOCO_EGL_DEVICE_ID": "99"},
             1,
-            ["FAIL Render device", "MUJOCO_EGL_DEVICE_ID is '99'", "not looked at"],
+            ["FAIL Render device", "MUJOCO_EGL_DEVICE_ID is '99'", "not checked"],
         ),
         (
             {"MUJOCO_GL": "glfw", "IMAGEIO_FFMPEG_EXE": "/no/such/file"},

@@ -73,9 +73,9 @@ WIDE = np.zeros((64, 65, 3), np.uint8)
 ODD = {
     "gone": (lambda path: None, "cannot be read"),
     "folder": (lambda path: path.mkdir(), "is not a file"),
-    "text": (lambda path: path.write_text("hello"), "is no PNG file"),
-    "empty": (lambda path: path.touch(), "is no PNG file"),
-    "jpeg": (bytes_of(WIDE, "JPEG"), "is no PNG file"),
+    "text": (lambda path: path.write_text("hello"), "is not a PNG file"),
+    "empty": (lambda path: path.touch(), "is not a PNG file"),
+    "jpeg": (bytes_of(WIDE, "JPEG"), "is not a PNG file"),
     "wide": (bytes_of(WIDE), "65 × 64 pixels; expected a square"),
     "small": (bytes_of(np.zeros((9, 9, 3), np.uint8)), "expected a square of at least 64"),
     "large": (bytes_of(np.zeros((1025, 1025, 3), np.uint8)), "1024"),
@@ -102,7 +102,7 @@ def test_what_is_no_picture_is_one_sentence(tmp_path, name):
     with pytest.raises(TutorialError, match=r"odd\.png") as caught:
         check_picture(path)
     assert said in str(caught.value)
-    assert str(caught.value).endswith("camera agentview).")
+    assert str(caught.value).endswith("camera agentview.")
     assert "\n" not in str(caught.value)
 
 

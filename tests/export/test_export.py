@@ -166,6 +166,6 @@ def test_a_video_of_another_length_is_refused(folders, tmp_path):
     with pytest.raises(TutorialError, match=r"5 frames, and .* 4 steps"):
         read_episode(odd)
     (odd / "episode.mp4").write_bytes(b"no video")
-    with pytest.raises(TutorialError, match="no video"):
+    with pytest.raises(TutorialError, match="not a video"):
         read_episode(odd)
     assert read_episode(folders[0]).instruction == SENTENCES[0]

@@ -202,8 +202,8 @@ def test_an_exchanged_episode_is_named(course, tmp_path):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no whole zip file"),
-        (b"PK\x03\x04" + bytes(300), "no whole zip file"),
+        (b"", "not a whole zip file"),
+        (b"PK\x03\x04" + bytes(300), "not a whole zip file"),
         ("other", "lacks handin.json"),
         ("large", "too large"),
         ("json", "handin.json"),

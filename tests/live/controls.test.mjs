@@ -107,7 +107,7 @@ test("two sides begin alike; one is broken, and the other stays as it was", LONG
   await hash(page, "a=no_flip");
   const late = await page.evaluate(() => vlaLive.manifest.conditions.find((c) => c.supported && c.appliesAt === "reset").name);
   await page.locator(`#switches input[data-side="1"][data-condition="${late}"]`).check();
-  assert.match(await page.textContent("#notices"), new RegExp(`${late} acts when the episode begins again: press Restart`));
+  assert.match(await page.textContent("#notices"), new RegExp(`Press Restart: ${late} can only act from the beginning`));
   await context.close();
 });
 

@@ -40,8 +40,8 @@ for (const [hash, expected] of [
   ["#task=1.5", /task 1\.5/],
   ["#init=-1", /init -1/],
   ["#init=", /init/],
-  ["#layout=99", /layout 99; there are 0 to 4/],
-  ["#camera=abc", /camera is no number/],
+  ["#layout=99", /layout 99; the page has 0 to 4/],
+  ["#camera=abc", /camera is not a number/],
   ["#light=9", /light 9; between 0 and 2/],
   [`#say_a=${"x".repeat(3000)}`, /3000 letters/],
 ]) {

@@ -195,7 +195,7 @@ test("while the page measures, another run is refused in a sentence, and the swe
   await page.click("#measure");
   await page.waitForFunction(() => globalThis.asked.includes("runEpisode"));
   await page.click("text=Picture upside down");
-  await said(page, /The page is measuring, with the same physics\. Stop that first\./);
+  await said(page, /The page is measuring and uses the same physics\. Stop the measurement first\./);
   assert.equal(await page.evaluate(() => globalThis.asked.includes("arrange")), false);
   assert.equal(await page.isDisabled("#pause-sweep"), false, "it still measures");
   await context.close();

@@ -129,7 +129,7 @@ def test_a_cache_of_something_else_is_one_sentence(
     with pytest.raises(TutorialError, match=r"another version .'1', expected '2'"):
         load(8, cache)
     cache.write_bytes(b"{}")
-    with pytest.raises(TutorialError, match="is no cache of quantised weights"):
+    with pytest.raises(TutorialError, match="is not a cache of quantised weights"):
         load(8, cache)
 
 

@@ -95,7 +95,7 @@ def test_spaces_may_follow(path: Path) -> None:
 )
 def test_headers_that_break_the_rules(path: Path, header: Any, message: str) -> None:
     write(path, header)
-    with pytest.raises(TutorialError, match=rf"{path} is no whole safetensors file.*{message}"):
+    with pytest.raises(TutorialError, match=rf"{path} is not a whole safetensors file.*{message}"):
         read_headers([path])
 
 

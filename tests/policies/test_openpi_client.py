@@ -173,7 +173,7 @@ def test_our_own_server_answers_it():
 
 
 def test_addresses_and_wiring():
-    with pytest.raises(TutorialError, match="no server's address"):
+    with pytest.raises(TutorialError, match="not the address of a server"):
         load_policy("openpi", "192.168.1.5")
     with pytest.raises(TutorialError, match="needs --url"):
         load_policy("openpi")

@@ -125,7 +125,7 @@ def test_wiring_that_a_policy_was_made_for():
         ("mine_here:absent", "no function 'absent'"),
         ("mine_here:number", "no function 'number'"),
         ("mine_here:nothing", "returned a NoneType"),
-        (":x", "no policy's name"),
+        (":x", "does not name a policy"),
         ("minni", r"mini.*my_module:make_policy"),
     ],
 )

@@ -70,8 +70,8 @@ def png_of(width, height):
         ({"image": {**json_array(picture(0)), "dtype": "|O"}}, "dtype '|O'"),
         ({"image": {**json_array(picture(0)), "dtype": [["a", "|u1"]]}}, "expected numbers"),
         ({"image": {"__numpy__": "§", "dtype": "|u1", "shape": [1, 1, 3]}}, "base64"),
-        ({"image": {"pickle": "gASV"}}, "pickle is no array"),
-        ({"image": "bm9uZQ=="}, "no PNG or JPEG file"),
+        ({"image": {"pickle": "gASV"}}, "pickle is not an array"),
+        ({"image": "bm9uZQ=="}, "not a PNG or JPEG file"),
         ({"image": base64.b64encode(png_of(60_000, 60_000)).decode()}, "1 to 1024 pixels"),
         ({"image": base64.b64encode(png_of(100, 100)).decode()}, "damaged"),
         ({"unnorm_key": "libero_90"}, "Unknown unnorm key 'libero_90'"),
@@ -359,9 +359,9 @@ def test_tokens(tmp_path, monkeypatch):
     ("text", "says"),
     [
         ("", "holds no token"),
-        ("short", "no token of 8 or more"),
-        ("a b c-long-enough", "no token"),
-        ("anna the-same-one\nben the-same-one", "for the second time"),
+        ("short", "not a token of 8 or more"),
+        ("a b c-long-enough", "not a token"),
+        ("anna the-same-one\nben the-same-one", "repeats a token"),
     ],
 )
 def test_a_file_of_tokens_that_is_wrong(tmp_path, text, says):

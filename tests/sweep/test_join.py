@@ -191,7 +191,9 @@ def test_shards_of_other_settings_are_refused_and_these_named(tmp_path, shards):
         serving="may differ",
     )
     said = ("max_steps was 280 and is 9 now", 'policy.weights was "sha256:ab12" and is "other" now')
-    refused(shards, tmp_path / "j", f"{shards[1]} is no shard of the sweep in {shards[0]}", *said)
+    refused(
+        shards, tmp_path / "j", f"{shards[1]} is not a shard of the sweep in {shards[0]}", *said
+    )
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -203,7 +205,7 @@ def test_a_setting_that_only_one_shard_has_is_refused(tmp_path, shards, which):
     refused(
         shards,
         tmp_path / "j",
-        f"{shards[which]} is no shard",
+        f"{shards[which]} is not a shard",
         shards[1 - which],
         'policy.revision was null and is "abc" now',
     )
@@ -314,7 +316,7 @@ def test_shards_that_ask_for_the_own_and_for_another_object_are_refused(tmp_path
     other = sweep_folder.write(
         tmp_path / "b", [episode(0, 0, target="milk_1")], targets={"0": ["milk_1"]}
     )
-    refused([own, other], tmp_path / "j", f"{other} is no shard", "targets was")
+    refused([own, other], tmp_path / "j", f"{other} is not a shard", "targets was")
 
 
 def test_the_rest_of_a_sweep_of_layouts_and_others_is_named(tmp_path, run):

@@ -145,7 +145,7 @@ def test_another_configuration_exits_2_and_changes_nothing(small):
     ("change", "said"),
     [
         (["--tasks", "7-3"], "runs backwards"),
-        (["--inits", ""], "no list of numbers"),
+        (["--inits", ""], "not a list of numbers"),
         (["--condition", "noflip"], "Did you mean 'no_flip'"),
         (["--engine", "slurm"], "slurm"),
         (["--video", "some"], "some"),

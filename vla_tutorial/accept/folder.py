@@ -171,7 +171,7 @@ def _read(path: Path) -> State:
     found = decode(text, _Format, str(path), AGAIN).format
     if found != RUN_FORMAT:
         raise TutorialError(
-            f"{path} is of version {found}; this version reads {RUN_FORMAT}. Use the vla-tutorial "
+            f"{path} has format {found}; this version reads {RUN_FORMAT}. Use the vla-tutorial "
             f"that wrote it. {AGAIN}"
         )
     return decode(text, State, str(path), AGAIN)

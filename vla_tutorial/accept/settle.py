@@ -54,7 +54,7 @@ def _success(e: Evidence) -> Finding:
     found = e.rate(PUBLISHED)
     if found is None:
         return open_until("episodes of the published protocol")
-    text = f"It succeeds in {judge.said(found)}. The paper reports 88.4 ± 0.8 %."
+    text = f"The checkpoint succeeds in {judge.said(found)}. The paper reports 88.4 ± 0.8 %."
     return Finding(judge.within(found.interval, 0.88, 0.90), text, judge.counts(found))
 
 
@@ -66,8 +66,8 @@ def _wall_clock(e: Evidence) -> Finding:
     middle = median(steps)
     low, high = _median_interval(steps)
     text = (
-        f"Alone, a success takes {middle * each:.0f} s ({low * each:.0f} to {high * each:.0f} s): "
-        f"{middle:.0f} steps of {1000 * each:.0f} ms on {e.gpu}."
+        f"With one simulator a success takes {middle * each:.0f} s ({low * each:.0f} to "
+        f"{high * each:.0f} s): {middle:.0f} steps of {1000 * each:.0f} ms on {e.gpu}."
     )
     found = {"seconds": round(middle * each, 2), "step_ms": round(1000 * each, 2)}
     if "4090" not in e.gpu:
@@ -86,9 +86,9 @@ def _timing(e: Evidence) -> Finding:
     middle = median(closes or [0])
     last = median(row.steps or 0 for row in won)
     text = (
-        f"In successes the fingers close at step {middle:.0f} in the median, at 60 to 90 in "
-        f"{judge.said(close)}. The reward comes at step {last:.0f} in the median, at 180 to 220 in "
-        f"{judge.said(end)}."
+        f"In successes the fingers close at step {middle:.0f} in the median. They close at steps "
+        f"60 to 90 in {judge.said(close)}. The reward comes at step {last:.0f} in the median, and "
+        f"at steps 180 to 220 in {judge.said(end)}."
     )
     verdict = judge.all_of([judge.mostly(close), judge.mostly(end)])
     return Finding(verdict, text, {"close_share": close.rate, "end_share": end.rate})
@@ -102,8 +102,8 @@ def _threshold(e: Evidence) -> Finding:
     near = sum(row.near or 0 for row in chattering)
     found = judge.share([True] * near + [False] * (changes - near))
     text = (
-        f"{numbers.plural(len(chattering), 'episode')} closed more than once. Of their changes of "
-        f"the command, the bin is near the threshold in {judge.said(found)}."
+        f"In {numbers.plural(len(chattering), 'episode')} the gripper closed more than once. Where "
+        f"its command changed there, the bin is near the threshold in {judge.said(found)}."
     )
     return Finding(judge.mostly(found), text, judge.counts(found))
 
@@ -131,7 +131,10 @@ def _no_flip(e: Evidence) -> Finding:
     before = e.rate(PUBLISHED)
     if found is None or before is None:
         return open_until("episodes without the flip")
-    text = f"Without the flip it succeeds in {judge.said(found)}; with it in {judge.said(before)}."
+    text = (
+        f"Without the flip the checkpoint succeeds in {judge.said(found)}; with it in "
+        f"{judge.said(before)}."
+    )
     return Finding(judge.within(found.interval, 0.0, 0.0999), text, judge.counts(found))
 
 
@@ -144,9 +147,10 @@ def _prompt(e: Evidence) -> Finding:
     middle = median(row.centred or 0 for row in rows)
     ends = median(row.saturated or 0 for row in rows)
     text = (
-        f"With another prompt the hand never comes down to an object in {judge.said(never)}. It "
-        f"succeeds in {judge.said(won)}. Of its motion tokens {numbers.percent(middle)} lie at the "
-        f"middle bin and {numbers.percent(ends)} at the ends (medians)."
+        f"With another prompt the hand never comes down to an object in {judge.said(never)}. "
+        f"The checkpoint succeeds in {judge.said(won)}. Of its motion tokens "
+        f"{numbers.percent(middle)} lie at the middle bin and {numbers.percent(ends)} at the ends "
+        "(medians)."
     )
     return Finding(judge.mostly(never), text, judge.counts(never))
 
@@ -155,7 +159,8 @@ def _long_rate(e: Evidence) -> Finding:
     found = e.rate(PUBLISHED, LONG)
     if found is None:
         return open_until(f"episodes of {LONG} with a checkpoint that knows it")
-    text = f"On {LONG} it succeeds in {judge.said(found)}. The paper reports 53.7 ± 1.3 %."
+    rate = judge.said(found)
+    text = f"On {LONG} the checkpoint succeeds in {rate}. The paper reports 53.7 ± 1.3 %."
     return Finding(judge.within(found.interval, 0.50, 0.55), text, judge.counts(found))
 
 
@@ -237,7 +242,7 @@ def _bad_luck(e: Evidence) -> Finding:
     worst = max(zip(failed, tasks, strict=True))
     text = (
         f"{failures} of {len(rows)} episodes failed, most in task {worst[1]} ({worst[0]}). If "
-        f"failures fell on tasks by chance, so uneven a spread would have {numbers.p_value(p)}."
+        f"failures fell on tasks by chance, a spread so uneven would have {numbers.p_value(p)}."
     )
     verdict: judge.Verdict = "does not agree" if p < 0.05 else "agrees"
     return Finding(verdict, text, {"p": p, "failures": failures, "episodes": len(rows)})

@@ -38,7 +38,7 @@ def accept(
         Path, typer.Option("--out", help="Folder of the run; the same command resumes it.")
     ],
     budget: Annotated[
-        str, typer.Option(help="Time for all calls together: 30m, 2h, 8h. A larger one continues.")
+        str, typer.Option(help="Time for all calls together: 30m, 2h, 8h. A larger one goes on.")
     ] = "30m",
     long_checkpoint: Annotated[
         str | None,

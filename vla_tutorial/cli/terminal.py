@@ -96,7 +96,7 @@ def explain_lost_output() -> Iterator[None]:
             raise typer.Exit(UNREAD) from e
         why = "it is closed" if e.errno == errno.EBADF else e.strerror
         what = f"Standard output cannot be written: {why}."
-        raise TutorialError(f"{what} Send it to a terminal or to a file with room.") from e
+        raise TutorialError(f"{what} Send it to a terminal, or to a disk with free space.") from e
 
 
 def discard_output() -> None:

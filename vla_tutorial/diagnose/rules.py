@@ -184,7 +184,7 @@ def rendering(s: Signatures, reference: Reference) -> Finding | None:
     low, high = reference.brightness
     return Finding(
         "simulator",
-        "The first picture is no published one, whichever way it is turned: brightness "
+        "The first picture is not a published one, whichever way it is turned: brightness "
         f"{s.picture.brightness:.0f} (published {low:.0f} to {high:.0f}), and a quarter is off by "
         f"{s.picture.misfit:.1f} grey levels at equal brightness.",
         "Run vla-tutorial doctor (MuJoCo's version, GL driver); then compare agentview.png with a "

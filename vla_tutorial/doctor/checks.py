@@ -64,8 +64,9 @@ def check_render_device() -> HealthFinding:
     from vla_tutorial.sim import libero
 
     check = "Render device"
-    if libero.choose_backend() != "egl":
-        return HealthFinding(check, "ok", "the backend has no choice of devices")
+    backend = libero.choose_backend()
+    if backend != "egl":
+        return HealthFinding(check, "ok", f"{backend} renders on the CPU")
     from vla_tutorial.sim.egl import RENDER_DEVICE, driver
 
     choice = driver.choice()
@@ -88,7 +89,7 @@ def check_libero() -> HealthFinding:
         return finding
     config = libero.load().config_file
     if Path(config).is_file():
-        remedy = "Delete that file unless you mean it."
+        remedy = "Delete that file, unless you want LIBERO to read its files from there."
         return HealthFinding("LIBERO", "note", f"{config} redirects its files", remedy)
     detail = f"{finding.detail}, {len(suites())} suites"
     return HealthFinding("LIBERO", finding.verdict, detail, finding.remedy)
@@ -120,7 +121,7 @@ def check_gpu() -> HealthFinding:
     if not torch.cuda.is_available():
         apple = torch.backends.mps.is_available()
         found = "Apple's, with --device mps" if apple else "none"
-        remedy = "The 7B checkpoints need one with 16 GiB or more; all else runs without."
+        remedy = "Only the 7B checkpoints need a GPU, with 16 GiB or more."
         return HealthFinding("GPU", "note", f"{found} ({about})", remedy)
     found = "; ".join(_describe_gpu(number) for number in range(torch.cuda.device_count()))
     choose_device("cuda")
@@ -163,7 +164,7 @@ def examine() -> Iterator[HealthFinding]:
         finding = _run(name, check)
         if finding.verdict == "fail" and finding.detail in causes:
             cause = causes[finding.detail]
-            yield HealthFinding(name, "note", f"not looked at: {cause} comes first")
+            yield HealthFinding(name, "note", f"not checked: {cause} failed in the same way")
             continue
         if finding.verdict == "fail":
             causes[finding.detail] = name

@@ -146,9 +146,9 @@ def judge_frame(frame: Frame) -> HealthFinding:
     colour = np.abs(frame.image.mean((0, 1)) - np.array(reference["channels"])).max()
     floor = float(frame.image[FLOOR].mean() - reference["floor"])
     detail = (
-        f"{frame.digest} is new ({source}); grey levels off the reference: {off.mean():.1f} on "
-        f"average, {off.max():.0f} in the worst of {off.size} patches, {colour:.1f} in one of the "
-        f"colours, {floor:+.1f} on the floor"
+        f"{frame.digest} is new ({source}); grey levels between it and the reference: "
+        f"{off.mean():.1f} on average, {off.max():.0f} in the worst of {off.size} patches, "
+        f"{colour:.1f} in one of the colours, {floor:+.1f} on the floor"
     )
     near = max(off.mean(), colour) <= MEAN_TOLERANCE and off.max() <= PATCH_TOLERANCE
     if near and abs(floor) <= FLOOR_TOLERANCE:

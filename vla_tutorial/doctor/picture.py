@@ -43,7 +43,7 @@ scene. Measured on llvmpipe's picture: its mirror image differs by 16.6, its neg
 SCENE = "libero_object, task 0, saved initial state 0, after 10 settle steps, camera agentview"
 
 _CHECK = "Your picture"
-_REMEDY = f"Give a PNG of the camera agentview ({SCENE})."
+_REMEDY = f"Give a PNG of this picture: {SCENE}."
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,15 @@ def judge_picture(image: Picture) -> HealthFinding:
     best = match(image)
     published = reference_frame()["floor"]
     way = "turned by 180°" if best.turned else "as MuJoCo gives it"
+    nearest = "the published picture" if best.name == "published" else "that of MuJoCo 3.3.3"
     detail = (
-        f"{way}; grey levels off the {best.name} picture: {best.mean:.1f} on average, "
-        f"{best.worst:.0f} in the worst of 256 patches; floor {best.floor:.0f}, published "
-        f"{published:.0f}"
+        f"{way}; it differs from {nearest} by {best.mean:.1f} grey levels on average and by "
+        f"{best.worst:.0f} in the worst of 256 patches; its floor has {best.floor:.0f} grey "
+        f"levels, the published one {published:.0f}"
     )
     if best.mean > SAME_SCENE:
-        what = f"not the scene that is known; {detail}"
-        return HealthFinding(_CHECK, "note", what, f"Nothing can be said of it. {_REMEDY}")
+        what = f"not the known scene, so it cannot be judged; {detail}"
+        return HealthFinding(_CHECK, "note", what, _REMEDY)
     near_floor = abs(best.floor - best.floor_known) <= FLOOR_TOLERANCE
     if best.name == "drifted" and near_floor:
         remedy = (
@@ -137,7 +138,7 @@ def judge_picture(image: Picture) -> HealthFinding:
     if best.name == "published" and near and near_floor:
         return HealthFinding(_CHECK, "ok", detail)
     remedy = (
-        "The scene is known, but it looks otherwise: compare orientation, colours, light, camera."
+        "It shows the known scene, but differs: compare orientation, colours, light and camera."
     )
     return HealthFinding(_CHECK, "fail", detail, remedy)
 

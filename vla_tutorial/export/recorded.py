@@ -73,8 +73,8 @@ def read_episode(folder: Path) -> RecordedEpisode:
     try:
         frames, _ = imageio_ffmpeg.count_frames_and_secs(str(video))
     except RuntimeError as e:
-        raise TutorialError(f"{video} is no video. Run the episode again.") from e
+        raise TutorialError(f"{video} is not a video. Run the episode again.") from e
     if frames != len(log):
-        what = f"{video} has {frames} frames, and steps.jsonl {len(log)} steps"
-        raise TutorialError(f"{what}; expected as many. Run the episode again.")
+        what = f"{video} has {frames} frames, and steps.jsonl has {len(log)} steps"
+        raise TutorialError(f"{what}; expected one frame a step. Run the episode again.")
     return found

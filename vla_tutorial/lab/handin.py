@@ -166,7 +166,7 @@ def read_handin(path: Path) -> Received:
     # Of damaged archives zipfile and its decompressors raise errors of many kinds.
     except Exception as e:
         why = str(e) or type(e).__name__
-        raise TutorialError(f"{path} is no whole zip file ({why}). {AGAIN}") from e
+        raise TutorialError(f"{path} is not a whole zip file ({why}). {AGAIN}") from e
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Received:

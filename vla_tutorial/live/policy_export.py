@@ -103,7 +103,7 @@ def export(
     """
     policy = load_policy(name, checkpoint, device="cpu")
     if not isinstance(policy, ModelPolicy) or not policy.model.is_small:
-        raise TutorialError(f"The policy {name!r} is no small model. Choose mini.")
+        raise TutorialError(f"The policy {name!r} is not a small model. Choose mini.")
     packed, runs = policy_file.pack(build_graph(policy.model))
     examples = _examples(policy, suite)
     check_tokens(policy, policy_file.unpack(packed, runs), examples)

@@ -35,7 +35,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         if path.read_bytes() != content:
             raise TutorialError(
                 f"{path.name} would be written twice with different content. "
-                "Build into a new folder, and name this file if it happens again."
+                "Build into a new folder. If it happens again, report it and name this file."
             )
         return
     with explain_full_disk(path.parent):

@@ -111,7 +111,7 @@ def _read_header(path: Path) -> dict[str, Entry]:
             f"It is damaged or cut short: its header and its bytes do not match ({e}). "
             "Delete it and download it again."
         )
-        raise TutorialError(f"{path} is no whole safetensors file. {what}") from e
+        raise TutorialError(f"{path} is not a whole safetensors file. {what}") from e
 
 
 def _entries(header: bytes, path: Path, size: int) -> dict[str, Entry]:

@@ -147,13 +147,14 @@
   const same = (names, others) => names.length === others.length && names.every((n) => others.includes(n));
   const presetOf = (names) => PRESETS.find(([, wanted]) => same(names, wanted));
   const codes = (names) => names.join(" + ");
+  const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")]); // a long name goes on in the next line
   const nameOf = (names) => {
     const preset = presetOf(names);
     if (!preset) return codes(names);
     return names.length ? `${preset[0]} (${codes(names)})` : preset[0];
   };
   const verdictOf = (e) => ({ true: `✓ done at step ${e.steps}`, false: `✗ no success in ${e.steps} steps`, null: `… stopped at step ${e.steps}` })[e.success];
-  const shown = (value) => (typeof value === "string" ? value.replaceAll("\n", "↵") : JSON.stringify(value));
+  const shown = (value) => (value === null ? "none" : typeof value === "string" ? value.replaceAll("\n", "↵") : JSON.stringify(value));
   const tokensAt = (series, step) => Array.from({ length: 7 }, (_, i) => FIRST_BIN + parseInt(series.tokens.substr(14 * step + 2 * i, 2), 16));
   const tokenWords = (tokens) => `tokens: x y z ${tokens.slice(0, 3).join(" ")} · rotation ${tokens.slice(3, 6).join(" ")} · gripper ${tokens[6]}`;
   const command = (value) => (value > 0 ? "closes" : "opens");
@@ -190,8 +191,8 @@
 
   const PANELS = [
     { of: "gripper", title: "gripper command", height: 38, low: -1.3, high: 1.3, ticks: [[-1, "open"], [1, "close"]], stepped: true },
-    { of: "height", title: "height of the hand above the floor, cm", height: 84, low: 0, high: 34 },
-    { of: "motion", title: "commanded motion (x, y, z), share of full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
+    { of: "height", title: "height of the hand above the floor, cm", short: "height of the hand, cm", height: 84, low: 0, high: 34 },
+    { of: "motion", title: "commanded motion (x, y, z), share of full speed", short: "motion, share of full speed", height: 70, low: 0, high: 1.08, ticks: [[0, "0"], [0.5, "½"], [1, "1"]] },
   ];
   const TOKEN_ROWS = [["x y z", 1.5], ["rotation", 4.5], ["gripper", 6.5]];
   const LEFT = 60, RIGHT = 52, LANE = 20, TITLE = 20, GAP = 7, ROW = 8, AXIS = 36;
@@ -237,7 +238,7 @@
     for (const side of sides) layers[side.name] = s("g", { class: "vla-seen", "clip-path": `url(#${side.mask.parentNode.id})` });
     const into = (side) => (tag, attributes, text) => layers[side.name].append(s(tag, attributes, text));
     const total = plotHeight(sides.length), drawn = sides.filter((side) => side.entry);
-    const from = width < 420 ? 2 : LEFT + 6; // a telephone has no room for a title beside the labels
+    const from = LEFT + 6, narrow = width < 420; // a telephone has no room for a long title
     let top = 4;
     for (const side of sides) {
       const middle = top + LANE / 2;
@@ -249,7 +250,7 @@
       const most = Math.max(base.high, ...drawn.flatMap((side) => (side.data && !base.stepped ? side.data.series[base.of] : [])));
       const panel = { ...base, high: most }, every = most > 60 ? 20 : 10;
       const title = top + 15, above = top + TITLE, y = (v) => above + (panel.height * (panel.high - Math.min(v, panel.high))) / (panel.high - panel.low);
-      put("text", { x: from, y: title, class: "vla-name" }, panel.title);
+      put("text", { x: from, y: title, class: "vla-name" }, (narrow && panel.short) || panel.title);
       for (const [value, label] of panel.ticks || Array.from({ length: Math.floor(most / every) + 1 }, (_, n) => [n * every, n * every])) {
         put("line", { x1: LEFT, x2: LEFT + inner, y1: y(value), y2: y(value), class: "vla-grid" });
         put("text", { x: LEFT - 6, y: y(value) + 4, class: "vla-tick", "text-anchor": "end" }, label);
@@ -258,7 +259,7 @@
       top = above + panel.height + GAP;
     }
     for (const side of sides) {
-      put("text", { x: from, y: top + 15, class: "vla-name" }, `tokens of ${LETTER[side.name]}: low bins purple, high bins green`);
+      put("text", { x: from, y: top + 15, class: "vla-name" }, `tokens of ${LETTER[side.name]}: ${narrow ? "purple is low" : "low bins purple, high bins green"}`);
       top += TITLE;
       put("rect", { x: LEFT, y: top, width: inner, height: 7 * ROW, class: "vla-field" });
       if (side.data) into(side)("image", { href: side.picture ||= raster(side.data.series.tokens), x: LEFT, y: top, width: x(side.data.steps) - LEFT, height: 7 * ROW, preserveAspectRatio: "none", class: "vla-raster" });
@@ -405,7 +406,7 @@
       presets.replaceChildren(h("legend", {}, sides.at(-1).badge(), " runs with"), ...[...offered, ...(offered.length < PRESETS.length ? singles : [])].map(presetRow));
       const shownHere = new Set(here().flatMap((e) => e.conditions));
       const rows = index.conditions.filter((c) => shownHere.has(c.name)), missing = conditions.size - rows.length;
-      folded.firstChild.textContent = `All ${rows.length} switches that were recorded for this task`;
+      folded.firstChild.textContent = rows.length === 1 ? "The one switch that was recorded for this task" : `All ${rows.length} switches that were recorded for this task`;
       const boundaries = [...new Set(rows.map((c) => c.boundary))];
       switches.replaceChildren(...boundaries.map((boundary) => h("fieldset", {}, h("legend", {}, BOUNDARIES[boundary] || boundary),
         h("div", { class: "vla-row vla-letters", "aria-hidden": "true" }, ...sides.map((side) => side.badge())),
@@ -420,7 +421,7 @@
         ...sides.map((side) => h("input", {
           type: "checkbox", class: `vla-${side.name}`, checked: side.names.has(c.name), "data-side": side.name, "data-condition": c.name, "aria-label": `${LETTER[side.name]}: ${c.name}`,
           "aria-describedby": `${id}about-${c.name}`, onchange: (e) => flip(side, c, e.target.checked),
-        })), h("p", {}, h("b", {}, ...c.name.split(/(?<=_)/).flatMap((part) => [part, h("wbr")])), h("span", { id: `${id}about-${c.name}` }, c.teaches)));
+        })), h("p", {}, h("b", {}, ...breakable(c.name)), h("span", { id: `${id}about-${c.name}` }, c.teaches)));
     }
 
     function picker() {
@@ -440,7 +441,7 @@
       if (!guessed) return;
       guess = null;
       const choice = (words, value) => h("label", {}, h("input", { type: "radio", name: `${id}guess`, onchange: () => { guess = value; } }), ` ${words}`);
-      predict.replaceChildren(h("legend", {}, "Before you play: will ", guessed.badge(), " do the task?"), choice("yes", true), choice("no", false));
+      predict.replaceChildren(h("legend", {}, "Before you play: will ", guessed.badge(), " do the task?"), h("span", {}, choice("yes", true), choice("no", false)));
       predict.disabled = !guessed.entry;
       quiet();
     }
@@ -504,7 +505,7 @@
       side.sees.parentNode.parentNode.style.visibility = entry ? "" : "hidden";
       side.viewWords.textContent = side.how ? "What the policy sees, redrawn from the video" : "What the policy sees at step 0";
       side.end.removeAttribute("src");
-      side.title.textContent = entry && entry.label ? entry.label : nameOf(ordered(side.names));
+      side.title.replaceChildren(...breakable(entry && entry.label ? entry.label : nameOf(ordered(side.names))));
       side.about.textContent = free ? "" : ordered(side.names).map((n) => conditions.get(n).teaches).join(" ") || "Every setting is as published.";
       describe(side);
       if (time > 0 && !playing) seek(0);

@@ -118,7 +118,7 @@ class Episodes(Display):
         if not folders or len(labels) != len(folders):
             raise TutorialError(
                 f"{len(folders)} folders and {len(labels)} labels were given. "
-                "Expected at least one folder, and one label a folder."
+                "Expected at least one folder, and one label for each folder."
             )
         self.options = {"sides": min(2, len(folders))}
         self.data: dict[str, dict[str, Any]] = {}

@@ -54,7 +54,7 @@ def _load_expert(checkpoint: str | None = None, **options: Any) -> Policy:
     from vla_tutorial.policies.expert import ExpertPolicy
 
     if checkpoint or options:
-        raise TutorialError("The expert is a script: no --checkpoint, --revision or --device.")
+        raise TutorialError("The expert is a script: omit --checkpoint, --revision and --device.")
     return ExpertPolicy()
 
 
@@ -93,7 +93,7 @@ def _load_remote(checkpoint: str | None = None, **options: Any) -> Policy:
 
     if options:
         given = ", ".join(f"--{name}" for name in options)
-        raise TutorialError(f"A policy's server has its own checkpoint and device: no {given}.")
+        raise TutorialError(f"A policy's server has its own checkpoint and device: omit {given}.")
     return RemotePolicy(_address(checkpoint))
 
 
@@ -105,7 +105,7 @@ def _load_openpi(checkpoint: str | None = None, **options: Any) -> Policy:
         raise TutorialError(f"The policy 'openpi' needs a library ({e}). {remedy}") from e
     if options:
         given = ", ".join(f"--{name}" for name in options)
-        raise TutorialError(f"A policy's server has its own checkpoint and device: no {given}.")
+        raise TutorialError(f"A policy's server has its own checkpoint and device: omit {given}.")
     return OpenPiPolicy(_address(checkpoint, "openpi"))
 
 

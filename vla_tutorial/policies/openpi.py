@@ -138,7 +138,7 @@ class OpenPiPolicy:
             reply = self._exchange(message)
         if isinstance(reply, str):
             line = " ".join(reply.split())[-300:]
-            raise TutorialError(f"The server at {self.url} failed: {line}")
+            raise TutorialError(f"The server at {self.url} failed; its terminal says more: {line}")
         where = f"The answer of {self.url}"
         entry = _with_text(unpack(reply, dict[Any, Any], where))
         if not isinstance(entry.get("actions"), Mapping):
@@ -180,7 +180,7 @@ class OpenPiPolicy:
         )
         greeting = self._socket.recv(timeout=ANSWER_SECONDS)
         if isinstance(greeting, str):
-            raise TutorialError(f"{self.url} is no openpi server; it greets with {greeting!r:.100}")
+            raise TutorialError(f"{self.url} is not an openpi server; it sent {greeting!r:.100}")
         self._metadata = unpack(greeting, dict[Any, Any], f"The metadata of {self.url}")
 
     def close(self) -> None:
@@ -215,7 +215,7 @@ def _websocket(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
     if scheme is None or not parts.hostname:
-        raise TutorialError(f"{url!r} is no server's address; expected ws://host:port.")
+        raise TutorialError(f"{url!r} is not the address of a server; expected ws://host:port.")
     return urllib.parse.urlunsplit(parts._replace(scheme=scheme))
 
 

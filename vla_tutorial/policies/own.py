@@ -57,7 +57,7 @@ def load_own(name: str, checkpoint: str | None = None, **options: Any) -> Policy
         return _Predicting(name, made)
     found = type(made).__name__
     remedy = "Return an object with predict (tokens) or act (actions), each of a batch of inputs."
-    raise TutorialError(f"{name} returned a {found}, which is no policy. {remedy}")
+    raise TutorialError(f"{name} returned a {found}, which is not a policy. {remedy}")
 
 
 def find_factory(name: str) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ def find_factory(name: str) -> Callable[..., Any]:
     """
     module_name, _, function = name.partition(":")
     if not module_name or not function:
-        raise TutorialError(f"{name!r} is no policy's name; expected, for example, {EXAMPLE}.")
+        raise TutorialError(f"{name!r} does not name a policy; expected, for example, {EXAMPLE}.")
     module = _import(module_name)
     factory = getattr(module, function, None)
     if not callable(factory):
@@ -127,8 +127,8 @@ class _Predicting(_Own):
         """N inputs → (N, 7) token ids, or (N, K, 7)."""
         tokens = np.asarray(self._made.predict(batch))
         if not np.issubdtype(tokens.dtype, np.integer):
-            remedy = "To answer with actions, name the method act."
-            raise TutorialError(f"{self.name} answered with {tokens.dtype}, no tokens. {remedy}")
+            what = f"{self.name} answered with {tokens.dtype}, and tokens are integers"
+            raise TutorialError(f"{what}. To answer with actions, name the method act.")
         check_shape(tokens, len(batch), self.provenance, self.name)
         return tokens.astype(np.int64)
 

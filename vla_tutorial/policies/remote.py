@@ -265,7 +265,7 @@ def _parse(url: str) -> urllib.parse.SplitResult:
     except ValueError:
         valid = False
     if not valid:
-        raise TutorialError(f"{url!r} is no server's address; expected http://host:port.")
+        raise TutorialError(f"{url!r} is not the address of a server; expected http://host:port.")
     return parts
 
 

@@ -117,5 +117,5 @@ def unfamiliar(policy: Policy, suite: str) -> str:
     listed = ", ".join(sorted(known))
     return (
         f"{policy.name} does not know {base}: its checkpoint was trained on {listed}. "
-        "What it does here is no measure of it."
+        "Its success here does not measure what it learned."
     )

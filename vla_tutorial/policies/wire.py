@@ -168,7 +168,7 @@ def decode_picture(data: bytes, form: Form | None = None) -> Picture:
         allowed = f"1 to {MAX_SIDE} pixels a side"
         raise TutorialError(f"The picture is far too large; expected {allowed}.") from e
     except UnidentifiedImageError as e:
-        raise TutorialError(f"The picture is no {' or '.join(formats)} file.") from e
+        raise TutorialError(f"The picture is not a {' or '.join(formats)} file.") from e
     except Exception as e:
         raise TutorialError(f"The picture is damaged ({type(e).__name__}: {e}).") from e
 

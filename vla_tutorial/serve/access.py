@@ -54,11 +54,11 @@ class Access:
             if not words or words[0].startswith("#"):
                 continue
             if len(words) > 2 or len(words[-1]) < SHORTEST:
-                what = f"{path}, line {number} is no token of {SHORTEST} or more characters"
+                what = f"{path}, line {number} is not a token of {SHORTEST} or more characters"
                 raise TutorialError(f"{what}. {_REMEDY}")
             digest = _digest(words[-1])
             if digest in names:
-                raise TutorialError(f"{path}, line {number} has a token for the second time.")
+                raise TutorialError(f"{path}, line {number} repeats a token. Delete that line.")
             names[digest] = printable(words[0])[:40] if len(words) == 2 else f"line {number}"
         if not names:
             raise TutorialError(f"{path} holds no token. {_REMEDY}")
@@ -108,7 +108,7 @@ def check_exposure(host: str, access: Access, insecure: bool) -> None:
     if access.names or insecure or _is_own(host):
         return
     what = f"At {host} other machines can ask without a token."
-    remedy = "Give --token-file, or say --insecure where everybody may, or use --host 127.0.0.1."
+    remedy = "Give --token-file, or --insecure if everybody may ask, or use --host 127.0.0.1."
     raise TutorialError(f"{what} {remedy}")
 
 

@@ -68,7 +68,8 @@ def _picture(value: Any) -> Array:
             dtype = _text(dtype)
         return array_of(entry.get("data"), dtype, entry.get("shape"))
     keys = ", ".join(sorted(entry))[:80] or "nothing"
-    raise TutorialError(f"An object with {keys} is no array; expected __numpy__ or __ndarray__.")
+    expected = "expected __numpy__ or __ndarray__"
+    raise TutorialError(f"An object with {keys} is not an array; {expected}.")
 
 
 def _file(entry: Mapping[str, Any]) -> Picture:

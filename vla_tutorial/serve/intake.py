@@ -39,7 +39,7 @@ class Intake:
                 what = f"The request did not arrive whole in {seconds:.0f} s"
                 raise Refusal(408, f"{what}. Send less, or check the network.") from e
             except ClientDisconnect as e:
-                raise Refusal(400, "The client ended its request half-way.") from e
+                raise Refusal(400, "The client left before its request was complete.") from e
             yield bytes(read)
         finally:
             self._held.size -= len(read)

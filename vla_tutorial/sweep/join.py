@@ -155,7 +155,7 @@ def _check_same(first: Shard, other: Shard) -> None:
     for a, b in ((first, other), (other, first)):
         found = config_differences(_settings(a), _settings(b))
         if found:
-            what = f"{b.folder} is no shard of the sweep in {a.folder}: {'; '.join(found)}."
+            what = f"{b.folder} is not a shard of the sweep in {a.folder}: {'; '.join(found)}."
             raise TutorialError(f"{what} Join folders of the same settings.")
 
 

@@ -80,7 +80,7 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
         trainer.load(read_state(path))
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         raise TutorialError(
-            f"{path} is no saved state of this model ({e}). Start without --resume."
+            f"{path} is not a saved state of this model ({e}). Start without --resume."
         ) from e
     if curves.exists():
         remedy = "Delete the file: only the curves of earlier steps are lost."

@@ -29,15 +29,19 @@ ALL_SUITES = "libero_spatial,libero_object,libero_goal,libero_10"
 Suites = Annotated[str, typer.Option(help="Suites, for example libero_goal,libero_10.")]
 Tasks = Annotated[str, typer.Option(help="Tasks of each suite, for example 0-3,7.")]
 Device = Annotated[str, typer.Option(help="Where to fit, for example cuda, cuda:1 or cpu.")]
-Batch = Annotated[int, typer.Option(help="Samples a step.")]
+Batch = Annotated[int, typer.Option(help="Samples in each optimiser step.")]
 RenderGpu = Annotated[
     int | None, typer.Option(help="Number of the EGL device that renders; doctor lists them.")
 ]
 RenderTurns = Annotated[
     int | None,
     typer.Option(
-        help="Simulators that may render at once. They wait for the GPU actively. Default: all."
+        help="Simulators that may render at once. Each keeps a CPU core busy. Default: all."
     ),
+]
+Workers = Annotated[int, typer.Option(help="Simulators, 1 GB each; about 3 for each CPU core.")]
+AnswerDevice = Annotated[
+    str | None, typer.Option(help="GPU whose copy of the policy answers the simulators.")
 ]
 Graph = Annotated[
     bool,
@@ -65,11 +69,11 @@ def recipe(
         typer.Option(help="Folder of existing demonstrations. Default: make them in OUT/demos."),
     ] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint to begin with.")] = None,
-    workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
+    workers: Workers = 40,
     capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 240_000,
     batch: Batch = 384,
     device: Device = "cuda",
-    answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
+    answer_device: AnswerDevice = None,
     render_gpu: RenderGpu = None,
     render_turns: RenderTurns = None,
     graph: Graph = True,
@@ -121,7 +125,9 @@ def recipe(
 @app.command()
 def demos(
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
-    episodes_per_task: Annotated[int, typer.Option(help="Rounded up to whole files of 20.")] = 120,
+    episodes_per_task: Annotated[
+        int, typer.Option(help="Episodes of each task, rounded up to whole files of 20.")
+    ] = 120,
     suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
     workers: Annotated[int, typer.Option(help="Processes of up to 2 GB.")] = 2,
@@ -203,7 +209,7 @@ def dagger(
     learning_rate: Annotated[float, typer.Option(help="Learning rate after warming up.")] = 1e-3,
     suites: Suites = ALL_SUITES,
     tasks: Tasks = "0-9",
-    workers: Annotated[int, typer.Option(help="Simulators, 1 GB each; some 3 a CPU core.")] = 40,
+    workers: Workers = 40,
     capacity: Annotated[int, typer.Option(help="Pictures on the GPU, 151 KB each.")] = 350_000,
     keep: Annotated[float, typer.Option(help="Share of driven steps that are kept.")] = 1.0,
     enough: Annotated[
@@ -212,12 +218,14 @@ def dagger(
     device: Device = "cuda",
     lead: Annotated[
         float | None,
-        typer.Option(help="Share of the run over which the expert leads; 0.3, or 0 with --start."),
+        typer.Option(
+            help="Share of the run that the expert leads. Default: 0.3, or 0 with --start."
+        ),
     ] = None,
     decay_from: Annotated[
         float, typer.Option(help="Share of the run after which the learning rate falls.")
     ] = 0.55,
-    answer_device: Annotated[str | None, typer.Option(help="A GPU to answer simulators.")] = None,
+    answer_device: AnswerDevice = None,
     render_gpu: RenderGpu = None,
     render_turns: RenderTurns = None,
     seed: Annotated[int, typer.Option(help="Seed of layouts and weights.")] = 0,
@@ -307,7 +315,7 @@ def _require_gpu(device: str, config: TrainConfig) -> None:
     raise TutorialError(
         f"PyTorch {torch.__version__} finds no CUDA GPU. {config.steps:,} steps of {config.batch} "
         f"samples would take about {hours:,.0f} hours on this CPU, without rendering. Run on a "
-        "machine with a GPU, or say --device cpu, best with fewer --steps."
+        "machine with a GPU, or give --device cpu and fewer --steps."
     )
 
 

@@ -34,7 +34,7 @@ export function tokenBins(tokens, vocabulary = VOCABULARY) {
 export function asWired(statistics, { action_bounds: bounds, action_mask: masked }) {
   const found = { ...statistics };
   if (bounds === "extremes") {
-    if (!statistics.extremes) throw new LiveError("action_bounds is 'extremes', but the statistics hold no min and max.");
+    if (!statistics.extremes) throw new LiveError("action_bounds is 'extremes', but the statistics hold no min and max. Choose another key.");
     [found.q01, found.q99] = statistics.extremes;
   }
   if (!masked) found.mask = statistics.mask.map(() => true);

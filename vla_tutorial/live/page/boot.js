@@ -6,7 +6,7 @@
 
   function problem() {
     if (location.protocol === "file:") {
-      return "Browsers let no page on a disk load the parts of this one. In the folder of the site run “python3 -m http.server” and open http://localhost:8000, or watch the recorded runs in the book.";
+      return "A browser does not let a page on a disk load its parts. In the folder of the site run “python3 -m http.server” and open http://localhost:8000, or watch the recorded runs in the book.";
     }
     if (typeof WebAssembly !== "object") {
       return "WebAssembly is switched off in this browser, and the physics and the policy need it. Allow it for this page, or use another browser.";
@@ -20,7 +20,7 @@
       return "This browser lacks WebAssembly SIMD, which the policy needs. A browser from 2021 or later has it (Safari since 16.4); the book has recorded runs.";
     }
     if (typeof OffscreenCanvas === "undefined" || !new OffscreenCanvas(1, 1).getContext("webgl2")) {
-      return "This browser draws no WebGL 2 (in a worker), which the robot's camera needs. Switch on hardware acceleration or update the browser; the book has recorded runs.";
+      return "This browser cannot draw with WebGL 2 in a worker, which the robot's camera needs. Switch on hardware acceleration or update the browser; the book has recorded runs.";
     }
     return "";
   }

@@ -127,7 +127,7 @@ export class Choices {
     if (before.sentence !== now.sentence) words.push("new sentence");
     if (words.length) this.app.stage.mark(side, words.join(", "));
     const late = [...on, ...off].filter((name) => this.app.conditions.get(name)?.appliesAt === "reset");
-    if (late.length && side.lines.length) view.notice(`${late.join(", ")} acts when the episode begins again: press Restart.`);
+    if (late.length && side.lines.length) view.notice(`Press Restart: ${late.join(", ")} can only act from the beginning of an episode.`);
   }
 
   /** @param {number} i @param {string} sentence */

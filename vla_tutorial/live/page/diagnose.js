@@ -218,7 +218,7 @@ function rendering(s, data) {
   return {
     boundary: "simulator",
     evidence:
-      "The first picture is no published one, whichever way it is turned: brightness " +
+      "The first picture is not a published one, whichever way it is turned: brightness " +
       `${fixed(s.picture.brightness, 0)} (published ${fixed(low, 0)} to ${fixed(high, 0)}), and a ` +
       `quarter is off by ${fixed(s.picture.misfit, 1)} grey levels at equal brightness.`,
     nextStep:

@@ -21,7 +21,7 @@ export class LogPanel {
   downloadSteps() {
     for (const side of this.app.stage.sides) {
       if (side.texts.length) download("steps.jsonl", side.texts.join(""));
-      else notice(`Side ${side.view.letter} has no step yet.`);
+      else notice(`Side ${side.view.letter} has no step yet: press Play first.`);
     }
   }
 
@@ -49,7 +49,7 @@ export class LogPanel {
       const found = diagnose(texts.map((text) => JSON.parse(text)), this.rules);
       find("#verdicts").replaceChildren(verdictBox(file.name, found));
     } catch {
-      notice(`${file.name} is no steps.jsonl: each line must be a step as vla-tutorial rollout writes it.`, "bad");
+      notice(`${file.name} is not a steps.jsonl file. Choose one that vla-tutorial rollout or this page wrote.`, "bad");
     }
   }
 }

@@ -30,7 +30,7 @@ export class Run {
   /** Put everything at its start. */
   async arrange() {
     const { stage, engine, experiment, measure } = this.app;
-    if (measure.stop) throw new Error("The page is measuring, with the same physics. Stop that first.");
+    if (measure.stop) throw new Error("The page is measuring and uses the same physics. Stop the measurement first.");
     find("#live").dataset.state = "loading";
     stage.veil({ text: "Loading physics, scene and policy …", share: 0 });
     stage.forget();
@@ -129,7 +129,7 @@ export class Run {
     find("#camera").setAttribute("aria-pressed", String(on));
     find("#hint").textContent = on
       ? "Drag or use the arrow keys to turn the camera. The wheel or + and − move it. The policy still sees its own picture."
-      : "Drag an object to pull it as with a spring. Space plays and pauses, . makes one step, R restarts.";
+      : "Drag an object to pull it as with a spring. Space plays and pauses, the full stop makes one step, R restarts.";
     if (this.arranged) await this.app.engine.call("lookAround", on);
   }
 }

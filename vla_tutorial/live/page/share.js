@@ -71,7 +71,7 @@ export function fromLink(hash, known) {
     );
   }
   if (Number(asked.get("v") ?? LINK_FORMAT) > LINK_FORMAT) {
-    notes.push("This link is of a newer kind: what this page does not know of it is left out.");
+    notes.push("This link was made by a newer kind of page. What this page does not know is left out.");
   }
   experiment.task = whole(asked, "task", known.tasks, notes);
   experiment.init = whole(asked, "init", [...Array(known.inits).keys()], notes);
@@ -91,7 +91,7 @@ function whole(asked, key, allowed, notes) {
   const value = Number(text);
   if (text.trim() !== "" && allowed.includes(value)) return value;
   const range = `${allowed[0]} to ${allowed[allowed.length - 1]}`;
-  notes.push(`The link asks for ${key} ${text.slice(0, 20)}; there are ${range}, and it starts with ${allowed[0]}.`);
+  notes.push(`The link asks for ${key} ${text.slice(0, 20)}; the page has ${range}. It starts with ${allowed[0]}.`);
   return allowed[0] ?? 0;
 }
 
@@ -119,10 +119,10 @@ function tweakOf(asked, name, notes) {
   const value = Number(text);
   const [low, high] = RANGES[name];
   if (text.trim() === "" || Number.isNaN(value)) {
-    notes.push(`The link's ${name} is no number, and is left as it is.`);
+    notes.push(`The link's ${name} is not a number, so the page keeps its own.`);
     return null;
   }
   if (value >= low && value <= high) return value;
-  notes.push(`The link asks for ${name} ${text.slice(0, 20)}; between ${low} and ${high} is possible.`);
+  notes.push(`The link asks for ${name} ${text.slice(0, 20)}; the page allows ${low} to ${high}, and takes the nearer end.`);
   return Math.min(Math.max(value, low), high);
 }

@@ -10,7 +10,7 @@ import { drawPlots } from "./view.js";
 /** @typedef {{view: SideView, lines: LogLine[], texts: string[], success: boolean | null, events: {step: number, text: string}[]}} Side */
 
 const WELCOME =
-  "Everything runs in your browser: physics, camera and policy. The first time it loads some 25 MB.";
+  "Everything runs in your browser: physics, camera and policy. The first time it loads about 25 MB.";
 
 export class Stage {
   /** @param {import("./app.js").App} app */

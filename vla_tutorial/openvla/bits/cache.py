@@ -128,12 +128,12 @@ class KeptWeights:
         Raises:
             TutorialError: it is no such file, or belongs to something else than `source` says.
         """
-        again = "Delete it, and it is made anew; or name another file."
+        again = "Delete it, and the next run makes it again; or name another file."
         try:
             kept: Any = safetensors.safe_open(str(path), framework="pt")
             found = kept.metadata() or {}
         except (OSError, safetensors.SafetensorError, msgspec.MsgspecError) as e:
-            what = f"{path} is no cache of quantised weights ({e!s:.200})"
+            what = f"{path} is not a cache of quantised weights ({e!s:.200})"
             raise TutorialError(f"{what}. {again}") from e
         for what, expected in source.items():
             if found.get(what) != expected:

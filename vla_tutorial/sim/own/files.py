@@ -54,7 +54,7 @@ def read_own_scene(bddl: Path | str, init_states: Path | str | None = None) -> O
     if init_states is not None:
         states = Path(init_states).absolute()
         if states.suffix not in (".npy", ".npz"):
-            raise TutorialError(f"{states} is no .npy or .npz file. {_SAVE}")
+            raise TutorialError(f"{states} is not a .npy or .npz file. {_SAVE}")
         states_hash = _hash(read_bytes(states, _SAVE, MOST_STATE_BYTES))
     own = OwnScene(bddl, _hash(read_bytes(bddl, _EXAMPLE, MOST_BYTES)), states, states_hash)
     definition_of(own)
