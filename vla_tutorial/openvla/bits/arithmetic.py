@@ -131,9 +131,9 @@ def quantise(weight: Tensor, kind: str) -> Quantised:
     Raises:
         TutorialError: another kind, or int4 and an odd K.
     """
-    wide = weight.detach().float()
     if kind == "fp8":
         return Quantised(*to_fp8(weight), None, weight.shape[1])
+    wide = weight.detach().float()
     if kind == "int8":
         scale = wide.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
         scale = scale.to(weight.dtype)

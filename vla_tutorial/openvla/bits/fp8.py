@@ -94,11 +94,12 @@ def can_multiply(w: Quantised, dtype: torch.dtype) -> bool:
     return dtype == torch.bfloat16 and not any(size % MULTIPLE for size in w.shape)
 
 
-def multiply(x: Tensor, scale: Tensor, w: Quantised) -> Tensor:
+def multiply(x: Tensor, scale: Tensor, w: Quantised, fast: bool = True) -> Tensor:
     """(M, K) float8_e4m3fn, its scales (M, 1) → x wᵀ, (M, N) bfloat16.
 
-    On Hopper the sum inside a step of the matrix units keeps fewer digits than float32
-    (`use_fast_accum`), which the exact sum pays for in speed.
+    Args:
+        fast: whether Hopper's matrix units may sum with fewer digits than float32 has. The
+            benchmark measures time and error of both.
     """
     return torch._scaled_mm(
         x,
@@ -106,5 +107,5 @@ def multiply(x: Tensor, scale: Tensor, w: Quantised) -> Tensor:
         scale_a=scale,
         scale_b=w.scale.t(),
         out_dtype=torch.bfloat16,
-        use_fast_accum=True,
+        use_fast_accum=fast,
     )
