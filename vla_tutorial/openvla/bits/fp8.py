@@ -33,12 +33,17 @@ def _round_rows(
     PART: tl.constexpr,
     BLOCK: tl.constexpr,
     NORM: tl.constexpr,
+    GATED: tl.constexpr,
     BACK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     k = tl.arange(0, BLOCK)
-    given = tl.load(x + row * K + k, mask=k < K, other=0.0)
+    start = row * (2 * K if GATED else K)
+    given = tl.load(x + start + k, mask=k < K, other=0.0)
     wide = given.to(tl.float32)
+    if GATED:
+        up = tl.load(x + start + K + k, mask=k < K, other=0.0).to(tl.float32)
+        wide = (wide / (1 + tl.exp(-wide)) * up).to(given.dtype).to(tl.float32)
     if NORM:
         rms = tl.rsqrt(tl.sum(wide * wide, 0) / K + eps)
         factor = tl.load(norm + k, mask=k < K, other=0.0).to(tl.float32)
@@ -56,23 +61,31 @@ def _round_rows(
         tl.store(scale + row, step)
 
 
-def round_rows(x: Tensor, norm: Tensor | None, eps: float) -> Tensor:
-    """(M, K), after an RMSNorm with weight `norm` (K,) if given, as `rounded_to_fp8` has it."""
-    out = torch.empty_like(x)
+def round_rows(x: Tensor, depth: int, norm: Tensor | None = None, eps: float = 0.0) -> Tensor:
+    """What a product of `depth` inputs gets, as `rounded_to_fp8` has it: (M, K) of x's dtype.
+
+    Args:
+        x: (M, K), or (M, 2K), gate beside up, and what is rounded is silu(gate) · up.
+        depth: K.
+        norm: (K,) RMSNorm weight; x is normalised with `eps` first.
+    """
+    out = x.new_empty(len(x), depth)
     _run(x, norm, eps, out, None)
     return out
 
 
-def rows_in_fp8(x: Tensor, norm: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+def rows_in_fp8(
+    x: Tensor, depth: int, norm: Tensor | None = None, eps: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The same as `to_fp8` has it: float8_e4m3fn (M, K) and float32 (M, 1)."""
-    out = torch.empty_like(x, dtype=torch.int8)
-    scale = torch.empty(len(x), 1, device=x.device, dtype=torch.float32)
+    out = x.new_empty(len(x), depth, dtype=torch.int8)
+    scale = x.new_empty(len(x), 1, dtype=torch.float32)
     _run(x, norm, eps, out, scale)
     return out.view(torch.float8_e4m3fn), scale
 
 
 def _run(x: Tensor, norm: Tensor | None, eps: float, out: Tensor, scale: Tensor | None) -> None:
-    rows, depth = x.shape
+    rows, depth = out.shape
     block = triton.next_power_of_2(depth)
     _round_rows[(rows,)](
         x,
@@ -84,6 +97,7 @@ def _run(x: Tensor, norm: Tensor | None, eps: float, out: Tensor, scale: Tensor 
         PART=1 / FP8_MOST,
         BLOCK=block,
         NORM=norm is not None,
+        GATED=x.shape[1] != depth,
         BACK=scale is None,
         num_warps=min(max(block // 1024, 1), 8),
     )
