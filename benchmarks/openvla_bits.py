@@ -7,7 +7,7 @@ Three parts, each with its figures written as soon as it ends:
 - *episodes*: closed loop from the same starts, paired. `--episodes 500` is the published protocol; the sweeps resume.
 
     python benchmarks/openvla_bits.py --out results/openvla_bits_mini.json --episodes 10                     # two cores, 15 minutes
-    python benchmarks/openvla_bits.py --weights fp8 --out results/openvla_bits_mini_fp8.json                 # one kind alone
+    python benchmarks/openvla_bits.py --weights fp8 --steps 2 --out results/openvla_bits_mini_fp8.json       # one kind alone, 20 pictures
     python benchmarks/openvla_bits.py --out results/openvla_bits_mini_h100.json --episodes 500 --workers 32 --shapes openvla-7b     # a GPU with 80 GB
     python benchmarks/openvla_bits.py --checkpoint openvla/openvla-7b-finetuned-libero-object --out bits.json   # a published checkpoint, which was not run here
 
@@ -70,9 +70,11 @@ class Report:
         write_atomically(self.path, json.dumps(self.data, indent=1, ensure_ascii=False) + "\n")
 
 
-def on_pictures(spec: EpisodeSpec, tasks: tuple[int, ...], kinds: tuple[str, ...]) -> dict[str, Any]:
+def on_pictures(
+    spec: EpisodeSpec, tasks: tuple[int, ...], kinds: tuple[str, ...], steps: int
+) -> dict[str, Any]:
     policy = spec.load_policy()
-    found = rehearse(policy, spec, 1, tasks, 10 * len(tasks))
+    found = rehearse(policy, spec, 1, tasks, steps * len(tasks))
     policy.close()
 
     def load(name: str) -> Any:
@@ -82,7 +84,9 @@ def on_pictures(spec: EpisodeSpec, tasks: tuple[int, ...], kinds: tuple[str, ...
     return {name: msgspec.to_builtins(one) for name, one in compared.items()}
 
 
-def on_random_weights(shapes: str, device: str, kinds: tuple[str, ...], rows: int = 8) -> dict[str, Any]:
+def on_random_weights(
+    shapes: str, device: str, kinds: tuple[str, ...], rows: int = 8
+) -> dict[str, Any]:
     """Logits of every step against float32 on the CPU or GPU, each fed the float32 path's tokens.
 
     float32 weights are rounded, with fp8 activations too, so that nothing but the rounding differs; bfloat16 without rounding stands beside, on a GPU's type.
@@ -91,7 +95,9 @@ def on_random_weights(shapes: str, device: str, kinds: tuple[str, ...], rows: in
         return _on_random_weights(shapes, device, kinds, rows)
 
 
-def _on_random_weights(shapes: str, device: str, kinds: tuple[str, ...], rows: int) -> dict[str, Any]:
+def _on_random_weights(
+    shapes: str, device: str, kinds: tuple[str, ...], rows: int
+) -> dict[str, Any]:
     config = OpenVLAConfig() if shapes == "openvla-7b" else tiny_config()
     exact = random_model(config, torch.device(device), torch.float32)
     pixels = pictures(rows).to(device)
@@ -180,7 +186,7 @@ def main() -> None:
     report.put("reported_by_others_for_openvla", PUBLISHED)
     spec = spec_of(args.checkpoint, args.suite, device=args.device)
     report.put("random", on_random_weights(args.shapes, device, kinds))
-    report.put("pictures", {"suite": args.suite, **on_pictures(spec, tasks, kinds)})
+    report.put("pictures", {"suite": args.suite, **on_pictures(spec, tasks, kinds, args.steps)})
     if args.episodes:
         folder = args.folder or args.out.with_suffix("")
         in_closed_loop(spec, args.episodes, tasks, kinds, args.workers, folder, report)
@@ -197,6 +203,7 @@ def arguments() -> argparse.Namespace:
     add("--device")
     add("--shapes", choices=("toy", "openvla-7b"), default="toy", help="of the random weights")
     add("--weights", nargs="+", choices=tuple(BITS), help="default: every kind that the device has")
+    add("--steps", type=int, default=10, help="pictures of each of ten tasks (%(default)s)")
     add("--episodes", type=int, default=0, help="closed loop: so many with each kind of weights")
     add("--workers", type=int, default=2)
     add("--folder", type=Path, help="for the sweeps; default: beside --out")

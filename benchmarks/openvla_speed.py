@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,9 @@ def ceilings(device: torch.device, tiny: bool) -> Cost:
     if device.type == "cuda" and not lacks_fp8(str(device)):
         few, many = (one.to(torch.float8_e4m3fn) for one in (a, b))
         ones = torch.ones(n, 1, device=device)
-        multiply = lambda: torch._scaled_mm(
-            few, many.t(), ones, ones.t(), out_dtype=dtype, use_fast_accum=True
-        )  # noqa: E731
+        multiply = partial(
+            torch._scaled_mm, few, many.t(), ones, ones.t(), out_dtype=dtype, use_fast_accum=True
+        )
         fp8 = 2 * n**3 / milliseconds(multiply, device, 10) * 1e3
     return Cost(2 * n**3 / product * 1e3, max(2 * size / copy, size / total) * 1e3, fp8)
 
