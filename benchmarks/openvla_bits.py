@@ -1,4 +1,4 @@
-"""What lower bits cost: tokens, logits and success with int8 and int4 weights against full ones.
+"""What lower bits cost: tokens, logits and success with int8, fp8 and int4 weights against full ones.
 
 Three parts, each with its figures written as soon as it ends:
 
@@ -7,6 +7,7 @@ Three parts, each with its figures written as soon as it ends:
 - *episodes*: closed loop from the same starts, paired. `--episodes 500` is the published protocol; the sweeps resume.
 
     python benchmarks/openvla_bits.py --out results/openvla_bits_mini.json --episodes 10                     # two cores, 15 minutes
+    python benchmarks/openvla_bits.py --weights fp8 --steps 2 --out results/openvla_bits_mini_fp8.json       # one kind alone, 20 pictures
     python benchmarks/openvla_bits.py --out results/openvla_bits_mini_h100.json --episodes 500 --workers 32 --shapes openvla-7b     # a GPU with 80 GB
     python benchmarks/openvla_bits.py --checkpoint openvla/openvla-7b-finetuned-libero-object --out bits.json   # a published checkpoint, which was not run here
 
@@ -36,14 +37,17 @@ if __name__ == "__main__":  # the workers import this file too, and should not l
     from vla_tutorial.episodes import read_sweep
     from vla_tutorial.files import write_atomically
     from vla_tutorial.openvla.bits.arithmetic import BITS, quantise_model
-    from vla_tutorial.openvla.checkpoint import NAMES
     from vla_tutorial.openvla.config import OpenVLAConfig
     from vla_tutorial.openvla.model import materialise, meta_model
     from vla_tutorial.policies.device import choose_device
+    from vla_tutorial.policies.model import weights_on
     from vla_tutorial.provenance import machine, versions, weights_hash
     from vla_tutorial.spec import EpisodeSpec
     from vla_tutorial.stats import paired
     from vla_tutorial.sweep import LocalEngine, SweepPlan, prompts_of, run_sweep, warm_up
+
+FULL = "bf16"
+"""What the others are compared with: weights as the device's full precision has them."""
 
 PUBLISHED: list[dict[str, str]] = [
     {"what": "AWQ int4 with QAIL, mean of four suites", "success": "70.8 %, bf16 73.7 %", "source": "arXiv:2412.01034, as an abstract gives it"},
@@ -66,28 +70,34 @@ class Report:
         write_atomically(self.path, json.dumps(self.data, indent=1, ensure_ascii=False) + "\n")
 
 
-def on_pictures(spec: EpisodeSpec, tasks: tuple[int, ...]) -> dict[str, Any]:
+def on_pictures(
+    spec: EpisodeSpec, tasks: tuple[int, ...], kinds: tuple[str, ...], steps: int
+) -> dict[str, Any]:
     policy = spec.load_policy()
-    found = rehearse(policy, spec, 1, tasks, 10 * len(tasks))
+    found = rehearse(policy, spec, 1, tasks, steps * len(tasks))
     policy.close()
 
     def load(name: str) -> Any:
         return replace(spec, weights=name).load_policy()
 
-    compared = compare_weights(load, found.inputs, NAMES, print)
+    compared = compare_weights(load, found.inputs, (FULL, *kinds), print)
     return {name: msgspec.to_builtins(one) for name, one in compared.items()}
 
 
-def on_random_weights(shapes: str, device: str, rows: int = 8) -> dict[str, Any]:
+def on_random_weights(
+    shapes: str, device: str, kinds: tuple[str, ...], rows: int = 8
+) -> dict[str, Any]:
     """Logits of every step against float32 on the CPU or GPU, each fed the float32 path's tokens.
 
-    float32 weights are rounded, so that nothing but the rounding differs; bfloat16 without rounding stands beside, on a GPU's type.
+    float32 weights are rounded, with fp8 activations too, so that nothing but the rounding differs; bfloat16 without rounding stands beside, on a GPU's type.
     """
     with torch.inference_mode():
-        return _on_random_weights(shapes, device, rows)
+        return _on_random_weights(shapes, device, kinds, rows)
 
 
-def _on_random_weights(shapes: str, device: str, rows: int) -> dict[str, Any]:
+def _on_random_weights(
+    shapes: str, device: str, kinds: tuple[str, ...], rows: int
+) -> dict[str, Any]:
     config = OpenVLAConfig() if shapes == "openvla-7b" else tiny_config()
     exact = random_model(config, torch.device(device), torch.float32)
     pixels = pictures(rows).to(device)
@@ -107,8 +117,8 @@ def _on_random_weights(shapes: str, device: str, rows: int) -> dict[str, Any]:
         a.copy_(b)
     found["bfloat16"] = errors(eager_logits(half, pixels, prompts, tokens), reference)
     del half
-    for name, bits in BITS.items():
-        model = quantise_model(copy.deepcopy(exact), bits)
+    for name in kinds:
+        model = quantise_model(copy.deepcopy(exact), name)
         found[name] = errors(eager_logits(model, pixels, prompts, tokens), reference)
         del model
     return found
@@ -125,13 +135,13 @@ def errors(logits: Any, reference: Any) -> dict[str, float]:
 
 
 def in_closed_loop(
-    spec: EpisodeSpec, episodes: int, tasks: tuple[int, ...], workers: int, folder: Path, report: Report
+    spec: EpisodeSpec, episodes: int, tasks: tuple[int, ...], kinds: tuple[str, ...], workers: int, folder: Path, report: Report
 ) -> None:  # fmt: skip
     """Success with each kind of weights from the same starts; written after each."""
     inits = tuple(range(-(-episodes // len(tasks))))
     kept: dict[str, dict[tuple[int, int], bool]] = {}
     found: dict[str, Any] = {}
-    for name in NAMES:
+    for name in (FULL, *kinds):
         plan = SweepPlan(replace(spec, weights=name), tasks, inits)
         policy = plan.spec.load_policy()
         warm = lambda p=policy, q=plan: warm_up(p, prompts_of(q), workers)  # noqa: E731
@@ -147,8 +157,8 @@ def in_closed_loop(
             "episodes": len(ended),
             "errors": done.outcomes["error"],
         }
-        if name != NAMES[0]:
-            pair = paired(kept[NAMES[0]], kept[name])
+        if name != FULL:
+            pair = paired(kept[FULL], kept[name])
             found[name] |= {
                 "difference": round(pair.difference, 4),
                 "interval": [round(x, 4) for x in pair.interval],
@@ -165,20 +175,21 @@ def main() -> None:
     tasks = tuple(range(10))
     began = time.monotonic()
     device = choose_device(args.device)
+    kinds = tuple(args.weights or weights_on(device)[1:])
     gpus = [torch.cuda.get_device_name(device)] if device != "cpu" else []
     report = Report(args.out)
     report.put("command", f"python {shlex.join(sys.argv)}")
     report.put("machine", machine(gpus))
     report.put("versions", versions())
     report.put("date", time.strftime("%Y-%m-%d"))
-    report.put("about", f"Weights of {args.checkpoint} in 8 and 4 bits against full ones.")
+    report.put("about", f"Weights of {args.checkpoint} in few bits against full ones.")
     report.put("reported_by_others_for_openvla", PUBLISHED)
     spec = spec_of(args.checkpoint, args.suite, device=args.device)
-    report.put("random", on_random_weights(args.shapes, device))
-    report.put("pictures", {"suite": args.suite, **on_pictures(spec, tasks)})
+    report.put("random", on_random_weights(args.shapes, device, kinds))
+    report.put("pictures", {"suite": args.suite, **on_pictures(spec, tasks, kinds, args.steps)})
     if args.episodes:
         folder = args.folder or args.out.with_suffix("")
-        in_closed_loop(spec, args.episodes, tasks, args.workers, folder, report)
+        in_closed_loop(spec, args.episodes, tasks, kinds, args.workers, folder, report)
     report.put("seconds", round(time.monotonic() - began))
 
 
@@ -191,6 +202,8 @@ def arguments() -> argparse.Namespace:
     add("--suite", default="libero_object")
     add("--device")
     add("--shapes", choices=("toy", "openvla-7b"), default="toy", help="of the random weights")
+    add("--weights", nargs="+", choices=tuple(BITS), help="default: every kind that the device has")
+    add("--steps", type=int, default=10, help="pictures of each of ten tasks (%(default)s)")
     add("--episodes", type=int, default=0, help="closed loop: so many with each kind of weights")
     add("--workers", type=int, default=2)
     add("--folder", type=Path, help="for the sweeps; default: beside --out")

@@ -1,10 +1,14 @@
 """Every figure of OpenVLA's speed and memory on one GPU in nine minutes, each beside its bound and its goal.
 
     PYTHONPATH=. python3 benchmarks/openvla_h100.py --out results/openvla_bits_h100.json       # a GPU with 80 GB, at most 9 minutes
+    PYTHONPATH=. python3 benchmarks/openvla_h100.py --only "fp8 batch 32" "fp8 sums" --out /tmp/fp8.json          # these rows alone
+    PYTHONPATH=. python3 benchmarks/openvla_h100.py --only loop --folder /tmp/random --out /tmp/loop.json         # closed loop; needs LIBERO and 15 GB of disk
+    PYTHONPATH=. python3 benchmarks/openvla_h100.py --only "loop bf16" "loop two GPUs" --folder /tmp/random --out /tmp/two.json     # two GPUs of one host
     PYTHONPATH=. python3 benchmarks/openvla_h100.py --tiny --out /tmp/h100.json                # small shapes on a CPU: does the script work?
 
 The weights are random, in the shapes of openvla-7b: speed depends on shapes alone. No published checkpoint is run here. Results are written after every
-row. A row that fails is written with its error, and the next one begins. No row begins after `--seconds`.
+row. A row that fails is written with its error, and the next one begins. No row begins after `--seconds`. Each row has its bound, what was measured, its
+goal and whether it was reached. `gap_ms` says how many milliseconds above the bound each part takes.
 
 Drafts are played back: `results/openvla_drafts_mini.json` says how often which tokens of a draft were right for `mini`. Random weights repeat nothing, so
 a draft is made from the tokens that the model will answer, with the others changed. What OpenVLA itself accepts, only its own episodes say.
@@ -22,17 +26,23 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import openvla_load
 import torch
-from openvla_costs import Cost
+from openvla_costs import Cost, costs
 from openvla_speed import (
     ACTIONS,
     TEXT,
     Report,
     ceilings,
+    ceilings_json,
+    kind_of,
     machine,
+    milliseconds,
     pictures,
     products,
     random_model,
@@ -40,7 +50,7 @@ from openvla_speed import (
     tiny_config,
 )
 
-from vla_tutorial.openvla.bits.arithmetic import BITS, quantise_model
+from vla_tutorial.openvla.bits.arithmetic import BITS, quantise_model, to_fp8
 from vla_tutorial.openvla.config import OpenVLAConfig
 from vla_tutorial.openvla.drafts.drafter import Drafter
 from vla_tutorial.openvla.engine import Engine
@@ -52,9 +62,18 @@ GOALS: dict[str, dict[str, float]] = {
     "int8 batch 1": {"ms": 28, "gib": 9},
     "int4 batch 1": {"ms": 24, "gib": 6},
     "bf16 batch 32": {"actions_per_s": 130},
-    "closed loop": {"actions_per_s": 105},
+    "fp8 batch 32": {"actions_per_s": 190},
+    "loop bf16": {"actions_per_s": 105},
+    "loop fp8": {"actions_per_s": 140},
+    "loop two GPUs": {"times_of_one": 1.8},
 }
-"""What was to be reached."""
+"""What was to be reached: milliseconds and GiB at most, actions a second and times of one GPU at least."""
+
+KINDS = ("bf16", "fp8", "int8", "int4")
+"""In the order in which they are measured."""
+
+BATCH = 32
+"""Pictures of an answer where many are asked together, and simulators of a closed loop."""
 
 MASKS = Path(__file__).parents[1] / "results/openvla_drafts_mini.json"
 PLAYED = 60
@@ -79,6 +98,8 @@ class Bench:
 
     def row(self, name: str, work: Callable[[], Any]) -> None:
         """Measure one row, unless it is too late; an error is its result."""
+        if not wanted(name, self.args.only):
+            return
         spent = time.monotonic() - self.began
         if spent > self.args.seconds:
             self.report.put(name, {"left_out": f"{spent:.0f} s had passed"})
@@ -89,19 +110,17 @@ class Bench:
         except Exception as e:
             traceback.print_exc()
             found = {"error": f"{type(e).__name__}: {e}"[:600]}
-        if isinstance(found, dict):
-            found |= {"goal": GOALS.get(name), "measured_in_s": round(time.monotonic() - began, 1)}
+        goal = GOALS.get(name, {})
+        found |= {"goal": goal or None, "measured_in_s": round(time.monotonic() - began, 1)}
+        found["reached"] = reached(found, goal) or None
         self.report.put(name, found)
 
     def load(self, weights: str) -> OpenVLA:
         """A random model with such weights; the one before is given back."""
-        self.model = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.load_nothing()
         model = random_model(self.config, self.device, self.dtype)
         if weights in BITS:
-            quantise_model(model, BITS[weights])
+            quantise_model(model, weights)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
@@ -109,8 +128,15 @@ class Bench:
         self.model = model
         return model
 
+    def load_nothing(self) -> None:
+        """Give the GPU's memory back."""
+        self.model = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def speeds(self, weights: str) -> None:
-        """Batch 1, and for full weights batch 32, without drafts."""
+        """Batch 1, and with bf16 and fp8 larger batches, without drafts; then drafts."""
         try:
             model = self.load(weights)
         except Exception as e:
@@ -121,17 +147,95 @@ class Bench:
         self.row(f"{weights} batch 1", lambda: speed(engine, 1, self.ceiling, repeats))
         self.row(f"{weights} products", lambda: products(engine, self.ceiling))
         self.row(f"{weights} tokens", lambda: kernels_agree(model, engine))
-        if self.args.batches:
-            for rows in self.args.batches:
-                row = f"{weights} batch {rows}"
-                self.row(row, lambda rows=rows: speed(engine, rows, self.ceiling, 3))
+        for rows in self.args.batches if weights in ("bf16", "fp8") else ():
+            row = f"{weights} batch {rows}"
+            self.row(row, lambda rows=rows: speed(engine, rows, self.ceiling, 3))
         engine.release()
-        drafts = f"{weights} drafts as mini's"
-        self.row(drafts, lambda: drafted(model, engine, played_masks(), refine=False))
-        self.row(f"{weights} drafts, none right", lambda: drafted(model, engine, ["0" * 7], False))
-        self.row(f"{weights} drafts, all right", lambda: drafted(model, engine, ["1" * 7], False))
+        if weights == "fp8":
+            self.row("fp8 sums", lambda: sums(model, 4 if self.args.tiny else BATCH))
+        else:
+            self.drafts(weights, model, engine)
         self.row(f"{weights} ties", lambda: ties(model, engine))
         engine.release()
+
+    def drafts(self, weights: str, model: OpenVLA, engine: Engine) -> None:
+        """Batch 1 with drafts as good as `mini`'s, and with the worst and the best."""
+        for name, masks in (
+            ("drafts as mini's", played_masks()),
+            ("drafts, none right", ["0" * 7]),
+            ("drafts, all right", ["1" * 7]),
+        ):
+            work = lambda masks=masks: drafted(model, engine, masks, self.ceiling)  # noqa: E731
+            self.row(f"{weights} {name}", work)
+
+
+def wanted(name: str, only: list[str] | None) -> bool:
+    """Whether a row was asked for: by the beginning of its name, or with all others."""
+    return not only or any(name.startswith(one) for one in only)
+
+
+def any_wanted(beginning: str, only: list[str] | None) -> bool:
+    """Whether a row of these was asked for, all of whose names begin so."""
+    return wanted(beginning, only) or any(one.startswith(beginning) for one in only or ())
+
+
+def reached(found: dict[str, Any], goal: dict[str, float]) -> dict[str, bool]:
+    """For each figure of a goal that was measured, whether it was reached."""
+    action = found.get("action", found)
+    measured = {
+        "ms": action.get("ms"),
+        "gib": found.get("peak_gib"),
+        "actions_per_s": action.get("actions_per_s"),
+        "times_of_one": found.get("times_of_one"),
+    }
+    said = {}
+    for key, least in goal.items():
+        if measured[key] is not None:
+            said[key] = measured[key] <= least if key in ("ms", "gib") else measured[key] >= least
+    return said
+
+
+def bounds(
+    config: OpenVLAConfig, rows: int, itemsize: int, kind: Any, ceiling: Cost
+) -> dict[str, float]:
+    """Milliseconds that vision, prefill and one decode step take at least."""
+    parts = costs(config, rows, TEXT, ACTIONS, itemsize, kind)
+    return {name: cost.bound_ms(ceiling) for name, cost in parts.items()}
+
+
+def sums(model: OpenVLA, rows: int) -> dict[str, Any]:
+    """fp8 products of a prefill with the matrix units' short sums and with full ones: time of one layer, error against float32.
+
+    The error is the root mean square over that of the exact products of the same rounded numbers. On a CPU both are the same.
+    """
+    device = model.device
+    length = rows * (model.config.vision.patches + TEXT)
+    layer = model.language_model.layers[0]
+    linears = (
+        layer.self_attn.q_proj,
+        layer.self_attn.o_proj,
+        layer.mlp.up_proj,
+        layer.mlp.down_proj,
+    )
+    found: dict[str, Any] = {"rows": length}
+    for fast in (True, False):
+        times = []
+        errors = []
+        for linear in linears:
+            w = linear.whole
+            x, scale = to_fp8(torch.randn(length, w.shape[1], device=device))
+            multiply = partial(
+                torch._scaled_mm, x, w.packed.t(), scale, w.scale.t(),
+                out_dtype=torch.bfloat16, use_fast_accum=fast,
+            )  # fmt: skip
+            times.append(milliseconds(multiply, device, 5))
+            exact = (x[:64].float() * scale[:64]) @ w.dequantise().t()
+            apart = (multiply()[:64].float() - exact).square().mean() / exact.square().mean()
+            errors.append(float(apart.sqrt()))
+        name = "short sums" if fast else "full sums"
+        found[name] = {"layer_ms": round(sum(times), 3), "errors": [round(e, 6) for e in errors]}
+    flop = 2 * length * sum(linear.whole.packed.numel() for linear in linears)
+    return found | {"tflop": round(flop / 1e12, 4)}
 
 
 def played_masks() -> list[str]:
@@ -144,9 +248,12 @@ def played_masks() -> list[str]:
     return [names[i] for i in drawn.tolist()]
 
 
-def drafted(model: OpenVLA, engine: Engine, masks: list[str], refine: bool) -> dict[str, Any]:
-    """Milliseconds of an action at batch 1 whose draft is right where a mask has a 1."""
-    drafter = Drafter(model, engine.runner, graphs=engine.graphs, refine=refine, always=True)
+def drafted(model: OpenVLA, engine: Engine, masks: list[str], ceiling: Cost) -> dict[str, Any]:
+    """Milliseconds of an action at batch 1 whose draft is right where a mask has a 1.
+
+    Its bound counts a pass as one decode step, which reads the weights as often.
+    """
+    drafter = Drafter(model, engine.runner, graphs=engine.graphs, refine=False, always=True)
     pixels = pictures(1)
     prompts = torch.randint(3, 31000, (1, TEXT)).tolist()
     # What drafting itself answers, so that rounding makes no draft wrong.
@@ -162,11 +269,16 @@ def drafted(model: OpenVLA, engine: Engine, masks: list[str], refine: bool) -> d
         drafter.verify(pixels, prompts, draft)
         times.append(1e3 * (time.perf_counter() - began))
     drafter.release()
+    passes = drafter.tally.passes / max(drafter.tally.batches, 1)
+    least = bounds(model.config, 1, model.dtype.itemsize, kind_of(model), ceiling)
+    bound = least["vision"] + least["prefill"] + passes * least["decode"]
     return {
         "ms": round(statistics.mean(times), 2),
+        "bound_ms": round(bound, 2),
+        "ratio": round(statistics.mean(times) / bound, 2),
         "ms_median": round(statistics.median(times), 2),
         "ms_lowest_and_highest": [round(min(times), 2), round(max(times), 2)],
-        "passes_an_action": round(drafter.tally.passes / max(drafter.tally.batches, 1), 3),
+        "passes_an_action": round(passes, 3),
         "actions": len(times),
     }
 
@@ -238,30 +350,76 @@ def kernels_agree(model: OpenVLA, engine: Engine) -> dict[str, Any]:
     }
 
 
-def closed_loop(args: argparse.Namespace, left: float) -> dict[str, Any]:
-    """`sweep_speed.py` with random weights, in a process of its own; needs LIBERO."""
-    try:
-        import libero  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
-    except ImportError as e:
-        return {"left_out": f"LIBERO is not installed here ({e})"}
-    out = args.out.with_name(args.out.stem + "_closed_loop.json")
-    words = [sys.executable, str(Path(__file__).with_name("sweep_speed.py")), "--random-openvla"]
-    words += [str(args.folder), "--workers", "32", "--tasks", "0-7", "--inits", "0-7"]
-    words += ["--max-steps", "80", "--no-plain", "--out", str(out)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=max(left, 60), check=False)
-    if done.returncode:
-        return {"error": done.stderr[-600:]}
-    return {"file": out.name, **json.loads(out.read_text())}
+def loops(bench: Bench) -> None:
+    """Closed loop on one GPU with full weights and fp8, then on two GPUs with a sweep each; needs LIBERO and `--folder`."""
+    args = bench.args
+    if not args.folder or not any_wanted("loop", args.only):
+        return
+    if not (args.folder / "config.json").exists():
+        openvla_load.write(bench.load("bf16"), args.folder)
+    bench.load_nothing()
+    for weights in ("bf16", "fp8"):
+        bench.row(f"loop {weights}", lambda weights=weights: loop(bench, weights, 1))
+    bench.row("loop two GPUs", lambda: loop(bench, "bf16", 2))
+
+
+def loop(bench: Bench, weights: str, gpus: int) -> dict[str, Any]:
+    """`sweep_speed.py` with random weights, in a process of its own for each GPU. Two GPUs run two shards of a sweep, from other starts."""
+    if find_spec("libero") is None:
+        return {"left_out": "LIBERO is not installed here"}
+    args = bench.args
+    cuda = bench.device.type == "cuda"
+    if cuda and torch.cuda.device_count() < gpus:
+        return {"left_out": f"this machine has {torch.cuda.device_count()} GPU"}
+    began = time.monotonic()
+    running = []
+    for number in range(gpus):
+        out = args.out.with_name(f"{args.out.stem}_loop_{weights}_{number + 1}_of_{gpus}.json")
+        words = [sys.executable, str(Path(__file__).with_name("sweep_speed.py")), "--no-plain"]
+        words += ["--random-openvla", str(args.folder), "--weights", weights, "--out", str(out)]
+        words += ["--device", f"cuda:{number}" if cuda else "cpu"]
+        if args.tiny:
+            words += ["--workers", "1", "--tasks", "0", "--inits", str(number), "--max-steps", "4"]
+        else:
+            first = 8 * number
+            words += ["--workers", str(BATCH), "--tasks", "0-7", "--max-steps", "80"]
+            words += ["--inits", f"{first}-{first + 7}"]
+        running.append((subprocess.Popen(words, stderr=subprocess.PIPE, text=True), out))
+    swept = []
+    for process, out in running:
+        _, said = process.communicate(timeout=600)
+        if process.returncode:
+            return {"error": said[-600:]}
+        found = json.loads(out.read_text())
+        swept.append(next(value for key, value in found.items() if key.startswith("workers ")))
+    rate = sum(one["actions_per_s"] for one in swept)
+    least = bounds(bench.config, BATCH, 2, None if weights == "bf16" else weights, bench.ceiling)
+    action = least["vision"] + least["prefill"] + (ACTIONS - 1) * least["decode"]
+    alone = bench.report.data.get(f"{weights} batch {BATCH}", {}).get("action", {})
+    one = bench.report.data.get(f"loop {weights}", {}).get("actions_per_s")
+    return {
+        "actions_per_s": round(rate, 2),
+        "bound_actions_per_s": round(gpus * 1e3 * BATCH / action, 1),
+        "batch_32_alone_actions_per_s": alone.get("actions_per_s"),
+        "times_of_one": round(rate / one, 3) if gpus > 1 and one else None,
+        "mean_batch": [one["mean_batch"] for one in swept],
+        "policy_share_of_time": [one["policy_share_of_time"] for one in swept],
+        "busy": [one["share_of_time_simulators_are_busy"] for one in swept],
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def apart(args: argparse.Namespace, bench: Bench) -> None:
     """Each kind of weights in a process of its own: an error of CUDA then spoils no other row."""
-    for number, weights in enumerate(args.weights):
+    for weights in args.weights:
+        if not any_wanted(weights, args.only):
+            continue
         out = args.out.with_name(f"{args.out.stem}_{weights}.json")
         left = args.seconds - (time.monotonic() - bench.began)
         words = [sys.executable, __file__, "--out", str(out), "--weights", weights]
         words += ["--seconds", str(max(left, 1))]
-        words += ["--batches", ",".join(map(str, args.batches if number == 0 else ()))]
+        words += ["--batches", ",".join(map(str, args.batches))]
+        words += ["--only", *args.only] if args.only else []
         words += ["--tiny"] if args.tiny else []
         done = subprocess.run(words, check=False)
         rows = json.loads(out.read_text()) if out.exists() else {}
@@ -282,15 +440,12 @@ def main() -> None:
     shapes = "a toy" if args.tiny else "openvla-7b"
     report.put("weights", f"random, shapes of {shapes}; no published checkpoint was run")
     bench.ceiling = ceilings(bench.device, args.tiny)
-    flops, bandwidth = bench.ceiling.flops / 1e12, bench.ceiling.bytes / 1e9
-    report.put("ceilings", {"matmul_tflops": round(flops, 2), "memory_gb_s": round(bandwidth, 1)})
+    report.put("ceilings", ceilings_json(bench.ceiling))
     if len(args.weights) == 1:
         bench.speeds(args.weights[0])
     else:
         apart(args, bench)
-    if args.folder:
-        left = args.seconds - (time.monotonic() - bench.began)
-        bench.row("closed loop", lambda: closed_loop(args, left))
+    loops(bench)
     report.put("seconds", round(time.monotonic() - bench.began, 1))
 
 
@@ -304,7 +459,7 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=500, help="no row begins after these (%(default)s)")
     add(
         "--weights",
-        default="bf16,int8,int4",
+        default=",".join(KINDS),
         type=lambda s: s.split(","),
         help="of %(default)s, in this order",
     )
@@ -312,13 +467,14 @@ def arguments() -> argparse.Namespace:
         "--batches",
         default="32",
         type=lambda s: [int(n) for n in s.split(",") if n],
-        help="further batch sizes of the first weights (%(default)s)",
+        help="further batch sizes of bf16 and fp8 (%(default)s)",
     )
     add(
         "--folder",
         type=Path,
-        help="closed loop: a folder that openvla_speed.py --phases load wrote, 15 GB",
+        help="closed loop: where 15 GB of random weights lie, or are written",
     )
+    add("--only", nargs="+", help="rows, each by the beginning of its name (default: all)")
     return parser.parse_args()
 
 

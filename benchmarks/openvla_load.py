@@ -142,9 +142,9 @@ def child(
     before = peak_rss()
     start = time.perf_counter()
     full = torch.float32 if device.type == "cpu" and weights is None else torch.bfloat16
-    bits = BITS.get(weights or "")
+    kind = next((one for one in BITS if one == weights), None)
     config = read_config(folder / "config.json")
-    model = load_weights(folder, config, device, full, bits, cache)
+    model = load_weights(folder, config, device, full, kind, cache)
     seconds = time.perf_counter() - start
     after = peak_rss()
     finite = all(bool(p.isfinite().all()) for p in model.parameters())

@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ import openvla_load
 import torch
 from openvla_costs import Cost, costs
 
-from vla_tutorial.openvla.bits.arithmetic import BITS, QuantisedLinear, quantise_model
+from vla_tutorial.openvla.bits.arithmetic import BITS, Kind, QuantisedLinear, quantise_model
 from vla_tutorial.openvla.config import LlamaConfig, OpenVLAConfig, VisionConfig, ViTConfig
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.llama import Cache
 from vla_tutorial.openvla.model import OpenVLA, materialise, meta_model, pad, round_up
+from vla_tutorial.policies.device import lacks_fp8
 
 ACTIONS = 7
 """Tokens an action."""
@@ -98,7 +100,7 @@ def _clock(work: Callable[[], object]) -> float:
 
 
 def ceilings(device: torch.device, tiny: bool) -> Cost:
-    """What this machine reaches on random data: FLOP/s of a square bf16 product; bytes/s of a copy (read and write) or a sum, the faster."""
+    """What this machine reaches on random data: FLOP/s of a square bf16 product, and of one in 8-bit floats where it has them; bytes/s of a copy (read and write) or a sum, the faster."""
     n, size = (512, 1 << 24) if tiny else (8192, 1 << 32)
     dtype = torch.float32 if tiny else torch.bfloat16
     a, b = torch.randn(2, n, n, device=device, dtype=torch.float32).to(dtype)
@@ -107,7 +109,24 @@ def ceilings(device: torch.device, tiny: bool) -> Cost:
     y = torch.empty_like(x)
     copy = milliseconds(lambda: y.copy_(x), device, 10)
     total = milliseconds(lambda: x.view(torch.float32).sum(), device, 10)
-    return Cost(2 * n**3 / product * 1e3, max(2 * size / copy, size / total) * 1e3)
+    fp8 = 0.0
+    if device.type == "cuda" and not lacks_fp8(str(device)):
+        few, many = (one.to(torch.float8_e4m3fn) for one in (a, b))
+        ones = torch.ones(n, 1, device=device)
+        multiply = partial(
+            torch._scaled_mm, few, many.t(), ones, ones.t(), out_dtype=dtype, use_fast_accum=True
+        )
+        fp8 = 2 * n**3 / milliseconds(multiply, device, 10) * 1e3
+    return Cost(2 * n**3 / product * 1e3, max(2 * size / copy, size / total) * 1e3, fp8)
+
+
+def ceilings_json(ceiling: Cost) -> dict[str, float | None]:
+    """For the report; None where the machine has no 8-bit floats."""
+    return {
+        "matmul_tflops": round(ceiling.flops / 1e12, 2),
+        "fp8_tflops": round(ceiling.fp8 / 1e12, 2) or None,
+        "memory_gb_s": round(ceiling.bytes / 1e9, 1),
+    }
 
 
 def pictures(rows: int) -> torch.Tensor:
@@ -135,10 +154,12 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
         "peak_gib": memory and round(memory, 2),
     }
     bound = 0.0
+    gap: dict[str, float] = {}
     for name, (ms, times) in parts(engine, pixels, prompts, repeats).items():
-        cost = costs(model.config, rows, TEXT, ACTIONS, model.dtype.itemsize, bits_of(model))[name]
+        cost = costs(model.config, rows, TEXT, ACTIONS, model.dtype.itemsize, kind_of(model))[name]
         least = cost.bound_ms(ceiling)
         bound += times * least
+        gap[name] = round(times * (ms - least), 2)
         result[name] = {
             "ms": round(ms, 3),
             "bound_ms": round(least, 3),
@@ -151,13 +172,16 @@ def speed(engine: Engine, rows: int, ceiling: Cost, repeats: int) -> dict[str, A
         "ratio": round(whole / bound, 2),
     }
     result["action"]["actions_per_s"] = round(1e3 * rows / whole, 1)
+    # Above the bound, in ms: by part, and what the whole takes beside its parts.
+    gap["beside the parts"] = round(whole - bound - sum(gap.values()), 2)
+    result["action"]["gap_ms"] = gap
     return result
 
 
-def bits_of(model: OpenVLA) -> int | None:
-    """Bits of Llama's layers; None where they are not quantised."""
+def kind_of(model: OpenVLA) -> Kind | None:
+    """How Llama's layers are held; None where they are not quantised."""
     first = model.language_model.layers[0].mlp.down_proj
-    return first.whole.bits if isinstance(first, QuantisedLinear) else None
+    return first.whole.kind if isinstance(first, QuantisedLinear) else None
 
 
 def parts(
@@ -188,7 +212,8 @@ def products(engine: Engine, ceiling: Cost) -> dict[str, Any]:
             else getattr(engine.runner.layers[0], name).weight
         )  # type: ignore[attr-defined]
         # Of the bytes at their width: `Quantised.nbytes` counts scales and offsets as well.
-        tried = {str(tile) if tile else "cublas": round(1e3 * ms, 1) for tile, ms in times.items()}
+        theirs = "scaled_mm" if getattr(weight, "kind", "") == "fp8" else "cublas"
+        tried = {str(tile) if tile else theirs: round(1e3 * ms, 1) for tile, ms in times.items()}
         out[f"{name} rows {rows}"] = {
             "bound_us": round(1e6 * weight.nbytes / ceiling.bytes, 1)
         } | tried
@@ -315,16 +340,10 @@ def main() -> None:
         (tiny_config(), torch.float32) if args.tiny else (OpenVLAConfig(), torch.bfloat16)
     )
     ceiling = ceilings(device, args.tiny)
-    report.put(
-        "ceilings",
-        {
-            "matmul_tflops": round(ceiling.flops / 1e12, 2),
-            "memory_gb_s": round(ceiling.bytes / 1e9, 1),
-        },
-    )
+    report.put("ceilings", ceilings_json(ceiling))
     model = random_model(config, device, dtype)
     if args.weights in BITS:
-        quantise_model(model, BITS[args.weights])
+        quantise_model(model, args.weights)
         # Both compare or write full weights.
         args.phases = [phase for phase in args.phases if phase not in ("agree", "load")]
     engine = Engine(model, drafts=False)

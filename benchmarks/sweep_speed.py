@@ -203,6 +203,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--policy", default="mini")
     add("--random-openvla", type=Path, help="folder that openvla_speed.py --phases load wrote")
     add("--device")
+    add("--weights", help="how the policy's weights are held: bf16, int8, fp8 or int4")
     add("--suite", default="libero_object")
     add("--tasks", type=parse_numbers, default=(0, 1))
     add("--inits", type=parse_numbers, default=(0, 1))
@@ -231,6 +232,7 @@ def plan_of(arguments: argparse.Namespace) -> SweepPlan:
         checkpoint=checkpoint,
         max_steps=arguments.max_steps or None,
         device=arguments.device,
+        weights=arguments.weights,
     )
     return SweepPlan(spec, arguments.tasks, arguments.inits)
 

@@ -29,6 +29,7 @@ def test_a_sweep_does_not_resume_with_other_weights(
     assert kept["dtype"] == "float32, Llama's layers int8"
     for other, name in (
         (["--weights", "int4"], "int4"),
+        (["--weights", "fp8"], "fp8"),
         (["--weights", "bf16"], "float32"),
         ([], "float32"),
     ):

@@ -172,6 +172,8 @@ def test_an_encoder_that_hangs_is_a_note(monkeypatch):
 class Gpu:
     name = "NVIDIA T4"
     total_memory = 15 * 2**30
+    major = 7
+    minor = 5
 
 
 @pytest.mark.parametrize("fault", [None, "CUDA error: out of memory"])
@@ -192,7 +194,7 @@ def test_gpus_are_listed_and_tried(monkeypatch, fault):
         assert fault in finding.detail
     else:
         assert finding.verdict == "ok"
-        assert "cuda:0 NVIDIA T4, 15 GiB; cuda:1 NVIDIA T4" in finding.detail
+        assert "cuda:0 NVIDIA T4, 15 GiB, without fp8; cuda:1 NVIDIA T4" in finding.detail
 
 
 def test_no_gpu_is_a_note(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from golden_folder import FOLDER, golden
 
+from vla_tutorial.openvla.bits.arithmetic import Kind
 from vla_tutorial.openvla.checkpoint import load_weights
 from vla_tutorial.openvla.engine import Engine, _obstacle
 from vla_tutorial.openvla.model import OpenVLA
@@ -18,8 +19,8 @@ from vla_tutorial.openvla.model import OpenVLA
 HALVES = [torch.float16, torch.bfloat16]
 
 
-def load(dtype: torch.dtype, bits: int | None = None) -> OpenVLA:
-    return load_weights(FOLDER, golden().config, "cpu", dtype, bits)
+def load(dtype: torch.dtype, kind: Kind | None = None) -> OpenVLA:
+    return load_weights(FOLDER, golden().config, "cpu", dtype, kind)
 
 
 def inputs() -> tuple[torch.Tensor, list[list[int]]]:
@@ -28,13 +29,15 @@ def inputs() -> tuple[torch.Tensor, list[list[int]]]:
     return pixels, [golden().prompt(case["name"]) for case in golden().json["cases"][:3]]
 
 
-@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("kind", [None, "int8", "fp8", "int4"])
 @pytest.mark.parametrize("dtype", HALVES)
-def test_logits_are_those_of_float32_but_for_rounding(dtype: torch.dtype, bits: int | None) -> None:
+def test_logits_are_those_of_float32_but_for_rounding(
+    dtype: torch.dtype, kind: Kind | None
+) -> None:
     """Half precision adds its own rounding to that of the weights, and nothing more."""
     exact = logits(load(torch.float32))
-    few = logits(load(torch.float32, bits))
-    half = logits(load(dtype, bits))
+    few = logits(load(torch.float32, kind))
+    half = logits(load(dtype, kind))
     assert half.isfinite().all()
     spread = float(exact.std())
     of_weights = rms(few - exact) / spread
@@ -53,12 +56,12 @@ def rms(tensor: torch.Tensor) -> float:
     return float(tensor.square().mean().sqrt())
 
 
-@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("kind", [None, "int8", "fp8"])
 @pytest.mark.parametrize("dtype", HALVES)
-def test_engine_and_drafts_run_in_half_precision(dtype: torch.dtype, bits: int | None) -> None:
+def test_engine_and_drafts_run_in_half_precision(dtype: torch.dtype, kind: Kind | None) -> None:
     """The plain engine, as on an Apple GPU: its first token is the eager path's, or as good as it."""
     pixels, prompts = inputs()
-    model = load(dtype, bits)
+    model = load(dtype, kind)
     eager = model.generate(pixels, prompts, 7)
     for drafts in (False, True):
         engine = Engine(model, kernels=False, drafts=drafts)

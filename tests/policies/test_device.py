@@ -7,6 +7,7 @@ import torch
 
 from vla_tutorial.cli import main
 from vla_tutorial.errors import TutorialError
+from vla_tutorial.policies import model
 from vla_tutorial.policies.device import choose_device, default_dtype
 from vla_tutorial.policies.model import load_model_policy
 
@@ -142,6 +143,32 @@ def test_a_device_decides_the_type_of_the_weights(monkeypatch, device, capabilit
     monkeypatch.setattr(torch.cuda, "get_device_capability", capability_of)
     assert default_dtype(device) is dtype
     assert asked == ([device] if capability else [])
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "said"),
+    [
+        ("cuda", (7, 5), r"Tesla T4 \(cuda\) has compute capability 7\.5, and fp8 needs 8\.9"),
+        ("cuda:1", (8, 6), r"Tesla T4 \(cuda:1\) has compute capability 8\.6"),
+        ("mps", None, "An Apple GPU has no numbers of 8-bit floats"),
+    ],
+)
+def test_a_gpu_without_fp8_is_named_with_what_it_can(monkeypatch, device, capability, said):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: "Tesla T4")
+    monkeypatch.setattr(model, "choose_device", lambda asked: asked)
+    instead = r"It can hold the weights as bf16, int8, int4\."
+    with pytest.raises(TutorialError, match=f"{said}.*{instead}"):
+        load_model_policy("mini", "/no/such/folder", device=device, weights="fp8")
+    with pytest.raises(TutorialError, match=r"'int3' are not known; expected bf16, int8, int4\."):
+        load_model_policy("mini", "/no/such/folder", device=device, weights="int3")
+
+
+@pytest.mark.parametrize("capability", [(8, 9), (9, 0), (10, 0), (12, 0)])
+def test_newer_gpus_and_a_cpu_have_every_kind_of_weights(monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+    for device in ("cpu", "cuda:0"):
+        assert model.weights_on(device) == ("bf16", "int8", "fp8", "int4")
 
 
 def test_a_wrong_device_is_said_before_the_checkpoint_is_looked_for():

@@ -44,7 +44,7 @@ class Ran(msgspec.Struct, frozen=True):
     Attributes:
         checkpoint: "mini", the id of a published one, or "other".
         weights: hash of its files (`provenance.weights_hash`).
-        held: how its weights were held: bf16, int8 or int4.
+        held: how its weights were held: bf16, int8, fp8 or int4.
         suites: that it ran on.
     """
 

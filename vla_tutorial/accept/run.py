@@ -26,8 +26,7 @@ from vla_tutorial.accept.settle import settle
 from vla_tutorial.accept.stages import PUBLISHED_STAGE, Round, queue
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import write_atomically
-from vla_tutorial.openvla.checkpoint import NAMES
-from vla_tutorial.policies.model import ModelPolicy
+from vla_tutorial.policies.model import ModelPolicy, weights_on
 from vla_tutorial.provenance import machine, versions
 from vla_tutorial.report import build_report
 from vla_tutorial.sweep import LocalEngine, SweepPlan, SweepProgress, prompts_of, warm_up
@@ -45,7 +44,7 @@ class AcceptRun:
 
     Attributes:
         budget: seconds, over all calls.
-        weights: whether int8 and int4 weights are compared with full ones.
+        weights: whether full weights are compared with each kind of few bits that the device has.
         say: told what takes time.
     """
 
@@ -108,6 +107,7 @@ class AcceptRun:
         }
         spec = self.actors.spec(suite)
         if self.weights and spec.weights in (None, "bf16"):
+            names = weights_on(str(policy.model.device))
             # Two models may not fit into a GPU's memory.
             self.actors.close()
 
@@ -116,7 +116,7 @@ class AcceptRun:
                 assert isinstance(loaded, ModelPolicy)
                 return loaded
 
-            compared = compare_weights(load, found.inputs, NAMES, self.say)
+            compared = compare_weights(load, found.inputs, names, self.say)
             checks["weights"] = msgspec.to_builtins(compared)
         state.checks = checks
 

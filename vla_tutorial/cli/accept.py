@@ -51,7 +51,8 @@ def accept(
     weights: options.Weights = None,
     workers: options.Workers = WORKERS,
     compare_weights: Annotated[
-        bool, typer.Option(help="Also measure on real pictures what int8 and int4 weights change.")
+        bool,
+        typer.Option(help="Also measure on real pictures what int8, fp8 and int4 weights change."),
     ] = True,
 ) -> None:
     """Run a published checkpoint and say which claims of the chapter about it hold.

@@ -60,8 +60,11 @@ Device = Annotated[
     typer.Option(help="Where a model runs, for example cuda:0 or cpu. Default: the first GPU."),
 ]
 Weights = Annotated[
-    Literal["bf16", "int8", "int4"] | None,
-    typer.Option(help="Precision of a model's weights: int8 for GPUs of 10 GB, int4 for 8 GB."),
+    Literal["bf16", "int8", "fp8", "int4"] | None,
+    typer.Option(
+        help="Precision of a model's weights: int8 for GPUs of 10 GB, int4 for 8 GB; fp8, which "
+        "also rounds activations, for batches on Ada, Hopper and later."
+    ),
 ]
 Tasks = Annotated[str, typer.Option(help="Task numbers, for example 0-3,7.")]
 Workers = Annotated[

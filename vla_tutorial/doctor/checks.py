@@ -131,8 +131,11 @@ def check_gpu() -> HealthFinding:
 def _describe_gpu(number: int) -> str:
     import torch
 
+    from vla_tutorial.policies.device import lacks_fp8
+
     gpu = torch.cuda.get_device_properties(number)
-    return f"cuda:{number} {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+    found = f"cuda:{number} {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+    return f"{found}, without fp8" if lacks_fp8(f"cuda:{number}") else found
 
 
 def check_statistics() -> HealthFinding:

@@ -18,7 +18,7 @@ import torch
 from vla_tutorial.actions import ActionStatistics, parse_statistics
 from vla_tutorial.decoding import is_file
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.bits.arithmetic import BITS
+from vla_tutorial.openvla.bits.arithmetic import BITS, Kind
 from vla_tutorial.openvla.bits.loading import fill_quantised, weights_bytes
 from vla_tutorial.openvla.checks import check_preprocessor
 from vla_tutorial.openvla.config import OpenVLAConfig, read_config, read_json
@@ -46,7 +46,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-NAMES = ("bf16", "int8", "int4")
+NAMES = ("bf16", *BITS)
 """Ways to hold the weights, the largest first. bf16 stands for the device's full precision."""
 
 
@@ -137,7 +137,7 @@ def load_weights(
     config: OpenVLAConfig,
     device: torch.device | str,
     dtype: torch.dtype,
-    bits: int | None = None,
+    kind: Kind | None = None,
     cache: Path | None = None,
 ) -> OpenVLA:
     """Build the model without memory, check its tensors against the shards, then fill it.
@@ -150,7 +150,7 @@ def load_weights(
         config: what config.json says (`read_config`).
         device: where the weights go.
         dtype: theirs there; they are cast where the shards have another.
-        bits: 8 or 4: Llama's layers are quantised as they come (`bits.py`). None: they are not.
+        kind: Llama's layers are quantised so as they come (`bits`). None: they are not.
         cache: a file for the quantised weights, written where it does not exist yet.
 
     Raises:
@@ -160,17 +160,17 @@ def load_weights(
     entries = read_headers(find_shards(folder))
     model = meta_model(config)
     entries = match_names(entries, model.state_dict(), str(folder))
-    sizes = {name: weights_bytes(model, dtype.itemsize, BITS.get(name)) for name in NAMES}
-    nbytes = weights_bytes(model, dtype.itemsize, bits)
+    sizes: dict[str, int] = {one: weights_bytes(model, dtype.itemsize, one) for one in BITS}
+    nbytes = weights_bytes(model, dtype.itemsize, kind)
     free = _free_memory(torch.device(device))
     if torch.device(device).type == "cpu" and nbytes > free:
         raise _too_large(nbytes, device, sizes, free)
     try:
-        if bits is None:
+        if kind is None:
             materialise(model, device, dtype)
             fill_parameters(entries, model.state_dict())
         else:
-            fill_quantised(model, entries, device, dtype, bits, cache)
+            fill_quantised(model, entries, device, dtype, kind, cache)
     except torch.OutOfMemoryError as e:
         raise _too_large(nbytes, device, sizes, free) from e
     return model

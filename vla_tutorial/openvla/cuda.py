@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from vla_tutorial.openvla.attention_kernels import attend, attend_few, rotate, silu_mul
 from vla_tutorial.openvla.bits.arithmetic import Quantised, QuantisedLinear
-from vla_tutorial.openvla.bits.kernels import candidates_bits, run_bits
+from vla_tutorial.openvla.bits.fp8 import can_multiply, multiply, round_rows, rows_in_fp8
+from vla_tutorial.openvla.bits.kernels import FEW, candidates_bits, run_bits
 from vla_tutorial.openvla.llama import Cache, Layer, Llama, rope_table, stacked
 from vla_tutorial.openvla.product_kernels import SKINNY, Tile, candidates, run_product
 
@@ -82,8 +83,8 @@ class CudaRunner:
         self.head = Product("head", llama.lm_head.weight, llama.model.norm.weight)
         positions = self.config.max_position_embeddings
         self.rope = rope_table(self.config, positions, self.embedding.device)
-        # By product and rows, the tile that `tune` chose (None stands for cuBLAS), and the
-        # milliseconds that it measured.
+        # By product and rows, the tile that `tune` chose (None stands for PyTorch's own product),
+        # and the milliseconds that it measured.
         self.plans: dict[tuple[str, int], Tile | None] = {}
         self.timings: dict[tuple[str, int], Mapping[Tile | None, float]] = {}
 
@@ -116,7 +117,8 @@ class CudaRunner:
         """
         if isinstance(p.weight, Quantised):
             capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
-            if x.is_cuda and not capturing:
+            choice = len(self._tiles(p.weight, len(x))) > 1
+            if x.is_cuda and not capturing and choice:
                 self._tune(p.name, len(x))
             return self.product(x, p, residual)
         x = self._normed(x, p)
@@ -172,10 +174,10 @@ class CudaRunner:
         return self.product(x, self.head).view(rows, slots, -1)
 
     def product(self, x: Tensor, p: Product, residual: Tensor | None = None) -> Tensor:
-        """Run one product as `tune` chose; untuned, the first tile for few rows, else cuBLAS."""
+        """Run one product as `tune` chose; untuned, the first tile, or for more rows cuBLAS."""
         default = SKINNY[0] if len(x) <= MAX_SKINNY_ROWS // 2 else None
         if isinstance(p.weight, Quantised):
-            default = candidates_bits(len(x))[0]
+            default = self._tiles(p.weight, len(x))[0]
         return self.run(
             x,
             p,
@@ -184,8 +186,10 @@ class CudaRunner:
         )
 
     def run(self, x: Tensor, p: Product, residual: Tensor | None, tile: Tile | None) -> Tensor:
-        """One product with a tile of our kernels, or with cuBLAS where `tile` is None."""
+        """One product with a tile of our kernels, or with PyTorch's where `tile` is None."""
         weight = p.weight
+        if isinstance(weight, Quantised) and weight.kind == "fp8":
+            return self._run_fp8(x, p, weight, residual, tile)
         if tile is not None:
             options: dict[str, Any] = {
                 "norm": p.norm,
@@ -204,6 +208,20 @@ class CudaRunner:
         out = F.linear(x, weight)
         return silu_mul(out) if p.gated else out
 
+    def _run_fp8(
+        self, x: Tensor, p: Product, weight: Quantised, residual: Tensor | None, tile: Tile | None
+    ) -> Tensor:
+        """`run` for activations that are rounded first.
+
+        PyTorch's product leaves gate beside up, which the next product's rounding joins: that saves
+        a pass over both.
+        """
+        given = (x, weight.shape[1], p.norm, self.config.rms_norm_eps)
+        if tile is not None:
+            return run_bits(round_rows(*given), weight, tile, residual=residual, gated=p.gated)
+        out = multiply(*rows_in_fp8(*given), weight)
+        return out if residual is None else out.add_(residual)
+
     def _normed(self, x: Tensor, p: Product) -> Tensor:
         if p.norm is None:
             return x
@@ -216,6 +234,18 @@ class CudaRunner:
         for name in ("qkv", "o", "gate_up", "down", "head"):
             self._tune(name, rows)
 
+    def _tiles(self, weight: Tensor | Quantised, rows: int) -> tuple[Tile | None, ...]:
+        """What is worth measuring for this many rows; None stands for PyTorch's product."""
+        if not isinstance(weight, Quantised):
+            return (*candidates(rows), None)
+        tiles = candidates_bits(rows)
+        if weight.kind == "fp8":
+            if not can_multiply(weight, self.embedding.dtype):
+                return tiles
+            # Tiles multiply in 16 bits, so where arithmetic is the bound they are slower.
+            tiles = tiles if rows <= FEW else ()
+        return (*tiles, None)
+
     def _tune(self, name: str, rows: int) -> None:
         if (name, rows) not in self.plans:
             times = self.measure(name, rows)
@@ -223,7 +253,7 @@ class CudaRunner:
             self.plans[name, rows] = min(times, key=times.__getitem__)
 
     def measure(self, name: str, rows: int) -> Mapping[Tile | None, float]:
-        """Milliseconds of one product by tile (None: cuBLAS), the mean over all layers.
+        """Milliseconds of one product by tile (None: PyTorch's), the mean over all layers.
 
         Over all of them, so that the weights come from memory and not from the L2 cache.
         """
@@ -243,10 +273,7 @@ class CudaRunner:
             return [self.run(x, p, residual, tile) for p in products]
 
         times: dict[Tile | None, float] = {}
-        tiles = candidates(rows)
-        if isinstance(products[0].weight, Quantised):
-            tiles = candidates_bits(rows)
-        for tile in (None, *tiles):
+        for tile in self._tiles(products[0].weight, rows):
             ms = _graph_ms(partial(run_all, tile))
             if ms is not None:
                 times[tile] = ms / len(products)

@@ -12,6 +12,9 @@ from vla_tutorial.errors import TutorialError
 BFLOAT16_SINCE = 8
 """Compute capability of Ampere, the first generation with bfloat16."""
 
+FP8_SINCE = (8, 9)
+"""Compute capability of Ada, the first generation that multiplies numbers of 8-bit floats."""
+
 _NAMES = re.compile(r"cpu|mps|cuda(:(0|[1-9]\d{0,3}))?")
 
 
@@ -54,6 +57,25 @@ def default_dtype(device: str) -> torch.dtype:
         return torch.float32
     major, _ = torch.cuda.get_device_capability(device)
     return torch.bfloat16 if major >= BFLOAT16_SINCE else torch.float16
+
+
+def lacks_fp8(device: str) -> str | None:
+    """Why a device that PyTorch has cannot compute with fp8 weights; None where it can.
+
+    A CPU can, as an exact and slow reference.
+    """
+    if device.startswith("cpu"):
+        return None
+    if not device.startswith("cuda"):
+        return "An Apple GPU has no numbers of 8-bit floats"
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= FP8_SINCE:
+        return None
+    major, minor = capability
+    return (
+        f"{torch.cuda.get_device_name(device)} ({device}) has compute capability {major}.{minor}, "
+        "and fp8 needs 8.9 (Ada) or 9.0 (Hopper) and above"
+    )
 
 
 def _expected() -> str:

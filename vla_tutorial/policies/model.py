@@ -13,13 +13,13 @@ import torch
 from vla_tutorial.actions import BIN_CENTERS, VOCABULARY, ActionStatistics
 from vla_tutorial.arrays import Ints
 from vla_tutorial.errors import TutorialError
-from vla_tutorial.openvla.bits.arithmetic import BITS
+from vla_tutorial.openvla.bits.arithmetic import BITS, Kind
 from vla_tutorial.openvla.checkpoint import NAMES, load_weights, open_checkpoint
 from vla_tutorial.openvla.engine import Engine
 from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.pixels import resize_naive
 from vla_tutorial.policies.base import PolicyInput
-from vla_tutorial.policies.device import choose_device, default_dtype
+from vla_tutorial.policies.device import choose_device, default_dtype, lacks_fp8
 from vla_tutorial.prompt import EMPTY_TOKEN, Prompt, Tokenizer, token_ids
 from vla_tutorial.wiring import OPENVLA_TEMPLATE
 
@@ -180,14 +180,23 @@ def _common_dimensions(statistics: Mapping[str, ActionStatistics]) -> int:
     return dimensions.pop()
 
 
-def _bits_of(weights: str | None) -> int | None:
-    """Bits of Llama's layers; None for full precision."""
+def weights_on(device: str) -> tuple[str, ...]:
+    """The names of weights with which a device can compute, the largest first.
+
+    All but fp8 run wherever bf16 does, because their products take them back to it.
+    """
+    return tuple(name for name in NAMES if name != "fp8" or not lacks_fp8(device))
+
+
+def _kind_of(weights: str | None, device: str) -> Kind | None:
+    """How Llama's layers are held; None for full precision."""
+    possible = ", ".join(weights_on(device))
     if weights not in (None, *NAMES):
-        raise TutorialError(
-            f"Weights {weights!r} are not known; expected {', '.join(NAMES)}. Every GPU that runs "
-            "bf16 computes with the others too, because they are taken back to it."
-        )
-    return BITS.get(weights or "")
+        raise TutorialError(f"Weights {weights!r} are not known; expected {possible}.")
+    obstacle = lacks_fp8(device) if weights == "fp8" else None
+    if obstacle:
+        raise TutorialError(f"{obstacle}. It can hold the weights as {possible}.")
+    return next((kind for kind in BITS if kind == weights), None)
 
 
 def load_model_policy(
@@ -211,23 +220,24 @@ def load_model_policy(
             with a warning.
         dtype: None: `default_dtype` of the device.
         engine: False runs the eager reference, many times slower.
-        weights: "int8" or "int4" for Llama's layers in few bits; "bf16" or None for all as `dtype`.
+        weights: "int8", "fp8" or "int4" for Llama's layers in few bits; "bf16" or None for all as
+            `dtype`.
         weights_cache: a file for weights in few bits, written where it does not exist.
 
     Raises:
-        TutorialError: another name of weights, or as `choose_device`, `open_checkpoint`,
-            `load_weights` and `preflight`.
+        TutorialError: another name of weights, fp8 on a GPU without it, or as `choose_device`,
+            `open_checkpoint`, `load_weights` and `preflight`.
     """
     device = choose_device(device)
     dtype = dtype or default_dtype(device)
-    bits = _bits_of(weights)
+    kind = _kind_of(weights, device)
     opened = open_checkpoint(checkpoint, revision)
-    model = load_weights(opened.folder, opened.config, device, dtype, bits, weights_cache)
+    model = load_weights(opened.folder, opened.config, device, dtype, kind, weights_cache)
     if device == "cpu" and not model.is_small:
         log.warning("No CUDA GPU is used: %s runs on the CPU, which suits small models only.", name)
     source = {"checkpoint": opened.name, "revision": opened.revision}
     policy = ModelPolicy(name, model, opened.tokenizer, opened.statistics, source, engine=engine)
-    if bits is not None:
+    if kind is not None:
         dtype_name = f"{policy.provenance['dtype']}, Llama's layers {weights}"
         policy.provenance = {**policy.provenance, "dtype": dtype_name}
     policy.preflight()

@@ -1,1 +1,1 @@
-"""Weights of 8 and 4 bits: their arithmetic, their kernels, and how a checkpoint becomes them."""
+"""Weights in int8, fp8 and int4: their arithmetic, their kernels, and how they are loaded."""

@@ -1,13 +1,18 @@
 """Llama's weights in 8 or 4 bits: what they are, and the plain arithmetic with them.
 
-Only weights are quantised, of the linear layers inside Llama's blocks: 6.5 of the 7.5 billion. The
-vision tower, the embedding and the head stay as they are. A product takes the weights back to the
-activations' type, so errors come from rounding weights alone.
+The linear layers inside Llama's blocks are quantised: 6.5 of the 7.5 billion weights. The vision
+tower, the embedding and the head stay as they are.
 
-- 8 bits: one scale an output channel, symmetric: w ≈ q · scale, q in −127 … 127.
-- 4 bits: a scale and an offset for each group of up to 128 inputs: w ≈ q · scale + offset, q in
+- int8: one scale an output channel, symmetric: w ≈ q · scale, q in −127 … 127.
+- int4: a scale and an offset for each group of up to 128 inputs: w ≈ q · scale + offset, q in
   0 … 15. A byte holds two: input j in its low half, input j + K/2 in its high half, so that a
   kernel reads both halves of the activations in order.
+- fp8: one scale an output channel, w ≈ q · scale, q a float8_e4m3fn with 4 significant bits. The
+  inputs of a product are rounded in the same way, a scale a row (W8A8), so that a GPU can multiply
+  in 8 bits.
+
+With int8 and int4 a product takes the weights back to the activations' type, so errors come from
+rounding weights alone. With fp8 they come from rounding both.
 """
 
 from __future__ import annotations
@@ -25,9 +30,19 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.openvla.llama import Llama
 from vla_tutorial.openvla.model import OpenVLA
 
-Weights = Literal["bf16", "int8", "int4"]
-BITS = {"int8": 8, "int4": 4}
+Kind = Literal["int8", "fp8", "int4"]
+BITS: dict[Kind, int] = {"int8": 8, "fp8": 8, "int4": 4}
 GROUP = 128
+
+PACKED: dict[Kind, torch.dtype] = {
+    "int8": torch.int8,
+    "fp8": torch.float8_e4m3fn,
+    "int4": torch.uint8,
+}
+"""The type that holds the weights; with int4 each of its numbers is two weights."""
+
+FP8_MOST = 448.0
+"""The largest number of float8_e4m3fn."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +50,8 @@ class Quantised:
     """A weight (N, K) in few bits.
 
     Attributes:
-        packed: int8 (N, K), or uint8 (N, K / 2).
-        scale: (N, 1), or (N, K / group), of the activations' dtype.
+        packed: (N, K) of `PACKED`; for int4 (N, K / 2).
+        scale: (N, 1), or (N, K / group) for int4, of `scale_dtype`.
         offset: as `scale`; None for 8 bits.
         group: inputs that share a scale; K for 8 bits.
     """
@@ -47,9 +62,9 @@ class Quantised:
     group: int
 
     @property
-    def bits(self) -> int:
-        """8 or 4."""
-        return 8 if self.offset is None else 4
+    def kind(self) -> Kind:
+        """How it is held."""
+        return next(kind for kind, dtype in PACKED.items() if dtype == self.packed.dtype)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,22 +98,51 @@ def group_of(columns: int) -> int:
     return gcd(columns // 2, GROUP)
 
 
-def quantise(weight: Tensor, bits: int) -> Quantised:
-    """(N, K) of any float dtype → the same in 8 or 4 bits, rounded to nearest.
+def scale_dtype(kind: Kind, dtype: torch.dtype) -> torch.dtype:
+    """Of scales and offsets, for activations of `dtype`; fp8 products take float32 alone."""
+    return torch.float32 if kind == "fp8" else dtype
+
+
+def to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(…, K) of any float dtype → float8_e4m3fn (…, K) and a scale a row, float32 (…, 1).
+
+    A scale is a power of two, so that q · scale is exact in bfloat16 and float32: what is rounded
+    is rounded once. A row's largest number becomes 224 … 448, and 2⁻⁹ · scale is the least step.
+    """
+    wide = x.detach().float()
+    most = wide.abs().amax(-1, keepdim=True) * (1 / FP8_MOST)
+    exponent = most.clamp(min=1e-12).frexp().exponent
+    scale = torch.ldexp(torch.ones_like(most), exponent)
+    return (wide / scale).to(torch.float8_e4m3fn), scale
+
+
+def rounded_to_fp8(x: Tensor) -> Tensor:
+    """(…, K) → the same in x's dtype, each number as float8_e4m3fn with its row's scale holds it.
+
+    With weights in fp8 it is what a product gets.
+    """
+    q, scale = to_fp8(x)
+    return (q.float() * scale).to(x.dtype)
+
+
+def quantise(weight: Tensor, kind: str) -> Quantised:
+    """(N, K) of any float dtype → the same in few bits, rounded to nearest.
 
     Raises:
-        TutorialError: another number of bits, or 4 bits and an odd K.
+        TutorialError: another kind, or int4 and an odd K.
     """
+    if kind == "fp8":
+        return Quantised(*to_fp8(weight), None, weight.shape[1])
     wide = weight.detach().float()
-    if bits == 8:
+    if kind == "int8":
         scale = wide.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
         scale = scale.to(weight.dtype)
         q = (wide / scale.float()).round().clamp(-127, 127).to(torch.int8)
         return Quantised(q, scale, None, weight.shape[1])
-    if bits != 4:
-        raise TutorialError(f"Weights of {bits} bits are not known; expected 8 or 4.")
+    if kind != "int4":
+        raise TutorialError(f"Weights {kind!r} are not known; expected {', '.join(BITS)}.")
     if weight.shape[1] % 2:
-        raise TutorialError(f"A weight has {weight.shape[1]} inputs; 4 bits need an even number.")
+        raise TutorialError(f"A weight has {weight.shape[1]} inputs; int4 needs an even number.")
     group = group_of(weight.shape[1])
     grouped = wide.unflatten(1, (-1, group))  # type: ignore[no-untyped-call]
     low = grouped.amin(-1).to(weight.dtype)
@@ -110,7 +154,7 @@ def quantise(weight: Tensor, bits: int) -> Quantised:
 
 
 def join_rows(parts: Sequence[Quantised]) -> Quantised:
-    """Weights of the same (K, bits), one below the other, as one."""
+    """Weights of the same K and kind, one below the other, as one."""
     offsets = [part.offset for part in parts if part.offset is not None]
     return Quantised(
         torch.cat([part.packed for part in parts]),
@@ -132,7 +176,13 @@ class QuantisedLinear(nn.Module):
         self.part = whole.rows(start, stop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, K) → (…, N), the plain way: the weight is taken back to the activations' dtype."""
+        """(…, K) → (…, N), the plain way: the weight is taken back to the activations' dtype.
+
+        With fp8 the input is rounded first. Its values and the weight's are exact in bfloat16 and
+        float32, so this is the exact product of what was rounded, but for the order of the sum.
+        """
+        if self.part.kind == "fp8":
+            x = rounded_to_fp8(x)
         return F.linear(x, self.part.dequantise().to(x.dtype))
 
 
@@ -163,11 +213,11 @@ def replace_stack(stack: Sequence[tuple[nn.Module, str]], whole: Quantised) -> N
         start = stop
 
 
-def quantise_model(model: OpenVLA, bits: int) -> OpenVLA:
+def quantise_model(model: OpenVLA, kind: str) -> OpenVLA:
     """Quantise a filled model in place, stack by stack; the same model is returned."""
     for stack in stacks_of(model):
         weights = [getattr(owner, name).weight.detach() for owner, name in stack]
-        replace_stack(stack, quantise(torch.cat(weights), bits))
+        replace_stack(stack, quantise(torch.cat(weights), kind))
     return model
 
 

@@ -21,13 +21,14 @@ from torch import Tensor
 
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.files import explain_full_disk, whole_file
-from vla_tutorial.openvla.bits.arithmetic import Quantised, group_of
+from vla_tutorial.openvla.bits.arithmetic import PACKED, Kind, Quantised, group_of, scale_dtype
 
 CACHE_VERSION = "1"
 """Of the file. Another rounding or layout is another version."""
 
 _NAMES = {
     torch.int8: "I8",
+    torch.float8_e4m3fn: "F8_E4M3",
     torch.uint8: "U8",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
@@ -61,19 +62,21 @@ def _parts(key: str, whole: Quantised) -> dict[str, Tensor]:
 
 
 def _expected(
-    stacks: Mapping[str, Shape], bits: int, dtype: torch.dtype
+    stacks: Mapping[str, Shape], kind: Kind, dtype: torch.dtype
 ) -> dict[str, tuple[torch.dtype, Shape]]:
     """Every tensor of the file, in its order: name → dtype and shape."""
     found: dict[str, tuple[torch.dtype, Shape]] = {}
+    packed = PACKED[kind]
+    dtype = scale_dtype(kind, dtype)
     for key, (rows, columns) in stacks.items():
-        if bits == 8:
-            found[f"{key}.packed"] = (torch.int8, (rows, columns))
-            found[f"{key}.scale"] = (dtype, (rows, 1))
-        else:
+        if kind == "int4":
             groups = columns // group_of(columns)
-            found[f"{key}.packed"] = (torch.uint8, (rows, columns // 2))
+            found[f"{key}.packed"] = (packed, (rows, columns // 2))
             found[f"{key}.scale"] = (dtype, (rows, groups))
             found[f"{key}.offset"] = (dtype, (rows, groups))
+        else:
+            found[f"{key}.packed"] = (packed, (rows, columns))
+            found[f"{key}.scale"] = (dtype, (rows, 1))
     return found
 
 
@@ -81,7 +84,7 @@ def _expected(
 def write_cache(
     path: Path,
     stacks: Mapping[str, Shape],
-    bits: int,
+    kind: Kind,
     dtype: torch.dtype,
     source: Mapping[str, str],
 ) -> Iterator[CacheWriter]:
@@ -89,10 +92,10 @@ def write_cache(
 
     Args:
         stacks: (N, K) of each stack's weight, by its key, in the order in which they come.
-        dtype: of scales and offsets.
+        dtype: of activations.
         source: what the file belongs to, as `read_cache` asks for it.
     """
-    expected = _expected(stacks, bits, dtype)
+    expected = _expected(stacks, kind, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     full = explain_full_disk(path.parent, "Make room, or leave the cache out.")
     with full, whole_file(path) as part, part.open("wb") as file:
@@ -143,11 +146,11 @@ class KeptWeights:
                 )
         self._file = kept
 
-    def stack(self, key: str, bits: int, columns: int, device: torch.device | str) -> Quantised:
+    def stack(self, key: str, kind: Kind, columns: int, device: torch.device | str) -> Quantised:
         """One stack's weight (N, `columns`) on its device."""
         packed = self._file.get_tensor(f"{key}.packed").to(device)
         scale = self._file.get_tensor(f"{key}.scale").to(device)
-        if bits == 8:
+        if kind != "int4":
             return Quantised(packed, scale, None, columns)
         offset = self._file.get_tensor(f"{key}.offset").to(device)
         return Quantised(packed, scale, offset, columns // scale.shape[1])

@@ -1,5 +1,8 @@
 """Triton kernels for products with weights of 8 or 4 bits: `bits.py` says the same in PyTorch.
 
+Weights in fp8 are read as bytes and taken for what they are in the kernel: a mask then needs no 0
+of that type. Their activations come rounded (`fp8.py`).
+
 One row of activations is bound by reading the weights, so that fewer bits are less time. More rows
 go through the matrix units, the weights taken back to the activations' type on the way; a prefill
 is many tiles of rows of the same kernel.
@@ -10,6 +13,7 @@ is many tiles of rows of the same kernel.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -52,6 +56,7 @@ def _weights(
     GROUPS,
     GROUP: tl.constexpr,
     FOUR: tl.constexpr,
+    FP8: tl.constexpr,
 ):
     """A tile of weights as float32, without its scale for 8 bits; n and k broadcast to the tile."""
     q = tl.load(packed + n.to(tl.int64) * WIDTH + k, mask=inside, other=0)
@@ -61,6 +66,8 @@ def _weights(
         s = tl.load(scale + group, mask=inside, other=0.0).to(tl.float32)
         o = tl.load(offset + group, mask=inside, other=0.0).to(tl.float32)
         return q.to(tl.float32) * s + o
+    if FP8:
+        return q.to(tl.float8e4nv, bitcast=True).to(tl.float32)
     return q.to(tl.float32)
 
 
@@ -80,6 +87,7 @@ def _single_bits(
     eps,
     GROUP: tl.constexpr,
     FOUR: tl.constexpr,
+    FP8: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
     NORM: tl.constexpr,
@@ -113,6 +121,7 @@ def _single_bits(
                 GROUPS,
                 GROUP,
                 FOUR,
+                FP8,
             )
             acc += w * wide[None, :]
             if GATED:
@@ -128,6 +137,7 @@ def _single_bits(
                     GROUPS,
                     GROUP,
                     FOUR,
+                    FP8,
                 )
                 up += u * wide[None, :]
     factor = tl.rsqrt(tl.sum(squares, 0) / K + eps) if NORM else 1.0
@@ -161,6 +171,7 @@ def _tiled_bits(
     eps,
     GROUP: tl.constexpr,
     FOUR: tl.constexpr,
+    FP8: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -200,6 +211,7 @@ def _tiled_bits(
                 GROUPS,
                 GROUP,
                 FOUR,
+                FP8,
             )
             acc = tl.dot(xk, w.to(xk.dtype), acc, input_precision="ieee")
             if GATED:
@@ -215,6 +227,7 @@ def _tiled_bits(
                     GROUPS,
                     GROUP,
                     FOUR,
+                    FP8,
                 )
                 up = tl.dot(xk, u.to(xk.dtype), up, input_precision="ieee")
     if NORM:
@@ -245,7 +258,7 @@ def run_bits(
 ) -> Tensor:
     """y = f(x) wᵀ, (M, N) in x's dtype; arguments as in `product_kernels.run_product`.
 
-    M may be any number: above `FEW` rows are cut into tiles.
+    M may be any number: above `FEW` rows are cut into tiles. With fp8 x is as `round_rows` has it.
     """
     rows, depth = x.shape
     height = w.shape[0]
@@ -255,7 +268,7 @@ def run_bits(
     tensors = (
         x,
         x if norm is None else norm,
-        w.packed,
+        w.packed.view(torch.int8) if w.kind == "fp8" else w.packed,
         w.scale,
         w.scale if w.offset is None else w.offset,
         x if residual is None else residual,
@@ -267,6 +280,7 @@ def run_bits(
     options = {
         "GROUP": w.group,
         "FOUR": four,
+        "FP8": w.kind == "fp8",
         "BN": tile.columns,
         "BK": tile.depth,
         "NORM": norm is not None,

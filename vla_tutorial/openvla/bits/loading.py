@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from vla_tutorial.openvla.bits.arithmetic import (
+    BITS,
     GROUP,
+    Kind,
     Quantised,
     join_rows,
     quantise,
@@ -35,17 +37,17 @@ ROWS = 2048
 It holds up to four float32 copies: 0.4 GB of so many rows of 11,008 inputs."""
 
 
-def weights_bytes(model: OpenVLA, itemsize: int, bits: int | None) -> int:
-    """Bytes of a model's weights on its device, with Llama's layers in so many bits (None: all)."""
+def weights_bytes(model: OpenVLA, itemsize: int, kind: Kind | None) -> int:
+    """Bytes of a model's weights on its device, with Llama's layers as `kind` (None: in full)."""
     few = 0
     for stack in stacks_of(model):
         few += sum(getattr(owner, name).weight.numel() for owner, name in stack)
     rest = (model.size - few) * itemsize
-    if bits is None:
+    if kind is None:
         return rest + few * itemsize
     # Scales and offsets, one of each a group.
-    extra = 0 if bits == 8 else 2 * itemsize * few // GROUP
-    return rest + few * bits // 8 + extra
+    extra = 2 * itemsize * few // GROUP if kind == "int4" else 0
+    return rest + few * BITS[kind] // 8 + extra
 
 
 def fill_quantised(
@@ -53,7 +55,7 @@ def fill_quantised(
     entries: Mapping[str, Entry],
     device: torch.device | str,
     dtype: torch.dtype,
-    bits: int,
+    kind: Kind,
     cache: Path | None = None,
 ) -> None:
     """Fill a meta model, Llama's layers in few bits.
@@ -63,10 +65,10 @@ def fill_quantised(
         cache: a file that holds the quantised weights; it is written where it does not exist.
 
     Raises:
-        TutorialError: as `fill_parameters`, or the cache is of another checkpoint, another number
-            of bits or another version.
+        TutorialError: as `fill_parameters`, or the cache is of another checkpoint, another kind
+            or another version.
     """
-    source = _fingerprint(entries, bits, dtype)
+    source = _fingerprint(entries, kind, dtype)
     kept = KeptWeights(cache, source) if cache is not None and cache.exists() else None
     stacks = _named_stacks(model)
     shapes = {names[0]: _stacked_shape(stack) for names, stack in stacks}
@@ -80,13 +82,13 @@ def fill_quantised(
     with contextlib.ExitStack() as files:
         writer = None
         if cache is not None and kept is None:
-            writer = files.enter_context(write_cache(cache, shapes, bits, dtype, source))
+            writer = files.enter_context(write_cache(cache, shapes, kind, dtype, source))
         for (names, stack), linears in zip(stacks, placeholders, strict=True):
             key = names[0]
             if kept is None:
-                whole = _read_stack({name: entries[name] for name in names}, device, dtype, bits)
+                whole = _read_stack({name: entries[name] for name in names}, device, dtype, kind)
             else:
-                whole = kept.stack(key, bits, shapes[key][1], device)
+                whole = kept.stack(key, kind, shapes[key][1], device)
             for (owner, name), linear in zip(stack, linears, strict=True):
                 setattr(owner, name, linear)
             replace_stack(stack, whole)
@@ -100,13 +102,13 @@ def _stacked_shape(stack: Stack) -> tuple[int, int]:
 
 
 def _read_stack(
-    entries: Mapping[str, Entry], device: torch.device | str, dtype: torch.dtype, bits: int
+    entries: Mapping[str, Entry], device: torch.device | str, dtype: torch.dtype, kind: Kind
 ) -> Quantised:
     parts = []
     for name, entry in entries.items():
         target = torch.empty(entry.shape, device=device, dtype=dtype)
         fill_parameters({name: entry}, {name: target})
-        parts += [quantise(rows, bits) for rows in target.split(ROWS)]  # type: ignore[no-untyped-call]
+        parts += [quantise(rows, kind) for rows in target.split(ROWS)]  # type: ignore[no-untyped-call]
     return join_rows(parts)
 
 
@@ -129,7 +131,7 @@ def _empty_stacks(model: OpenVLA) -> list[list[nn.Module]]:
     return taken
 
 
-def _fingerprint(entries: Mapping[str, Entry], bits: int, dtype: torch.dtype) -> dict[str, str]:
+def _fingerprint(entries: Mapping[str, Entry], kind: Kind, dtype: torch.dtype) -> dict[str, str]:
     """What a cache belongs to: the checkpoint's headers and sizes, and samples of its bytes."""
     digest = hashlib.sha256()
     for name in sorted(entries):
@@ -138,5 +140,5 @@ def _fingerprint(entries: Mapping[str, Entry], bits: int, dtype: torch.dtype) ->
         with entry.path.open("rb") as f:
             f.seek(entry.start + entry.nbytes // 2)
             digest.update(f.read(min(4096, entry.nbytes - entry.nbytes // 2)))
-    kind = f"{bits} bits, {str(dtype).removeprefix('torch.')}"
-    return {"checkpoint": digest.hexdigest()[:32], "weights": kind, "version": CACHE_VERSION}
+    held = f"{kind}, {str(dtype).removeprefix('torch.')}"
+    return {"checkpoint": digest.hexdigest()[:32], "weights": held, "version": CACHE_VERSION}
