@@ -4,10 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
-import { FOLDER } from "./built.mjs";
+import { FOLDER, MANIFEST, SUITE } from "./built.mjs";
 
 const ANSWERS = JSON.parse(readFileSync(join(FOLDER, "vectors", "policy.json"), "utf8"));
-const MANIFEST = JSON.parse(readFileSync(join(FOLDER, "data", "manifest.json"), "utf8"));
 const EXPECTED = ANSWERS.map((answer) => answer.tokens.join());
 let chromium;
 before(async () => { chromium = await launch(); });
@@ -27,7 +26,7 @@ test("every token equals Python's, with two threads", { timeout: 600_000 }, asyn
   assert.notEqual(loaded.reason, "");
   assert.equal(loaded.threads, Math.min(2, loaded.possible));
   assert.equal(loaded.progress.at(-1), 1);
-  const found = await page.evaluate(([wiring, most]) => window.vectors(wiring, false, most), [MANIFEST.wiring, 1e9]);
+  const found = await page.evaluate(([wiring, most]) => window.vectors(wiring, false, most), [SUITE.wiring, 1e9]);
   assert.deepEqual(joined(found), EXPECTED);
   await page.close();
 });
@@ -35,7 +34,7 @@ test("every token equals Python's, with two threads", { timeout: 600_000 }, asyn
 test("one thread, and the page's own pixels", { timeout: 600_000 }, async () => {
   const page = await open();
   assert.equal((await page.evaluate(() => window.load(1, "wasm"))).threads, 1);
-  const found = await page.evaluate(([wiring, most]) => window.vectors(wiring, true, most), [MANIFEST.wiring, 20]);
+  const found = await page.evaluate(([wiring, most]) => window.vectors(wiring, true, most), [SUITE.wiring, 20]);
   assert.deepEqual(joined(found), EXPECTED.slice(0, 20));
   await page.close();
 });
