@@ -14,6 +14,7 @@ export class Choices {
   constructor(app) {
     this.app = app;
     /** The suite that the controls are for. @type {string | null} */ this.opened = null;
+    /** Suite and policies of which the last warning was. @type {string | null} */ this.warned = null;
   }
 
   /** Make the controls for what the manifest has. */
@@ -109,7 +110,11 @@ export class Choices {
         return !why;
       });
     }
-    for (const policy of new Set(sides.map((side) => side.policy))) {
+    const policies = [...new Set(sides.map((side) => side.policy))];
+    const now = [suite, ...policies].join();
+    if (this.warned === now) return;
+    this.warned = now;
+    for (const policy of policies) {
       const warning = this.app.manifest.policies[policy].warnings[suite];
       if (warning) view.notice(warning);
     }
