@@ -9,7 +9,7 @@ from page_modules import in_node, needs_node
 
 pytest.importorskip("onnx", reason="the extra `book` is not installed")
 
-from vla_tutorial.live import layouts_export, physics_export, vendor
+from vla_tutorial.live import layouts_export, physics_export, scene_export, vendor
 from vla_tutorial.loop import rollout
 from vla_tutorial.policies import load_policy, native_key
 from vla_tutorial.scene import Scene
@@ -26,6 +26,7 @@ TASKS = (
     ("libero_10", 8),  # two on a stove that is on
 )
 LAYOUTS = 3
+GEOM = 5  # mjOBJ_GEOM
 
 BY_HAND = {
     ("libero_goal", 0): ("wooden_cabinet_1_cabinet_middle", [0, 0, 0], [0, 0.3, 0]),
@@ -112,6 +113,9 @@ def test_a_replay_moves_the_arm_and_turns_the_goal_true_as_in_python(tmp_path, s
         drawn = [one for one, _, _ in layouts]
         entries = layouts_export.entries(simulator, drawn)
         goal = simulator.goal
+        # A burner that is on at the start is a site, and no geom.
+        shown = scene_export._visible(simulator, scene_export._switches(simulator))
+        assert {int(one.objtype) for one in shown} == {GEOM}
         bodies = {one.name: one.body for one in about.movables}
     given = {
         "physics": msgspec.to_builtins(about),

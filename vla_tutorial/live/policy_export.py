@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -119,13 +120,15 @@ def export(
     known = known_suites(name, checkpoint)
     examples = _examples(policy, next((suite for suite in suites if suite in known), known[0]))
     check_tokens(policy, policy_file.unpack(packed, runs), examples)
-    file = f"{FOLDER}/{name}.onnx.gz"
+    digest = hashlib.sha256(packed).hexdigest()
+    # Browsers keep files by their addresses, so other weights get another one.
+    file = f"{FOLDER}/{name}_{digest[:8]}.onnx.gz"
     write_bytes(folder / file, packed)
     config = policy.model.config
     return PolicyEntry(
         file,
         len(packed),
-        entry(folder / file).sha256,
+        digest,
         runs,
         _write_tokenizer(folder, policy),
         config.vocabulary,

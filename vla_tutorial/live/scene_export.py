@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ def export_meshes(folder: Path, collected: Collected, packages: Path) -> None:
 def drawn_scene(folder: Path, simulator: Simulator, collected: Collected) -> DrawnScene:
     """What the page draws; raises as `export`. Textures are written on the way."""
     model = simulator.model
-    visible = _visible(simulator)
     switches = _switches(simulator)
+    visible = _visible(simulator, switches)
     tagged = srgb_textures(simulator._inner)
     textures: dict[str, Texture] = {}
     geoms = [_geom(simulator, shown, collected) for shown in visible]
@@ -94,8 +94,11 @@ def drawn_scene(folder: Path, simulator: Simulator, collected: Collected) -> Dra
     )
 
 
-def _visible(simulator: Simulator) -> list[Any]:
-    """What is drawn of the present state and how (mjvGeom), by MuJoCo's own rules."""
+def _visible(simulator: Simulator, switches: Mapping[int, Switch]) -> list[Any]:
+    """What is drawn of the present state and how (mjvGeom), by MuJoCo's own rules.
+
+    Sites with a switch are left out: some tasks begin with a burner that is on.
+    """
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     model = simulator.model
@@ -116,7 +119,9 @@ def _visible(simulator: Simulator) -> list[Any]:
         scene,
     )
     # robosuite hides its markers by a negative opacity.
-    return [shown for shown in scene.geoms[: scene.ngeom] if shown.rgba[3] > 0]
+    drawn = [shown for shown in scene.geoms[: scene.ngeom] if shown.rgba[3] > 0]
+    site = mujoco.mjtObj.mjOBJ_SITE
+    return [one for one in drawn if one.objtype != site or one.objid not in switches]
 
 
 def _geom(simulator: Simulator, shown: Any, collected: Collected) -> Geom:
