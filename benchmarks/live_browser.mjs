@@ -15,6 +15,8 @@ import { about } from "./live_about.mjs";
 const { values } = parseArgs({
   options: {
     live: { type: "string", default: "_build/live" },
+    suite: { type: "string", default: "libero_object" },
+    policy: { type: "string", default: "mini" },
     tasks: { type: "string", default: "0-9" },
     inits: { type: "string", default: "0-4" },
     conditions: { type: "string", default: "published" },
@@ -46,7 +48,7 @@ const chromium = await launch({ first: [values.mujoco, values.live].filter(Boole
 result.browser = chromium.browser.version();
 const page = await chromium.page("loop.html");
 await page.waitForFunction("window.ready");
-result.loaded = await page.evaluate((threads) => window.load(threads), Number(values.threads));
+result.loaded = await page.evaluate((given) => window.load(...given), [Number(values.threads), values.suite, values.policy]);
 for (const init of numbers(values.inits)) {
   for (const task of numbers(values.tasks)) {
     for (const condition of values.conditions.split(",")) {

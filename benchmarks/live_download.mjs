@@ -40,13 +40,17 @@ const page = await context.newPage();
 page.setDefaultTimeout(WAIT.timeout);
 await page.goto(`${site.base}/index.html#run=1`);
 await page.waitForFunction(() => Number(document.querySelector(".count")?.textContent.slice(5)) >= 1, null, WAIT);
-const others = await page.$$eval("#task option", (options) => options.map((option) => option.value).slice(1));
-for (const task of others) {
-  part = `task ${task}`;
-  await page.evaluate(() => { document.querySelector("#live").dataset.state = "asked"; }); // until the page says otherwise
-  await page.selectOption("#task", task);
-  await page.waitForFunction(() => document.querySelector("#live").dataset.state === "ready", null, WAIT);
-  console.log(`task ${task}`);
+const choicesOf = (id) => page.$$eval(`${id} option`, (options) => options.map((option) => option.value));
+const suites = await choicesOf("#suite");
+for (const suite of suites) {
+  for (const task of await choicesOf("#task")) {
+    if (suite === suites[0] && task === "0") continue; // the one that the page begins with
+    part = suite === suites[0] ? `task ${task}` : `${suite} task ${task}`;
+    await page.evaluate(() => { document.querySelector("#live").dataset.state = "asked"; }); // until the page says otherwise
+    await page.selectOption(...(task === "0" ? ["#suite", suite] : ["#task", task]));
+    await page.waitForFunction(() => document.querySelector("#live").dataset.state === "ready", null, WAIT);
+    console.log(part);
+  }
 }
 await site.close();
 

@@ -14,6 +14,10 @@ if (!existsSync(join(FOLDER, "vectors"))) {
 export const BASE = pathToFileURL(FOLDER).href;
 export const read = async (url) => new Uint8Array(readFileSync(fileURLToPath(url)));
 
+/** What was built: tests look at its first suite. */
+export const MANIFEST = JSON.parse(readFileSync(join(FOLDER, "data", "manifest.json"), "utf8"));
+export const [SUITE] = MANIFEST.suites;
+
 /** The page's own modules, as they are in the repository. */
 export const page = (name) => import(new URL(`../../vla_tutorial/live/page/${name}`, import.meta.url).href);
 
@@ -30,8 +34,9 @@ export const controls = (task) => golden(task, "controls");
 export const layouts = (task) => golden(task, "layouts");
 
 function golden(task, kind) {
-  const about = JSON.parse(readFileSync(join(FOLDER, "vectors", `task${task}.json`), "utf8"));
-  const stored = readFileSync(join(FOLDER, "vectors", `task${task}.bin`));
+  const file = join(FOLDER, "vectors", `${SUITE.suite}_task${task}`);
+  const about = JSON.parse(readFileSync(`${file}.json`, "utf8"));
+  const stored = readFileSync(`${file}.bin`);
   const numbers = new Float64Array(stored.buffer.slice(stored.byteOffset, stored.byteOffset + stored.length));
   return about[kind].map((episode) => {
     const found = {};
@@ -50,4 +55,4 @@ function rows(numbers, { start, shape }) {
 }
 
 /** Numbers of the tasks that were built. */
-export const tasks = () => JSON.parse(readFileSync(join(FOLDER, "data", "manifest.json"), "utf8")).tasks.map((entry) => entry.task);
+export const tasks = () => SUITE.tasks.map((entry) => entry.task);

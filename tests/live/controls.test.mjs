@@ -48,6 +48,9 @@ const slide = (page, name, value) => page.evaluate(([id, to]) => {
 
 test("start, pause, step, speed, restart, next and previous start, ten tasks", LONG, async () => {
   const { context, page } = await open();
+  const { suites, policies } = await page.evaluate(() => vlaLive.manifest);
+  const choices = [await page.isVisible("#suite"), await page.isVisible(".policy select")];
+  assert.deepEqual(choices, [suites.length > 1, Object.keys(policies).length > 1], "no choice of one");
   await page.click(".go");
   await reach(page, 2);
   await page.click("#play");
@@ -105,7 +108,7 @@ test("two sides begin alike; one is broken, and the other stays as it was", LONG
   await page.click("#conditions summary");
   await page.locator('#switches input[data-side="0"][data-condition="no_flip"]').check();
   await hash(page, "a=no_flip");
-  const late = await page.evaluate(() => vlaLive.manifest.conditions.find((c) => c.supported && c.appliesAt === "reset").name);
+  const late = await page.evaluate(() => vlaLive.suite.conditions.find((c) => c.supported && c.appliesAt === "reset").name);
   await page.locator(`#switches input[data-side="1"][data-condition="${late}"]`).check();
   assert.match(await page.textContent("#notices"), new RegExp(`Press Restart: ${late} can only act from the beginning`));
   await context.close();

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { serve } from "./browser.mjs";
-import { FOLDER, tasks } from "./built.mjs";
+import { FOLDER, SUITE, tasks } from "./built.mjs";
 
 const PROGRAMS = { firefox: [process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"], screen: ["/usr/bin/Xvfb"] };
 const [firefox, screen] = Object.values(PROGRAMS).map((paths) => paths.find((path) => path && existsSync(path)));
@@ -62,12 +62,11 @@ test("Firefox draws Python's pictures", LONG, async () => {
 
 test("Firefox's pixels and policy give Python's tokens", LONG, async () => {
   const answers = JSON.parse(readFileSync(join(FOLDER, "vectors", "policy.json"), "utf8")).slice(0, CASES);
-  const { wiring } = JSON.parse(readFileSync(join(FOLDER, "data", "manifest.json"), "utf8"));
   const { page } = await open("policy.html");
   await until(page, () => window.ready);
   const loaded = await page.evaluate(() => window.load(2, "wasm"));
   console.log(`Firefox: ${loaded.threads} threads`);
-  const found = await page.evaluate((given, most) => window.vectors(given, true, most), wiring, CASES);
+  const found = await page.evaluate((given, most) => window.vectors(given, true, most), SUITE.wiring, CASES);
   assert.deepEqual(found.map(({ tokens }) => [...tokens].join()), answers.map(({ tokens }) => tokens.join()));
   await page.close();
 });

@@ -8,18 +8,23 @@ import pytest
 
 pytest.importorskip("onnx", reason="the extra `book` is not installed")
 
+from vla_tutorial.diagnose import reference_suites
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import (
+    LiveOptions,
     build,
     layouts_export,
     meshes,
     physics_export,
+    policy_export,
     scene_export,
     shapes,
     vendor,
 )
+from vla_tutorial.live.build import usual_suites
 from vla_tutorial.live.goals_export import goal_parts
 from vla_tutorial.live.site_files import write_bytes
+from vla_tutorial.policies import known_suites, packaged_policies
 from vla_tutorial.scene import UNPERTURBED, Perturbation
 from vla_tutorial.sim import Simulator, initial_states
 
@@ -53,6 +58,46 @@ def test_two_exports_are_equal_to_the_byte(tmp_path, simulator, packages):
     second = exported(tmp_path / "b", simulator, packages)
     assert first == second
     assert len(first) > 25
+
+
+def test_two_suites_lie_beside_each_other_in_one_build(tmp_path, monkeypatch, packages):
+    """Looks and weights, which take minutes, are left out."""
+    policy = policy_export.PolicyEntry("", 0, "", [], "", 0, 0, 0, None, {"libero_goal": "no"}, {})
+    monkeypatch.setattr(scene_export, "export", lambda *_: {"scene": ""})
+    monkeypatch.setattr(policy_export, "export", lambda *_, **__: policy)
+    monkeypatch.setattr(vendor, "export", lambda *_: None)
+    suites = ("libero_object", "libero_goal")
+    build(tmp_path / "live", LiveOptions(suites, (0,), ("mini",)), tell=lambda _: None)
+    data = tmp_path / "live" / "data"
+    manifest = json.loads((data / "manifest.json").read_bytes())
+    entries = {entry["suite"]: entry for entry in manifest["suites"]}
+    assert tuple(entries) == suites
+    assert [entry["stepLimit"] for entry in entries.values()] == [280, 300]
+    for suite, entry in entries.items():
+        (task,) = entry["tasks"]
+        assert (entry["scene"]["suite"], entry["initialStates"]) == (suite, 50)
+        assert task["physics"] == f"data/physics/{suite}_task0.xml"
+        for part in ("physics", "simulation", "states", "layoutStates"):
+            assert task[part] in manifest["files"]
+    assert "second_can" not in entries["libero_object"]["tasks"][0]["refusals"]
+    sentence = entries["libero_goal"]["tasks"][0]["refusals"]["second_can"]
+    assert sentence.startswith("Nothing in this task (wooden_cabinet_1_middle_region) can be moved")
+    paraphrase = next(
+        c for c in entries["libero_goal"]["conditions"] if c["name"] == "paraphrase_1"
+    )
+    assert not paraphrase["supported"] and "No paraphrases of libero_goal" in paraphrase["note"]
+    assert manifest["policies"]["mini"]["warnings"] == {"libero_goal": "no"}
+    assert {"libero_object", "bridge_orig"} <= set(manifest["policies"]["mini"]["statistics"])
+    diagnosis = json.loads((data / "diagnosis.json").read_bytes())
+    assert diagnosis["references"].keys() == set(suites) & set(reference_suites())
+
+
+def test_a_build_holds_what_mini_knows_unless_told_otherwise():
+    assert usual_suites()[0] == "libero_object"
+    assert set(usual_suites()) == set(known_suites("mini"))
+    options = LiveOptions()
+    assert (options.suites, options.policies) == (usual_suites(), packaged_policies())
+    assert options.policies[0] == "mini"
 
 
 def test_simplified_meshes_stay_close_and_keep_their_labels(simulator, packages):
@@ -120,7 +165,7 @@ def test_a_model_that_would_move_otherwise_is_refused(tmp_path, simulator):
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     physics_export.export(tmp_path, simulator)
-    found = mujoco.MjModel.from_xml_path(str(tmp_path / "data/physics/task0.xml"))
+    found = mujoco.MjModel.from_xml_path(str(tmp_path / "data/physics/libero_object_task0.xml"))
     physics_export._check_same(found, simulator.model)
     found.body_mass[5] *= 1.01
     with pytest.raises(TutorialError, match="body_mass of the model changes"):

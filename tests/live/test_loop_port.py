@@ -94,7 +94,7 @@ const { rollout } = await page("loop.js");
 const { stepLine } = await page("log.js");
 const { applyConditions } = await page("conditions.js");
 const { Tokenizer } = await page("tokenizer.js");
-const { manifest, steps, instruction } = given;
+const { manifest, statistics, steps, instruction } = given;
 class Simulator {
   pose = {};
   secondCan = null;
@@ -123,7 +123,7 @@ class Renderer {
   }
 }
 const policy = {
-  statistics: manifest.statistics,
+  statistics,
   tokenizer: new Tokenizer(given.tokenizer),
   async predict({ pixels, ids }) {
     const sums = new Array(7).fill(0);
@@ -168,8 +168,11 @@ def test_logs_are_the_same(tmp_path, episodes):
     tokenizer = tokenizer_export.convert(
         MINI / "tokenizer.json", MadeUpPolicy().config.empty_token_id
     )
+    wiring = wiring_export.export(tasks=(0,))
+    statistics = wiring_export.statistics("mini", wiring.keys)
     given = {
-        "manifest": json.loads(msgspec.json.encode(wiring_export.export(tasks=(0,)))),
+        "manifest": json.loads(msgspec.json.encode(wiring)),
+        "statistics": json.loads(msgspec.json.encode(statistics)),
         "tokenizer": json.loads(msgspec.json.encode(tokenizer)),
         "episodes": episodes,
         "steps": STEPS,

@@ -148,6 +148,12 @@ def test_a_policy_without_a_model_is_refused(tmp_path):
         policy_export.export(tmp_path, "expert")
 
 
+def test_a_policy_is_refused_where_python_refuses_it():
+    assert policy_export._refusal("mini", "libero_10") == ""
+    assert policy_export._refusal("mini-narrow", "libero_object") == ""
+    assert "would say nothing" in policy_export._refusal("mini-narrow", "libero_10")
+
+
 def test_prompt_of_any_length(mini, content):
     """The graph takes as many ids as `longest_prompt` says, and the engine no more."""
     picture = np.zeros((224, 224, 3), np.uint8)

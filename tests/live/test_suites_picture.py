@@ -10,7 +10,7 @@ pytest.importorskip("onnx", reason="the extra `book` is not installed")
 
 from vla_tutorial.live import scene_export, vendor
 from vla_tutorial.live.build import FORMAT
-from vla_tutorial.live.site_files import entries, write_bytes, write_json
+from vla_tutorial.live.site_files import entries, stem, write_bytes, write_json
 from vla_tutorial.pixels import prepare
 from vla_tutorial.sim import Simulator, initial_states
 from vla_tutorial.wiring import Wiring
@@ -90,13 +90,14 @@ def write_page(folder, suite, task):
     write_bytes(folder / "data/eight", bytes(8))
     entry = {"physics": "data/eight", "states": "data/eight", "layoutStates": "data/eight"}
     entry |= {"simulation": "data/physics.json", "scene": "data/scene/task0.json", "layouts": [{}]}
-    manifest = {"format": FORMAT, "suite": suite, "initialStates": 1}
-    manifest["tasks"] = [{"task": 0, "instruction": "", "goal": [], **entry}]
-    write_json(folder / "data/manifest.json", manifest | {"files": entries(folder, "data")})
+    of_suite = {"suite": suite, "initialStates": 1, "stepLimit": 1}
+    of_suite["tasks"] = [{"task": 0, "instruction": "", "goal": [], **entry}]
+    manifest = {"format": FORMAT, "suites": [of_suite], "files": entries(folder, "data")}
+    write_json(folder / "data/manifest.json", manifest)
     about = {"poses": {"start": 0, "shape": list(poses.shape)}}
-    write_json(folder / "vectors/task0.json", {"episodes": [about], "starts": []})
-    write_bytes(folder / "vectors/task0.bin", poses.astype("<f8").tobytes())
-    write_bytes(folder / "vectors/task0.rgb", pictures.tobytes())
+    write_json(folder / f"vectors/{stem(suite, 0)}.json", {"episodes": [about], "starts": []})
+    write_bytes(folder / f"vectors/{stem(suite, 0)}.bin", poses.astype("<f8").tobytes())
+    write_bytes(folder / f"vectors/{stem(suite, 0)}.rgb", pictures.tobytes())
     return pictures
 
 

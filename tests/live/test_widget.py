@@ -52,6 +52,7 @@ def test_the_address_holds_the_experiment_and_the_server_answers(live):
     asked = parse_qs(parts.fragment, keep_blank_values=True)
     assert asked["task"] == ["3"]
     assert asked["init"] == ["7"]
+    assert (asked["suite"], asked["policy_a"]) == (["libero_object"], ["mini"])
     assert asked["a"] == ["no_flip.wrong_prompt"]
     with urlopen(live.address.partition("#")[0], timeout=30) as answer:
         assert b"live" in answer.read()
@@ -66,10 +67,19 @@ def test_the_address_holds_the_experiment_and_the_server_answers(live):
 
 
 def test_two_sides(site):
-    made = Live(conditions=["no_flip"], beside=[], instruction="take it, please", folder=site)
+    made = Live(
+        conditions=["no_flip"],
+        beside=[],
+        instruction="take it, please",
+        suite="libero_10",
+        policy="mini-narrow",
+        folder=site,
+    )
     asked = parse_qs(urlsplit(made.address).fragment, keep_blank_values=True)
     made.close()
     assert (asked["a"], asked["b"], asked["say_b"]) == ([""], ["no_flip"], ["take it, please"])
+    assert (asked["suite"], asked["policy_b"]) == (["libero_10"], ["mini-narrow"])
+    assert "policy_a" not in asked
 
 
 def test_it_can_begin_at_once(site, live):

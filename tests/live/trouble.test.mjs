@@ -96,11 +96,11 @@ test("what was kept is damaged: one sentence, and trying again loads it anew", {
   const { context, page } = await open();
   await page.waitForFunction(() => navigator.serviceWorker.controller);
   await page.evaluate(async () => {
-    const { tasks } = vlaLive.manifest;
+    const { tasks } = vlaLive.suite;
     const cache = await caches.open("vla-tutorial-live-1");
     await cache.put(new URL(tasks[0].states, location.href).href, new Response("no states"));
   });
-  await isSaid(page, /states\/task0\.bin has 9 bytes; expected \d+/);
+  await isSaid(page, /states\/libero_object_task0\.bin has 9 bytes; expected \d+/);
   await page.waitForFunction(async () => !(await caches.has("vla-tutorial-live-1")));
   await page.click(".go");
   await reach(page, 1);

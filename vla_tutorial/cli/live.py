@@ -27,7 +27,10 @@ def build(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder of the page: a new one, or an older build.")
     ] = Path("_build/live"),
-    suite: options.Suite = "libero_object",
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="LIBERO suite. Repeatable. Default: those that mini knows."),
+    ] = None,
     tasks: options.Tasks = "0-9",
     vectors: Annotated[
         bool, typer.Option("--vectors", help="Also write golden vectors for the page's tests.")
@@ -35,11 +38,12 @@ def build(
 ) -> None:
     """Build the page from the installed packages (a minute or two on two cores; needs npm).
 
-    Example: `vla-tutorial live build --out _build/html/live`
+    Example: `vla-tutorial live build --suite libero_object --suite libero_10`
     """
     try:
         from vla_tutorial.live import LiveOptions
         from vla_tutorial.live import build as build_page
+        from vla_tutorial.live.build import usual_suites
     except ModuleNotFoundError as e:
         remedy = "Install them: pip install 'vla-tutorial[book]'"
         raise TutorialError(f"Libraries of the live page are missing ({e}). {remedy}") from e
@@ -49,7 +53,9 @@ def build(
         tell(out, escape(line))
         interrupt.check()
 
-    build_page(out_dir, LiveOptions(suite, tuple(parse_numbers(tasks)), vectors), show)
+    suites = tuple(dict.fromkeys(suite or usual_suites()))
+    numbers = tuple(parse_numbers(tasks))
+    build_page(out_dir, LiveOptions(suites, numbers, vectors=vectors), show)
     size = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
     folder = escape(str(out_dir))
     tell(out, f"Wrote [bold]{folder}[/], {size / 1e6:.1f} MB. Show it with any web server.")

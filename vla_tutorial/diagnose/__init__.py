@@ -21,7 +21,7 @@ from vla_tutorial.diagnose.judge import (
     diagnose_sweep,
 )
 from vla_tutorial.diagnose.normal import Normal, load_normal
-from vla_tutorial.diagnose.reference import Reference, load_reference
+from vla_tutorial.diagnose.reference import Reference, load_reference, reference_suites
 from vla_tutorial.diagnose.rules import RULES_VERSION
 from vla_tutorial.diagnose.signatures import SignatureRow, table
 from vla_tutorial.diagnose.traces import Traces, read_traces
@@ -47,5 +47,6 @@ __all__ = [
     "load_normal",
     "load_reference",
     "read_traces",
+    "reference_suites",
     "table",
 ]

@@ -57,6 +57,11 @@ class _File(msgspec.Struct):
     suites: dict[str, _Suite]
 
 
+def reference_suites() -> tuple[str, ...]:
+    """Suites that have a reference; raises a TutorialError if the file is damaged."""
+    return tuple(_entries())
+
+
 @cache
 def load_reference(suite: str = "libero_object", policy: str = "mini") -> Reference:
     """The reference of a suite, with the first answers of `policy` where known-good ones were kept.
@@ -64,10 +69,7 @@ def load_reference(suite: str = "libero_object", policy: str = "mini") -> Refere
     Raises:
         TutorialError: the suite has none; it says which do. Or the file is damaged.
     """
-    name = "data/published_signatures.json"
-    text = resources.files("vla_tutorial").joinpath(name).read_bytes()
-    remedy = "Make it again: benchmarks/diagnosis.py reference."
-    suites = decode(text, _File, name, remedy).suites
+    suites = _entries()
     if suite not in suites:
         remedy = "Make the ranges of another suite: benchmarks/diagnosis.py reference --suite."
         raise unknown("suite", suite, suites, remedy)
@@ -84,3 +86,10 @@ def load_reference(suite: str = "libero_object", policy: str = "mini") -> Refere
         first_bins=np.array(bins) if bins else None,
         policy=policy,
     )
+
+
+@cache
+def _entries() -> dict[str, _Suite]:
+    name = "data/published_signatures.json"
+    text = resources.files("vla_tutorial").joinpath(name).read_bytes()
+    return decode(text, _File, name, "Make it again: benchmarks/diagnosis.py reference.").suites

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ from vla_tutorial.live import (
     wiring_export,
 )
 from vla_tutorial.live.site_files import entries, write_bytes, write_json
-from vla_tutorial.sim import Simulator, count_initial_states, count_tasks, step_limit
+from vla_tutorial.policies import known_suites, packaged_policies
+from vla_tutorial.sim import Simulator, count_initial_states, step_limit
 from vla_tutorial.sim.sensors import CAMERA
 from vla_tutorial.wiring import PINNED_MUJOCO
 
-FORMAT = 1
+FORMAT = 2
 """Of the manifest. A page refuses another one."""
 
 PAGE_FILES = ("*.html", "*.css", "*.js", "*.svg")
@@ -38,17 +39,30 @@ PAGE_FILES = ("*.html", "*.css", "*.js", "*.svg")
 DATA = "data"
 
 
+FIRST = "libero_object"
+"""The suite that a link without one means (`page/share.js`)."""
+
+
+def usual_suites() -> tuple[str, ...]:
+    """The suites that the packaged `mini` knows. The page begins with the first one: `FIRST`."""
+    return tuple(sorted(known_suites("mini"), key=lambda suite: suite != FIRST))
+
+
 @dataclass(frozen=True)
 class LiveOptions:
     """What is built.
 
     Attributes:
-        suite, tasks: whose tasks the page offers.
+        suites: whose tasks the page offers.
+        tasks: their numbers in each suite.
+        policies: small policies that come with the package; the first one acts unless the reader
+            chooses another.
         vectors: whether golden vectors for the tests are written, which takes minutes.
     """
 
-    suite: str = "libero_object"
+    suites: tuple[str, ...] = field(default_factory=usual_suites)
     tasks: tuple[int, ...] = tuple(range(10))
+    policies: tuple[str, ...] = field(default_factory=packaged_policies)
     vectors: bool = False
 
 
@@ -61,8 +75,8 @@ def build(
         tell: gets a line of progress.
 
     Raises:
-        TutorialError: the folder holds something else, npm or node is missing, or the suite cannot
-            be shown in a page.
+        TutorialError: the folder holds something else, npm or node is missing, a suite cannot be
+            shown in a page, or the first policy must not be run there.
     """
     options = options or LiveOptions()
     _check_replaceable(folder)
@@ -81,21 +95,29 @@ def _write(folder: Path, options: LiveOptions, packages: Path, tell: Callable[[s
     vendor.export(folder, packages)
     _copy_page(folder)
     collected = scene_export.Collected()
-    tasks = []
-    for task in options.tasks:
-        tell(f"task {task} of {options.suite}")
-        tasks.append(_export_task(folder, options, task, collected))
+    wirings = {
+        suite: wiring_export.export(suite, options.tasks, options.policies[0])
+        for suite in options.suites
+    }
+    suites = [
+        _export_suite(folder, options, suite, wiring, collected, tell)
+        for suite, wiring in wirings.items()
+    ]
     tell("meshes")
     scene_export.export_meshes(folder, collected, packages)
-    manifest = _manifest(packages, options, tasks)
+    manifest = _manifest(packages, suites)
     # Each further part of the page adds its own keys here, by one function `export(folder, …)`.
-    tell("policy")
-    manifest["policies"] = {"mini": policy_export.export(folder, suite=options.suite)}
-    settings = wiring_export.export(options.suite, options.tasks)
-    manifest.update(msgspec.structs.asdict(settings))
-    diagnosis_data.export(folder, options.suite)
+    keys = [key for wiring in wirings.values() for key in wiring.keys]
+    for policy in options.policies:
+        tell(f"policy {policy}")
+        exported = policy_export.export(folder, policy, suites=options.suites)
+        found = msgspec.to_builtins(exported)
+        found["statistics"] = wiring_export.statistics(policy, keys)
+        manifest["policies"][policy] = found
+    diagnosis_data.export(folder, options.suites, options.policies)
     if options.vectors:
-        policy_vectors.export(folder, options.suite, options.tasks)
+        # Of one suite: they test the graph, which is the same everywhere.
+        policy_vectors.export(folder, options.suites[0], options.tasks, options.policies[0])
     manifest["files"] = entries(folder, DATA)
     write_json(folder / DATA / "manifest.json", manifest)
 
@@ -117,15 +139,38 @@ def _copy_page(folder: Path) -> None:
             write_bytes(folder / path.name, path.read_bytes())
 
 
+def _export_suite(
+    folder: Path,
+    options: LiveOptions,
+    suite: str,
+    wiring: wiring_export.WiringEntry,
+    collected: scene_export.Collected,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Everything of one suite; its entry in the manifest."""
+    tasks = []
+    for task in options.tasks:
+        tell(f"task {task} of {suite}")
+        tasks.append(_export_task(folder, options, suite, task, collected))
+    return {
+        "suite": suite,
+        "stepLimit": step_limit(suite),
+        "initialStates": count_initial_states(suite, options.tasks[0]),
+        **msgspec.structs.asdict(wiring),
+        "tasks": tasks,
+    }
+
+
 def _export_task(
-    folder: Path, options: LiveOptions, task: int, collected: scene_export.Collected
+    folder: Path, options: LiveOptions, suite: str, task: int, collected: scene_export.Collected
 ) -> dict[str, Any]:
     """Everything of one task in one go, since building its simulator takes seconds."""
-    with Simulator(options.suite, task, render=options.vectors) as simulator:
+    with Simulator(suite, task, render=options.vectors) as simulator:
         found = {
             "task": task,
             "instruction": simulator.task.instruction,
             "goal": [list(predicate) for predicate in simulator.goal],
+            "refusals": wiring_export.refusals(simulator),
         }
         found.update(physics_export.export(folder, simulator))
         found.update(scene_export.export(folder, simulator, collected))
@@ -134,8 +179,8 @@ def _export_task(
     return found
 
 
-def _manifest(packages: Path, options: LiveOptions, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifest's keys but `files`."""
+def _manifest(packages: Path, suites: list[dict[str, Any]]) -> dict[str, Any]:
+    """The manifest without policies and `files`."""
     locked = json.loads((packages / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     return {
         "format": FORMAT,
@@ -145,14 +190,7 @@ def _manifest(packages: Path, options: LiveOptions, tasks: list[dict[str, Any]])
             "mujoco-js": locked["node_modules/mujoco-js"]["version"],
             "onnxruntime-web": locked["node_modules/onnxruntime-web"]["version"],
         },
-        "suite": options.suite,
         "camera": {"name": CAMERA, "size": 256},
-        "stepLimit": step_limit(options.suite),
-        "initialStates": count_initial_states(options.suite, options.tasks[0]),
-        "tasks": tasks,
+        "suites": suites,
+        "policies": {},
     }
-
-
-def all_tasks(suite: str) -> tuple[int, ...]:
-    """Every task's number; raises a TutorialError if there is no such suite."""
-    return tuple(range(count_tasks(suite)))

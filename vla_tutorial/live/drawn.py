@@ -1,4 +1,4 @@
-"""What a file `data/scene/taskN.json` holds: shapes, lamps, textures and the camera."""
+"""What a file `data/scene/SUITE_taskN.json` holds: shapes, lamps, textures and the camera."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Camera(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DrawnScene(msgspec.Struct, frozen=True, rename="camel"):
-    """All of it (`data/scene/taskN.json`). near and far: of the frustum, in metres."""
+    """All of it (`data/scene/SUITE_taskN.json`). near and far: of the frustum, in metres."""
 
     camera: Camera
     near: float

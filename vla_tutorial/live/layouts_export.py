@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_tutorial.arrays import Floats
 from vla_tutorial.live.goals_export import GoalPart, goal_parts
-from vla_tutorial.live.site_files import write_bytes
+from vla_tutorial.live.site_files import stem, write_bytes
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.builder import Layout
 
@@ -55,13 +55,12 @@ def states(layouts: list[Layout]) -> Floats:
 
 
 def export(folder: Path, simulator: Simulator, layouts: list[Layout]) -> dict[str, Any]:
-    """Write data/states/taskN_layouts.bin; the task's entries in the manifest, by key.
+    """Write data/states/SUITE_taskN_layouts.bin; the task's entries in the manifest, by key.
 
     Raises:
         TutorialError: a goal has a predicate that the page does not know.
     """
-    task = simulator.task.index
-    file = f"data/states/task{task}_layouts.bin"
+    file = f"data/states/{stem(simulator.task.suite, simulator.task.index)}_layouts.bin"
     write_bytes(folder / file, states(layouts).astype("<f8").tobytes())
     return {"layouts": entries(simulator, layouts), "layoutStates": file}
 

@@ -15,7 +15,7 @@ from vla_tutorial.conditions import CATALOGUE
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import layouts_export
 from vla_tutorial.live.goals_export import GoalPart, goal_parts
-from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.live.site_files import stem, write_bytes, write_json
 from vla_tutorial.scene import BASKET
 from vla_tutorial.sim import Simulator, initial_states
 from vla_tutorial.sim.perturb import JOINT_NOISE_RAD, free_positions
@@ -56,7 +56,7 @@ class Movable(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Physics(msgspec.Struct, frozen=True, rename="camel"):
-    """What the page's simulator reads beside the XML (`data/physics/taskN.json`).
+    """What the page's simulator reads beside the XML (`data/physics/SUITE_taskN.json`).
 
     Attributes:
         bodies: names in MuJoCo's order.
@@ -102,23 +102,24 @@ class Physics(msgspec.Struct, frozen=True, rename="camel"):
 def export(folder: Path, simulator: Simulator) -> dict[str, Any]:
     """Write one task's physics below `folder`; its entries in the manifest, by key.
 
-    It writes data/physics/taskN.xml and taskN.json, data/meshes/, data/states/. The simulator
-    is reset to the first saved state.
+    It writes data/physics/, data/meshes/ and data/states/. The simulator is reset to the first
+    saved state.
 
     Raises:
         TutorialError: the goal has a predicate that the page does not know, the model changes when
             looks are taken out of it, or the scene has no layouts.
     """
     task = simulator.task.index
-    xml = f"data/physics/task{task}.xml"
+    name = stem(simulator.task.suite, task)
+    xml = f"data/physics/{name}.xml"
     meshes = _write_model(folder, xml, simulator)
     layouts = layouts_export.draw(simulator)
     simulator.reset()
     states = initial_states(simulator.task.suite, task)
     starts = np.concatenate([states, layouts_export.states(layouts)])
-    about = f"data/physics/task{task}.json"
+    about = f"data/physics/{name}.json"
     write_json(folder / about, physics(simulator, meshes, starts))
-    states_file = f"data/states/task{task}.bin"
+    states_file = f"data/states/{name}.bin"
     write_bytes(folder / states_file, states.astype("<f8").tobytes())
     found = {"physics": xml, "simulation": about, "states": states_file}
     return found | layouts_export.export(folder, simulator, layouts)

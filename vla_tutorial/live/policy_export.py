@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,14 @@ from vla_tutorial.openvla.model import OpenVLA, tokens_after_eos
 from vla_tutorial.openvla.sizes import OpenVLAConfig
 from vla_tutorial.openvla.tokens import CheckedTokenizer
 from vla_tutorial.pixels import SIZE, prepare
-from vla_tutorial.policies import PolicyInput, load_policy
+from vla_tutorial.policies import (
+    PolicyInput,
+    check_suite,
+    known_suites,
+    load_policy,
+    native_key,
+    unfamiliar,
+)
 from vla_tutorial.policies.model import ModelPolicy
 from vla_tutorial.prompt import build
 from vla_tutorial.scene import Scene
@@ -68,6 +76,8 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
         end_of_sequence: an id after which answers count from the sequence's end.
         longest_prompt: in ids.
         check: what a browser should get.
+        warnings: suite → Python's sentence for a policy that does not know it.
+        refusals: suite → why Python does not run the policy there.
     """
 
     file: str
@@ -79,13 +89,15 @@ class PolicyEntry(msgspec.Struct, frozen=True, rename="camel"):
     end_of_sequence: int
     longest_prompt: int
     check: PolicyCheck
+    warnings: dict[str, str]
+    refusals: dict[str, str]
 
 
 def export(
     folder: Path,
     name: str = "mini",
     checkpoint: str | None = None,
-    suite: str = "libero_object",
+    suites: Sequence[str] = ("libero_object",),
 ) -> PolicyEntry:
     """Write the graph and its check into the page's folder.
 
@@ -95,7 +107,7 @@ def export(
     Args:
         folder: of the page. Files go to `data/policy` in it.
         name, checkpoint: as `policies.load_policy` takes them.
-        suite: whose first pictures are the check.
+        suites: of the page. The first pictures of one that the policy knows are the check.
 
     Raises:
         TutorialError: the policy is no small model, or its graph gives other tokens.
@@ -105,22 +117,39 @@ def export(
     if not isinstance(policy, ModelPolicy) or not policy.model.is_small:
         raise TutorialError(f"The policy {name!r} is not a small model. Choose mini.")
     packed, runs = policy_file.pack(build_graph(policy.model))
-    examples = _examples(policy, suite)
+    known = known_suites(name, checkpoint)
+    examples = _examples(policy, next((suite for suite in suites if suite in known), known[0]))
     check_tokens(policy, policy_file.unpack(packed, runs), examples)
-    file = f"{FOLDER}/{name}.onnx.gz"
+    digest = hashlib.sha256(packed).hexdigest()
+    # Browsers keep files by their addresses, so other weights get another one.
+    file = f"{FOLDER}/{name}_{digest[:8]}.onnx.gz"
     write_bytes(folder / file, packed)
     config = policy.model.config
     return PolicyEntry(
         file,
         len(packed),
-        entry(folder / file).sha256,
+        digest,
         runs,
         _write_tokenizer(folder, policy),
         config.vocabulary,
         config.llama.eos_token_id,
         _longest_prompt(config),
         _write_check(folder, name, policy, examples),
+        _sentences({suite: unfamiliar(policy, suite) for suite in suites}),
+        _sentences({suite: _refusal(name, suite) for suite in suites}),
     )
+
+
+def _refusal(name: str, suite: str) -> str:
+    try:
+        check_suite(name, suite)
+    except TutorialError as e:
+        return str(e)
+    return ""
+
+
+def _sentences(by_suite: Mapping[str, str]) -> dict[str, str]:
+    return {suite: sentence for suite, sentence in by_suite.items() if sentence}
 
 
 def _write_tokenizer(folder: Path, policy: ModelPolicy) -> str:
@@ -190,7 +219,7 @@ def check_tokens(policy: ModelPolicy, content: bytes, examples: Sequence[PolicyI
 
 def _examples(policy: ModelPolicy, suite: str) -> list[PolicyInput]:
     """The first picture of some tasks under the published protocol."""
-    wiring = Wiring(unnorm_key=suite)
+    wiring = Wiring(native_key(policy.name, suite))
     found = []
     for task in CHECKED_TASKS:
         simulator = Simulator(suite, task)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_tutorial.arrays import Picture
-from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.live.site_files import stem, write_bytes, write_json
 from vla_tutorial.pixels import prepare
 from vla_tutorial.policies import PolicyInput, load_policy, native_key
 from vla_tutorial.policies.model import ModelPolicy
@@ -35,7 +35,7 @@ def export(folder: Path, suite: str, tasks: Sequence[int], policy: str = "mini")
     answers = []
     for task in tasks:
         prompt = build(wiring, instructions[task])
-        for picture in _recorded(folder, task, wiring.camera_size)[::EVERY]:
+        for picture in _recorded(folder, stem(suite, task), wiring.camera_size)[::EVERY]:
             pictures.append(picture)
             inputs.append(PolicyInput(prepare(picture, wiring), prompt))
             tokens = model.predict(inputs[-1:])[0].tolist()
@@ -46,6 +46,6 @@ def export(folder: Path, suite: str, tasks: Sequence[int], policy: str = "mini")
     write_json(folder / "vectors/policy.json", answers)
 
 
-def _recorded(folder: Path, task: int, size: int) -> Picture:
-    content = (folder / f"vectors/task{task}.rgb").read_bytes()
+def _recorded(folder: Path, name: str, size: int) -> Picture:
+    content = (folder / f"vectors/{name}.rgb").read_bytes()
     return np.frombuffer(content, np.uint8).reshape(-1, size, size, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vla_tutorial.errors import TutorialError
 from vla_tutorial.live import goals_export, shapes
 from vla_tutorial.live.drawn import Camera, DrawnScene, Geom, Light, Switch, Texture
 from vla_tutorial.live.meshes import Mesh, from_model, pack, simplified
-from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.live.site_files import stem, write_bytes, write_json
 from vla_tutorial.policies.expert.predicates import kind
 from vla_tutorial.sim import Simulator
 from vla_tutorial.sim.perturb import srgb_textures
@@ -53,7 +53,7 @@ def export(folder: Path, simulator: Simulator, collected: Collected) -> dict[str
     Raises:
         TutorialError: something is drawn in a way that the page cannot, as shadows.
     """
-    name = f"data/scene/task{simulator.task.index}.json"
+    name = f"data/scene/{stem(simulator.task.suite, simulator.task.index)}.json"
     write_json(folder / name, drawn_scene(folder, simulator, collected))
     return {"scene": name}
 
@@ -72,8 +72,8 @@ def export_meshes(folder: Path, collected: Collected, packages: Path) -> None:
 def drawn_scene(folder: Path, simulator: Simulator, collected: Collected) -> DrawnScene:
     """What the page draws; raises as `export`. Textures are written on the way."""
     model = simulator.model
-    visible = _visible(simulator)
     switches = _switches(simulator)
+    visible = _visible(simulator, switches)
     tagged = srgb_textures(simulator._inner)
     textures: dict[str, Texture] = {}
     geoms = [_geom(simulator, shown, collected) for shown in visible]
@@ -94,8 +94,11 @@ def drawn_scene(folder: Path, simulator: Simulator, collected: Collected) -> Dra
     )
 
 
-def _visible(simulator: Simulator) -> list[Any]:
-    """What is drawn of the present state and how (mjvGeom), by MuJoCo's own rules."""
+def _visible(simulator: Simulator, switches: Mapping[int, Switch]) -> list[Any]:
+    """What is drawn of the present state and how (mjvGeom), by MuJoCo's own rules.
+
+    Sites with a switch are left out: some tasks begin with a burner that is on.
+    """
     import mujoco  # not above: `libero.load` must choose the GL backend first
 
     model = simulator.model
@@ -116,7 +119,9 @@ def _visible(simulator: Simulator) -> list[Any]:
         scene,
     )
     # robosuite hides its markers by a negative opacity.
-    return [shown for shown in scene.geoms[: scene.ngeom] if shown.rgba[3] > 0]
+    drawn = [shown for shown in scene.geoms[: scene.ngeom] if shown.rgba[3] > 0]
+    site = mujoco.mjtObj.mjOBJ_SITE
+    return [one for one in drawn if one.objtype != site or one.objid not in switches]
 
 
 def _geom(simulator: Simulator, shown: Any, collected: Collected) -> Geom:
@@ -186,7 +191,7 @@ def _site(simulator: Simulator, number: int, switch: Switch, collected: Collecte
     """A site as it is drawn while its switch is on. Sites have MuJoCo's default material."""
     model = simulator.model
     name = f"{model.site(number).name}_{simulator.task.suite}"
-    file = "data/scene/meshes/room.bin"
+    file = f"data/scene/meshes/room_{simulator.task.suite}.bin"
     collected.meshes.setdefault(file, {})[name] = shapes.site(model, number)
     # robosuite and LIBERO keep it hidden by its opacity alone.
     colour = [*(float(level) for level in model.site_rgba[number][:3]), 1.0]
@@ -234,7 +239,8 @@ def _collect(simulator: Simulator, shown: Any, collected: Collected) -> tuple[st
         # Rooms of one suite give one name to walls and tables of different sizes.
         millimetres = "x".join(f"{1000 * half:.0f}" for half in model.geom_size[number])
         name = f"{model.geom(number).name}_{simulator.task.suite}_{millimetres}"
-        owner = "room"
+        # A file each suite, so that nobody loads the rooms of the others.
+        owner = f"room_{simulator.task.suite}"
     file = f"data/scene/meshes/{owner}.bin"
     meshes = collected.meshes.setdefault(file, {})
     if name not in meshes:

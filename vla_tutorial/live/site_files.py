@@ -24,6 +24,11 @@ class FileEntry(msgspec.Struct, frozen=True):
     sha256: str
 
 
+def stem(suite: str, task: int) -> str:
+    """What the names of a task's files begin with; those of all suites lie in the same folders."""
+    return f"{suite}_task{task}"
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file and the folders above it; one that is there already must be the same.
 

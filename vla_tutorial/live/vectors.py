@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vla_tutorial.arrays import Floats
-from vla_tutorial.live.site_files import write_bytes, write_json
+from vla_tutorial.errors import TutorialError
+from vla_tutorial.live.site_files import stem, write_bytes, write_json
 from vla_tutorial.loop import Step, rollout
 from vla_tutorial.policies import load_policy, native_key
 from vla_tutorial.scene import Perturbation, Scene
@@ -63,22 +64,23 @@ LAYOUTS = (0, 1, 2, 3)
 def export(folder: Path, simulator: Simulator) -> None:
     """Record replays of one task below `folder`/vectors, of the privileged policy's actions.
 
-    vectors/taskN.json says what is in vectors/taskN.bin (float64, little endian) and in
-    vectors/taskN.rgb (uint8 pictures of 256 × 256 × 3: those of the episodes, then of the starts).
+    vectors/SUITE_taskN.json says what is in SUITE_taskN.bin (float64, little endian) and in
+    SUITE_taskN.rgb (uint8 pictures of 256 × 256 × 3: those of the episodes, then of the starts).
     """
     task = simulator.task.index
+    name = f"vectors/{stem(simulator.task.suite, task)}"
     recorded = [_episode(simulator, init) for init in range(INITS)]
     arrays: list[Floats] = []
     about: list[dict[str, Any]] = []
     for episode in recorded:
-        about.append({name: _append(arrays, value) for name, value in episode["arrays"].items()})
+        about.append({key: _append(arrays, value) for key, value in episode["arrays"].items()})
         about[-1].update(episode["facts"])
-    starts = [_start(simulator, name) for name in CHANGES]
+    starts = [start for change in CHANGES for start in _start(simulator, change)]
     changed = [{**start["facts"], "state": _append(arrays, start["state"])} for start in starts]
     controls = [
-        {"name": name, "init": 0, "perturbation": asdict(perturbation)}
+        {"name": control, "init": 0, "perturbation": asdict(perturbation)}
         | {key: _append(arrays, value) for key, value in _moves(simulator, perturbation).items()}
-        for name, perturbation in CONTROLS.items()
+        for control, perturbation in CONTROLS.items()
     ]
     layouts = [_layout(simulator, seed) for seed in LAYOUTS]
     drawn = [
@@ -86,8 +88,8 @@ def export(folder: Path, simulator: Simulator) -> None:
         for seed, state in zip(LAYOUTS, layouts, strict=True)
     ]
     pictures = np.concatenate([part["pictures"] for part in [*recorded, *starts]])
-    write_bytes(folder / f"vectors/task{task}.bin", np.concatenate(arrays).astype("<f8").tobytes())
-    write_bytes(folder / f"vectors/task{task}.rgb", pictures.tobytes())
+    write_bytes(folder / f"{name}.bin", np.concatenate(arrays).astype("<f8").tobytes())
+    write_bytes(folder / f"{name}.rgb", pictures.tobytes())
     facts = {
         "task": task,
         "episodes": about,
@@ -95,7 +97,7 @@ def export(folder: Path, simulator: Simulator) -> None:
         "controls": controls,
         "layouts": drawn,
     }
-    write_json(folder / f"vectors/task{task}.json", facts)
+    write_json(folder / f"{name}.json", facts)
 
 
 def _append(arrays: list[Floats], value: Floats) -> dict[str, Any]:
@@ -134,15 +136,15 @@ def _episode(simulator: Simulator, init: int) -> dict[str, Any]:
     }
 
 
-def _start(simulator: Simulator, name: str) -> dict[str, Any]:
-    """The start of initial state 1 under a perturbation, settled."""
+def _start(simulator: Simulator, name: str) -> list[dict[str, Any]]:
+    """The start of initial state 1 under a perturbation, settled; none where the scene has none."""
     scene = Scene(simulator.task.suite, simulator.task.index, 1, perturbation=CHANGES[name])
-    observation = simulator.start(scene, SETTLE_STEPS)
-    return {
-        "state": simulator.state(),
-        "facts": {"name": name, "init": scene.init, "perturbation": asdict(CHANGES[name])},
-        "pictures": observation.image[None],
-    }
+    try:
+        observation = simulator.start(scene, SETTLE_STEPS)
+    except TutorialError:
+        return []
+    facts = {"name": name, "init": scene.init, "perturbation": asdict(CHANGES[name])}
+    return [{"state": simulator.state(), "facts": facts, "pictures": observation.image[None]}]
 
 
 def _moves(simulator: Simulator, perturbation: Perturbation) -> dict[str, Floats]:

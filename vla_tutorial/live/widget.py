@@ -40,12 +40,14 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
     """The page in a notebook's cell.
 
     Args:
-        task: number of the task within libero_object.
+        task: number of the task within the suite.
         conditions: names of conditions that are on.
         init: number of the saved initial state, 0 to 49.
         instruction: what the policy is told; None takes the task's sentence.
         beside: conditions of a second run from the same start; None shows one run alone. The
             second run is side "A", as in the page, and `conditions` are side "B".
+        suite: whose task it is; the page says so where it was built without it.
+        policy: which one acts; the second run has `mini`.
         run: whether it begins at once; else a button does.
         folder: what `vla-tutorial live build` made; None looks for it here and above.
 
@@ -66,13 +68,15 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
         init: int = 0,
         instruction: str | None = None,
         beside: Sequence[str] | None = None,
+        suite: str = "libero_object",
+        policy: str = "mini",
         run: bool = False,
         folder: Path | str | None = None,
     ) -> None:
         server = make_server(_find_page(folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._server = server
-        asked = _link(task, init, conditions, instruction, beside)
+        asked = _link(suite, task, init, conditions, instruction, beside, policy)
         # A message would come before the page that should hear it.
         begin = "&run=1" if run else ""
         address = f"{_root(server.server_port)}index.html?embed=1#{asked}{begin}"
@@ -109,9 +113,12 @@ class Live(anywidget.AnyWidget):  # type: ignore[misc]
         init: int = 0,
         instruction: str | None = None,
         beside: Sequence[str] | None = None,
+        suite: str = "libero_object",
+        policy: str = "mini",
     ) -> None:
         """Another experiment in the same page; arguments as for the class."""
-        self.send({"do": "open", "link": _link(task, init, conditions, instruction, beside)})
+        link = _link(suite, task, init, conditions, instruction, beside, policy)
+        self.send({"do": "open", "link": link})
 
     def log(self, side: str = "A") -> Log:
         """What one side has done since its last start.
@@ -177,19 +184,22 @@ def _root(port: int) -> str:
 
 
 def _link(
+    suite: str,
     task: int,
     init: int,
     conditions: Sequence[str],
     instruction: str | None,
     beside: Sequence[str] | None,
+    policy: str,
 ) -> str:
     """The link's part behind "#", as `page/share.js` reads it."""
-    asked = {"v": "1", "from": __version__, "task": str(task), "init": str(init)}
+    asked = {"v": "2", "from": __version__, "suite": suite, "task": str(task), "init": str(init)}
     mine = "a"
     if beside is not None:
         asked["a"] = ".".join(beside)
         mine = "b"
     asked[mine] = ".".join(conditions)
+    asked[f"policy_{mine}"] = policy
     if instruction is not None:
         asked[f"say_{mine}"] = instruction
     return urlencode(asked, quote_via=quote)

@@ -20,12 +20,13 @@ from vla_tutorial.actions import (
     find_statistics,
     parse_statistics,
 )
-from vla_tutorial.conditions import BOUNDARIES, CATALOGUE, Condition, changed_settings
+from vla_tutorial.conditions import CATALOGUE, Condition, changed_settings
 from vla_tutorial.errors import TutorialError
 from vla_tutorial.policies import native_key
 from vla_tutorial.policies.suites import packaged_weights
 from vla_tutorial.scene import Scene
-from vla_tutorial.sim import count_initial_states
+from vla_tutorial.sim import Simulator, count_initial_states, initial_states
+from vla_tutorial.spec import PUBLISHED_WIRING
 from vla_tutorial.wiring import Wiring
 
 AT_RESET = frozenset({"settle_steps", "max_steps", "distractors", "joint_noise_seed"})
@@ -92,41 +93,67 @@ class StatisticsEntry(msgspec.Struct, frozen=True):
 
 
 class WiringEntry(msgspec.Struct, frozen=True):
-    """Keys of the manifest.
+    """Keys of a suite's entry in the manifest.
 
     Attributes:
         wiring, scene: the published settings, names as in `Wiring` and `Scene`.
-        statistics: by unnorm key, those that some condition needs.
-        boundaries: boundary → what it is, in words.
         conditions: the catalogue, in its order.
     """
 
     wiring: dict[str, Any]
     scene: dict[str, Any]
-    statistics: dict[str, StatisticsEntry]
-    boundaries: dict[str, str]
     conditions: list[ConditionEntry]
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the action statistics that are asked for."""
+        changes = [entry.changes for entry in self.conditions]
+        return [self.wiring["unnorm_key"], *(c["unnorm_key"] for c in changes if "unnorm_key" in c)]
 
 
 def export(
     suite: str = "libero_object", tasks: Sequence[int] = tuple(range(10)), policy: str = "mini"
 ) -> WiringEntry:
-    """What the page must know of wiring, scene and conditions.
+    """What the page must know of wiring, scene and conditions in a suite.
+
+    Args:
+        policy: whose action statistics the published settings name.
 
     Raises:
-        TutorialError: a condition changes something that depends on the task or the initial state
-            and is not the instruction.
+        TutorialError: the policy must not be run there, or a condition changes something that
+            depends on the task or the initial state and is not the instruction.
     """
     wiring = Wiring(native_key(policy, suite))
     scene = Scene(suite, tasks[0], 0)
     scenes = {task: _starts(suite, task) for task in tasks}
     conditions = [_entry(condition, wiring, scenes) for condition in CATALOGUE.values()]
-    keys = [wiring.unnorm_key]
-    keys += [entry.changes["unnorm_key"] for entry in conditions if "unnorm_key" in entry.changes]
+    return WiringEntry(asdict(wiring), asdict(scene), conditions)
+
+
+def statistics(policy: str, keys: Sequence[str]) -> dict[str, StatisticsEntry]:
+    """What a policy's tokens mean under the keys of `WiringEntry.keys`.
+
+    Raises:
+        TutorialError: a key is unknown.
+    """
     known = {**embedded_statistics(), **_own_statistics(policy)}
-    statistics = {key: _statistics(find_statistics(key, known)) for key in dict.fromkeys(keys)}
-    boundaries = {str(name): text for name, text in BOUNDARIES.items()}
-    return WiringEntry(asdict(wiring), asdict(scene), statistics, boundaries, conditions)
+    return {key: _statistics(find_statistics(key, known)) for key in dict.fromkeys(keys)}
+
+
+def refusals(simulator: Simulator) -> dict[str, str]:
+    """Conditions that do not apply to a task → why, as Python says it."""
+    task = simulator.task
+    state = initial_states(task.suite, task.index)[0]
+    scene = Scene(task.suite, task.index, 0)
+    found = {}
+    for condition in CATALOGUE.values():
+        try:
+            _, changed = condition.change(PUBLISHED_WIRING, scene)
+            simulator._perturber.start(changed.perturbation, state)
+        except TutorialError as e:
+            found[condition.name] = str(e)
+    simulator._perturber.undo()
+    return found
 
 
 def _starts(suite: str, task: int) -> list[Scene]:
@@ -153,9 +180,13 @@ def _statistics(found: ActionStatistics) -> StatisticsEntry:
 def _entry(
     condition: Condition, wiring: Wiring, scenes: Mapping[int, Sequence[Scene]]
 ) -> ConditionEntry:
-    changes, sentences = _changes(condition, wiring, scenes)
+    refusal = _refusal(condition, wiring, scenes)
+    changes, sentences = ({}, None) if refusal else _changes(condition, wiring, scenes)
+    reasons = [refusal] if refusal else []
     settings = set(changes) | ({"instruction"} if sentences else set())
-    refusals = [UNSUPPORTED[name] for name in sorted(settings) if name in UNSUPPORTED]
+    reasons += [UNSUPPORTED[name] for name in sorted(settings) if name in UNSUPPORTED]
+    if not reasons and settings <= {"embedded_statistics"}:
+        reasons = ["In this suite it changes nothing."]
     differences = [DIFFERENCES[name] for name in sorted(settings) if name in DIFFERENCES]
     return ConditionEntry(
         name=condition.name,
@@ -168,9 +199,19 @@ def _entry(
         changes=changes,
         sentences=sentences,
         applies_at="reset" if settings & AT_RESET else "now",
-        supported=not refusals,
-        note=" ".join(refusals or differences),
+        supported=not reasons,
+        note=" ".join(reasons or differences),
     )
+
+
+def _refusal(condition: Condition, wiring: Wiring, scenes: Mapping[int, Sequence[Scene]]) -> str:
+    """Why a suite cannot have a condition, as where there are no words for its tasks; or ""."""
+    try:
+        for starts in scenes.values():
+            _after(condition, wiring, starts[0])
+    except TutorialError as e:
+        return str(e)
+    return ""
 
 
 def _changes(

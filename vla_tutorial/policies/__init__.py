@@ -24,6 +24,7 @@ from vla_tutorial.policies.suites import (
     check_suite,
     key_among,
     known_suites,
+    packaged_policies,
     packaged_weights,
     small_key,
     unfamiliar,
@@ -45,6 +46,7 @@ __all__ = [
     "load_policy",
     "native_key",
     "native_wiring",
+    "packaged_policies",
     "unfamiliar",
     "warn_of_suite",
 ]

@@ -39,6 +39,11 @@ def packaged_weights(policy: str) -> Traversable:
     return resources.files("vla_tutorial") / "weights" / PACKAGED[policy]
 
 
+def packaged_policies() -> tuple[str, ...]:
+    """Small policies whose weights ship."""
+    return tuple(policy for policy in PACKAGED if packaged_weights(policy).is_dir())
+
+
 def check_suite(policy: str, suite: str) -> None:
     """Refuse what cannot tell anything: a policy of one suite on another.
 

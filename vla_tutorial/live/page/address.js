@@ -11,13 +11,18 @@ export class Address {
 
   /** What a link may name. @returns {import("./types").Known} */
   get known() {
-    const { tasks, conditions, versions, initialStates } = this.app.manifest;
+    /** @type {import("./assets.js").Manifest} */
+    const { suites, policies, versions } = this.app.manifest;
     return {
       version: versions.vla_tutorial,
-      tasks: tasks.map((/** @type {any} */ t) => t.task),
-      inits: initialStates,
-      layouts: tasks[0].layouts.map((/** @type {any} */ layout) => layout.seed),
-      conditions: conditions.filter((/** @type {any} */ c) => c.supported).map((/** @type {any} */ c) => c.name),
+      suites: suites.map(({ suite, tasks, conditions, initialStates }) => ({
+        suite,
+        tasks: tasks.map(({ task }) => task),
+        inits: initialStates,
+        layouts: tasks[0].layouts.map(({ seed }) => seed),
+        conditions: conditions.filter(({ supported }) => supported).map(({ name }) => name),
+      })),
+      policies: Object.keys(policies),
     };
   }
 
@@ -30,6 +35,7 @@ export class Address {
     const { experiment, notes } = fromLink(location.hash, this.known);
     this.app.experiment = experiment;
     for (const note of notes) notice(note);
+    this.app.choices.fit();
     this.app.stage.rebuild();
     this.app.choices.show();
   }

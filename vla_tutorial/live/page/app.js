@@ -1,6 +1,7 @@
 // The page: its parts, what is pressed, and what the engine tells.
 
 import { Address } from "./address.js";
+import { suiteOf } from "./assets.js";
 import { Choices } from "./choices.js";
 import { find, h } from "./dom.js";
 import { embed, embedded } from "./embed.js";
@@ -22,7 +23,6 @@ export class App {
     this.engine = new EngineClient((event) => this.#onEvent(event));
     this.experiment = published();
     /** @type {any} */ this.manifest = null;
-    /** Conditions by name. @type {Map<string, any>} */ this.conditions = new Map();
     this.stage = new Stage(this);
     this.run = new Run(this);
     this.choices = new Choices(this);
@@ -31,11 +31,20 @@ export class App {
     this.measure = new Measure(this);
   }
 
+  /** What the build has of the experiment's suite. */
+  get suite() {
+    return suiteOf(this.manifest, this.experiment.suite);
+  }
+
+  /** The suite's conditions by name. */
+  get conditions() {
+    return new Map(this.suite.conditions.map((condition) => [condition.name, condition]));
+  }
+
   /** Read what there is, and show the first state without loading anything heavy. */
   async open() {
     this.manifest = await this.engine.call("open");
     await this.log.open();
-    for (const condition of this.manifest.conditions) this.conditions.set(condition.name, condition);
     this.choices.open();
     this.#listen();
     this.address.read();
@@ -50,13 +59,14 @@ export class App {
   }
 
   #showFoot() {
-    const { versions } = this.manifest;
+    const { versions, policies } = this.manifest;
     const threads = crossOriginIsolated
       ? "as many threads as help"
       : "one thread (this page is not isolated, so it may not have more)";
     $("about").textContent =
       `Physics: MuJoCo ${versions.mujocoInPage ?? "3.3.8"} (npm mujoco-js ${versions["mujoco-js"]}); the library is pinned to ${versions.mujoco}. ` +
       `Policy: onnxruntime-web ${versions["onnxruntime-web"]}, ${threads}.`;
+    $("twin").hidden = !("mini-narrow" in policies);
     $("book").hidden = embedded || !location.pathname.includes("/live/");
     $("large").hidden = !embedded;
   }
@@ -78,6 +88,7 @@ export class App {
     press("download", () => log.downloadSteps());
     press("download-episode", () => log.downloadEpisode());
     field("init").addEventListener("change", () => choices.setInit(Number(field("init").value)));
+    field("suite").addEventListener("change", () => choices.setSuite(field("suite").value));
     field("task").addEventListener("change", () => choices.setTask(Number(field("task").value)));
     field("speed").addEventListener("change", () => run.setSpeed());
     field("compare").addEventListener("change", () => choices.compare(field("compare").checked));

@@ -2,21 +2,23 @@
 import { LiveError } from "./errors.js";
 
 /** The manifest's format that this page understands (`live/build.py`). */
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 const AGAIN = "Reload the page; if that does not help, empty the browser's cache for it.";
 
 /**
  * @typedef {(url: string) => Promise<Uint8Array>} Read
  * @typedef {{bytes: number, sha256: string}} FileEntry
- * @typedef {{task: number, instruction: string, goal: string[][], physics: string,
- *   simulation: string, scene: string, states: string, layouts: LayoutEntry[],
- *   layoutStates: string}} TaskEntry
+ * @typedef {{task: number, instruction: string, goal: string[][], refusals: Record<string, string>,
+ *   physics: string, simulation: string, scene: string, states: string, layouts: LayoutEntry[],
+ *   layoutStates: string}} TaskEntry `refusals`: conditions that do not apply, and why
  * @typedef {{seed: number, target: string, instruction: string, settleSteps: number,
  *   wide: boolean, goal: GoalPart[], fixtures: number[][]}} LayoutEntry
- * @typedef {{format: number, versions: Record<string, string>, suite: string, stepLimit: number,
- *   initialStates: number,
- *   tasks: TaskEntry[], files: Record<string, FileEntry>}} Manifest
+ * @typedef {{suite: string, stepLimit: number, initialStates: number, tasks: TaskEntry[]}
+ *   & import("./conditions.js").Settings} SuiteEntry
+ * @typedef {{format: number, versions: Record<string, string>, suites: SuiteEntry[],
+ *   policies: Record<string, import("./policy.js").PolicyEntry>,
+ *   files: Record<string, FileEntry>}} Manifest
  */
 
 /**
@@ -26,7 +28,7 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  */
 
 /**
- * `data/physics/taskN.json`, as `live/physics_export.py` describes it.
+ * `data/physics/SUITE_taskN.json`, as `live/physics_export.py` describes it.
  * @typedef {{bodies: string[], meshes: string[], armPositions: number[], armVelocities: number[],
  *   armActuators: number[], fingerActuators: number[], home: number[], rest: number[],
  *   fingersHome: number[], gripSite: string, fingerJoints: number[], goal: GoalPart[],
@@ -35,7 +37,7 @@ const AGAIN = "Reload the page; if that does not help, empty the browser's cache
  */
 
 /**
- * `data/scene/taskN.json`, as `live/drawn.py` describes it.
+ * `data/scene/SUITE_taskN.json`, as `live/drawn.py` describes it.
  * @typedef {{body: number, file: string, mesh: string, position: number[], matrix: number[],
  *   colour: number[], texture: string, emission: number, specular: number, shininess: number,
  *   mirror: number[], switch: Switch | null}} Geom
@@ -89,6 +91,17 @@ export async function loadManifest(base, { read = fetchBytes } = {}) {
 }
 
 /**
+ * What the build has of a suite.
+ * @param {Manifest} manifest @param {string} suite
+ */
+export function suiteOf({ suites }, suite) {
+  const found = suites.find((one) => one.suite === suite);
+  if (found) return found;
+  const known = suites.map((one) => one.suite).join(", ");
+  throw new LiveError(`This page has no ${suite.slice(0, 40)}; it has ${known}.`);
+}
+
+/**
  * One file that the manifest lists, compared with it.
  * @param {string} base @param {Manifest} manifest @param {string} path
  * @param {{read?: Read}} [options]
@@ -113,16 +126,18 @@ async function sha256(content) {
 }
 
 /**
- * @param {string} base @param {Manifest} manifest @param {number} task number within the suite
+ * @param {string} base @param {Manifest} manifest @param {string} suite
+ * @param {number} task number within the suite
  * @param {{onProgress?: (done: number, all: number) => void, pictures?: boolean, read?: Read}} [options]
  *   onProgress: bytes. pictures: whether what is drawn is loaded, too.
  * @returns {Promise<Task>}
  */
-export async function loadTask(base, manifest, task, options = {}) {
+export async function loadTask(base, manifest, suite, task, options = {}) {
   const { onProgress = () => {}, pictures = true, read = fetchBytes } = options;
-  const entry = manifest.tasks.find((known) => known.task === task);
+  const { tasks, stepLimit, initialStates } = suiteOf(manifest, suite);
+  const entry = tasks.find((known) => known.task === task);
   if (!entry) {
-    const known = manifest.tasks.map((one) => one.task).join(", ");
+    const known = tasks.map((one) => one.task).join(", ");
     throw new LiveError(`Unknown task ${task}; expected one of ${known}.`);
   }
   let done = 0;
@@ -152,17 +167,17 @@ export async function loadTask(base, manifest, task, options = {}) {
   ]);
   return {
     task,
-    suite: manifest.suite,
+    suite,
     instruction: entry.instruction,
     goal: entry.goal,
-    stepLimit: manifest.stepLimit,
+    stepLimit,
     physicsXml: new TextDecoder().decode(xml),
     physics,
     meshes,
     scene,
     shapes,
     textures: bitmaps,
-    states: rows(states, manifest.initialStates, entry.states),
+    states: rows(states, initialStates, entry.states),
     layouts: entry.layouts.map((layout, i) => ({ ...layout, state: layoutStates[i] })),
   };
 }

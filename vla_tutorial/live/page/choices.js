@@ -1,6 +1,7 @@
-// Choosing: task, start, conditions, sentence, sliders. Each choice changes the experiment and its address.
+// Choosing: suite, task, start, policy, conditions, sentence, sliders. Each choice changes the experiment and its address.
 
 import { find, h } from "./dom.js";
+import { FIRST } from "./share.js";
 import * as view from "./view.js";
 
 /** @typedef {import("./types").SideChoice} SideChoice */
@@ -12,43 +13,63 @@ export class Choices {
   /** @param {import("./app.js").App} app */
   constructor(app) {
     this.app = app;
+    /** The suite that the controls are for. @type {string | null} */ this.opened = null;
+    /** Suite and policies of which the last warning was. @type {string | null} */ this.warned = null;
   }
 
   /** Make the controls for what the manifest has. */
   open() {
-    const { tasks, conditions } = this.app.manifest;
+    /** @type {string[]} */
+    const suites = this.app.manifest.suites.map((/** @type {any} */ one) => one.suite);
     this.presets = view.makePresets((names) => this.choosePreset(names));
-    this.switches = view.makeSwitches(conditions, (...given) => this.flip(...given));
     this.sliders = view.makeSliders((tweaks) => this.tweak(tweaks));
-    const options = tasks.map((/** @type {any} */ t) => h("option", { value: t.task }, t.instruction));
-    find("#task").append(...options);
+    find("#suite").append(...suites.map((suite) => h("option", { value: suite }, suite)));
+    find(".suite").hidden = suites.length < 2;
+  }
+
+  /** Make the controls for what the suite has. */
+  #openSuite() {
+    const { suite, conditions, tasks, initialStates } = this.app.suite;
+    if (this.opened === suite) return;
+    this.opened = suite;
+    this.switches = view.makeSwitches(conditions, (...given) => this.flip(...given));
+    find("#task").replaceChildren(...tasks.map((one) => h("option", { value: one.task }, one.instruction)));
+    field("init").max = String(initialStates - 1);
   }
 
   /** Show the experiment in all controls. */
   show() {
-    const { task, init, sides, tweaks } = this.app.experiment;
+    const { suite, task, init, sides, tweaks } = this.app.experiment;
+    this.#openSuite();
     this.#showLayout();
+    field("suite").value = suite;
     field("task").value = String(task);
     field("init").value = String(init);
     field("compare").checked = sides.length === 2;
     this.presets?.(sides[sides.length - 1].conditions);
-    this.switches?.(this.app.experiment);
-    this.sliders?.(tweaks);
+    this.switches?.(this.app.experiment, this.#task?.refusals ?? {});
+    this.sliders?.(tweaks, this.#movesObject);
     sides.forEach((side, i) => {
       const { view: one } = this.app.stage.sides[i];
       one.sentence.value = side.sentence ?? this.#ownSentence ?? "";
+      one.policy.value = side.policy;
       one.showConditions(side.conditions, this.#brokenBy(side.conditions));
     });
   }
 
   get #task() {
     const { task } = this.app.experiment;
-    return this.app.manifest.tasks.find((/** @type {any} */ t) => t.task === task);
+    return this.app.suite.tasks.find((one) => one.task === task);
+  }
+
+  /** Whether the task's goal moves an object: such a part names it and a place. */
+  get #movesObject() {
+    return (this.#task?.goal ?? []).some((part) => part.length > 2);
   }
 
   get #layout() {
     const { layout } = this.app.experiment;
-    return this.#task?.layouts.find((/** @type {any} */ one) => one.seed === layout);
+    return this.#task?.layouts.find((one) => one.seed === layout);
   }
 
   /** @returns {string | undefined} */
@@ -58,7 +79,9 @@ export class Choices {
 
   #showLayout() {
     const layout = this.#layout;
-    const again = `vla-tutorial sweep --tasks ${this.#task?.task} --layouts ${layout?.seed}`;
+    const { suite } = this.app.experiment;
+    const whose = suite === FIRST.suite ? "" : `--suite ${suite} `;
+    const again = `vla-tutorial sweep ${whose}--tasks ${this.#task?.task} --layouts ${layout?.seed}`;
     find("#random").setAttribute("aria-pressed", String(layout !== undefined));
     find("#layout-says").textContent = layout
       ? `The instruction of random layout ${layout.seed} is: ${layout.instruction}. It is seed ${layout.seed} of “${again}”.`
@@ -69,10 +92,32 @@ export class Choices {
   #brokenBy(names) {
     const broken = new Map();
     for (const name of names) {
-      const { boundary, teaches } = this.app.conditions.get(name);
+      const { boundary, teaches } = /** @type {import("./conditions.js").Condition} */ (this.app.conditions.get(name));
       broken.set(boundary, [broken.get(boundary), teaches].filter(Boolean).join(" "));
     }
     return broken;
+  }
+
+  /** Switch off what the task cannot have, and say why; say what a policy does not know. */
+  fit() {
+    const { suite, sides } = this.app.experiment;
+    const refusals = this.#task?.refusals ?? {};
+    for (const side of sides) {
+      side.conditions = side.conditions.filter((name) => {
+        const entry = this.app.conditions.get(name);
+        const why = refusals[name] ?? (entry?.supported ? "" : `${suite} does not have it.`);
+        if (why) view.notice(`${name} was switched off. ${why}`);
+        return !why;
+      });
+    }
+    const policies = [...new Set(sides.map((side) => side.policy))];
+    const now = [suite, ...policies].join();
+    if (this.warned === now) return;
+    this.warned = now;
+    for (const policy of policies) {
+      const warning = this.app.manifest.policies[policy].warnings[suite];
+      if (warning) view.notice(warning);
+    }
   }
 
   /** @param {string[]} conditions */
@@ -146,8 +191,8 @@ export class Choices {
 
   /** @param {number} init */
   setInit(init) {
-    const { experiment, manifest } = this.app;
-    const count = manifest.initialStates;
+    const { experiment } = this.app;
+    const count = this.app.suite.initialStates;
     experiment.init = ((Math.round(init) || 0) + count) % count;
     field("init").value = String(experiment.init);
     if (experiment.layout === null) this.app.address.keep();
@@ -157,8 +202,8 @@ export class Choices {
 
   /** Another layout than the present one, by chance. */
   randomLayout() {
-    const seeds = this.#task.layouts.map((/** @type {any} */ layout) => layout.seed);
-    const others = seeds.filter((/** @type {number} */ seed) => seed !== this.app.experiment.layout);
+    const seeds = (this.#task?.layouts ?? []).map((layout) => layout.seed);
+    const others = seeds.filter((seed) => seed !== this.app.experiment.layout);
     this.#setLayout(others[Math.floor(Math.random() * others.length)]);
     this.#restart();
   }
@@ -176,6 +221,23 @@ export class Choices {
     const { experiment } = this.app;
     experiment.task = task;
     for (const side of experiment.sides) side.sentence = null;
+    this.fit();
+    this.#changed();
+    this.#restart();
+  }
+
+  /** The first task of another suite. @param {string} suite */
+  setSuite(suite) {
+    const { experiment } = this.app;
+    Object.assign(experiment, { suite, init: 0, layout: null });
+    this.setTask(this.app.suite.tasks[0].task);
+  }
+
+  /** Let another policy act, from the start. @param {number} i @param {string} policy */
+  setPolicy(i, policy) {
+    const { sides } = this.app.experiment;
+    sides[i] = { ...sides[i], policy };
+    this.fit();
     this.#changed();
     this.#restart();
   }
@@ -189,7 +251,7 @@ export class Choices {
     const { app } = this;
     const { sides } = app.experiment;
     const last = sides[sides.length - 1];
-    const plain = { conditions: [], sentence: null };
+    const plain = { conditions: [], sentence: null, policy: last.policy };
     app.experiment.sides = on ? [plain, last] : [last];
     const begun = app.run.arranged;
     app.stage.rebuild();

@@ -33,26 +33,27 @@ import { repr } from "./numbers.js";
  *   sentences: Record<string, string[]> | null, appliesAt: "now" | "reset",
  *   supported: boolean, note: string,
  * }} Condition
+ * Those of a suite, as the manifest has them.
  * @typedef {{wiring: Wiring, scene: Scene, conditions: Condition[]}} Settings
  */
 
 /**
  * Apply conditions in turn to the published settings.
- * @param {Settings} manifest
+ * @param {Settings} published
  * @param {string[]} names
  * @param {{task: number, init: number, layout?: number | null}} start layout: the seed of a random
  *   one; as in Python's sweeps it is the number of the start, too
  * @returns {{wiring: Wiring, scene: Scene}}
  */
-export function applyConditions(manifest, names, { task, layout = null, ...saved }) {
+export function applyConditions(published, names, { task, layout = null, ...saved }) {
   const init = layout ?? saved.init;
-  const wiring = { ...manifest.wiring };
-  const perturbation = { ...manifest.scene.perturbation };
-  const scene = { ...manifest.scene, task, init, layout_seed: layout, perturbation };
+  const wiring = { ...published.wiring };
+  const perturbation = { ...published.scene.perturbation };
+  const scene = { ...published.scene, task, init, layout_seed: layout, perturbation };
   /** @type {Map<string, string>} */
   const changedBy = new Map();
   for (const name of names) {
-    const condition = findCondition(manifest, name);
+    const condition = findCondition(published, name);
     for (const [setting, value] of Object.entries(changesAt(condition, task, init))) {
       const other = changedBy.get(setting);
       if (other !== undefined) {
@@ -69,7 +70,7 @@ export function applyConditions(manifest, names, { task, layout = null, ...saved
 
 /**
  * The condition of a name, if the page can do it.
- * @param {Settings} manifest
+ * @param {Settings} published
  * @param {string} name
  */
 export function findCondition({ conditions }, name) {

@@ -12,6 +12,17 @@ import { computeSignatures } from "./signatures.js";
 /** @typedef {(s: Signatures, data: DiagnosisData) => Finding | null} Rule */
 
 /**
+ * What the rules read for a suite and a policy; null where the suite has no reference.
+ * @param {import("./types").DiagnosisFile} file
+ * @param {{suite: string, stepLimit: number}} suite @param {string} policy
+ * @returns {DiagnosisData | null}
+ */
+export function rulesFor({ references, ...shared }, { suite, stepLimit }, policy) {
+  const reference = references[suite]?.[policy];
+  return reference ? { ...shared, reference, stepLimit } : null;
+}
+
+/**
  * Judge one episode.
  * @param {LogLine[]} log at least one step, as `steps.jsonl` holds them
  * @param {DiagnosisData} data

@@ -36,10 +36,10 @@ export class Engine {
     return this.parts.open();
   }
 
-  /** Load a task and all that is missing. @param {number} task */
-  async #load(task) {
-    if (this.parts.task?.task !== task) this.#drop();
-    await this.parts.load(task);
+  /** Load a task and all that is missing. @param {string} suite @param {number} task @param {string[]} policies */
+  async #load(suite, task, policies) {
+    if (!this.parts.holds(suite, task)) this.#drop();
+    await this.parts.load(suite, task, policies);
   }
 
   #drop() {
@@ -61,7 +61,8 @@ export class Engine {
   /** @param {Experiment} experiment */
   async #arrange(experiment) {
     await this.#halt();
-    await this.#load(experiment.task);
+    const policies = experiment.sides.map((side) => side.policy);
+    await this.#load(experiment.suite, experiment.task, policies);
     this.experiment = experiment;
     while (this.episodes.length > experiment.sides.length) this.episodes.pop()?.dispose();
     experiment.sides.forEach((_, i) => {
@@ -70,7 +71,7 @@ export class Engine {
     });
     for (const episode of this.episodes) episode.check(episode.choice);
     for (const episode of this.episodes) episode.restart();
-    return this.parts.provider;
+    return this.parts.provider(policies[policies.length - 1]);
   }
 
   /** Change what a side runs, at once where that is possible. @param {number} i @param {SideChoice} choice */
@@ -172,10 +173,10 @@ export class Engine {
     this.episodes[i].grip.release();
   }
 
-  /** Pull the named object a little, for those without a mouse. @param {number} i @param {number} right @param {number} down */
+  /** Pull an object of the goal a little, for those without a mouse; its body. @param {number} i @param {number} right @param {number} down */
   tug(i, right, down) {
     const { grip, scene } = this.episodes[i];
-    grip.tug([right, down], scene);
+    return grip.tug([right, down], scene);
   }
 
   /** Turn each arm joint a little, as `nudge_1` does before an episode. @param {number} seed */
@@ -200,12 +201,12 @@ export class Engine {
     return this.episodes[i].json(seconds);
   }
 
-  /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {Pick<import("./types").SweepPlan, "suite" | "starts">} plan */
+  /** Run one episode of a sweep to its end. @param {EpisodeKey} key @param {import("./sweep_episode.js").Plan} plan */
   async runEpisode(key, plan) {
     await this.arranging;
     await this.#halt();
     this.stopAsked = false;
-    await this.#load(key.task);
+    await this.#load(plan.suite, key.task, [plan.policy]);
     return runToEnd(this.parts, key, plan, () => this.stopAsked);
   }
 

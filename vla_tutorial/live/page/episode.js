@@ -39,13 +39,18 @@ export class Episode {
     return layers.settings(manifest, this.#experiment, choice);
   }
 
+  get #policy() {
+    return this.parts.policy(this.choice.policy);
+  }
+
   get scene() {
     return this.settings().scene;
   }
 
   /** Refuse what would break the loop: contradicting conditions, a prompt that is too long. @param {SideChoice} choice */
   check(choice) {
-    const { layers, policy, task } = this.parts;
+    const { layers, task } = this.parts;
+    const policy = this.parts.policy(choice.policy);
     const { wiring, scene } = this.settings(choice);
     const { ids } = layers.promptNow(policy, task, wiring, scene);
     const most = policy.entry.longestPrompt;
@@ -61,8 +66,7 @@ export class Episode {
 
   /** Friction and weight, which the simulator holds. */
   holdPhysics() {
-    const { layers, task } = this.parts;
-    layers.physics(this.simulator, task, this.scene, this.#experiment.tweaks.mass ?? 1);
+    this.parts.layers.physics(this.simulator, this.scene, this.#experiment.tweaks.mass ?? 1);
   }
 
   /** Go to the start, and show it. */
@@ -72,15 +76,16 @@ export class Episode {
     this.success = null;
     const { wiring, scene } = this.settings();
     this.parts.layers.start(this.simulator, this.parts.task, wiring, scene);
+    this.holdPhysics();
     this.show();
   }
 
   /** Draw what the policy would see now, without acting. */
   show() {
-    const { layers, renderer, policy, task, emit } = this.parts;
+    const { layers, renderer, task, emit } = this.parts;
     const { wiring, scene } = this.settings();
     const { picture, pixels } = layers.look(this.simulator, renderer, wiring, scene);
-    const prompt = layers.promptNow(policy, task, wiring, scene);
+    const prompt = layers.promptNow(this.#policy, task, wiring, scene);
     emit({ event: "look", letter: this.letter, shown: this.#shown(picture), pixels, ...prompt });
   }
 
@@ -102,27 +107,27 @@ export class Episode {
     this.grip.afterStep();
     this.#tell(step);
     if (step.done) this.#end(true);
-    else if (this.lines.length >= this.parts.manifest.stepLimit) this.#end(false);
+    else if (this.lines.length >= this.parts.task.stepLimit) this.#end(false);
   }
 
   #begin() {
-    const { layers, policy, renderer, task } = this.parts;
+    const { layers, renderer, task } = this.parts;
     const controls = {
       wiring: () => this.settings().wiring,
       scene: () => this.scene,
     };
-    return layers.rollout({ policy, simulator: this.simulator, renderer, task, ...this.settings(), controls });
+    return layers.rollout({ policy: this.#policy, simulator: this.simulator, renderer, task, ...this.settings(), controls });
   }
 
   /** @param {import("./loop.js").Step} step */
   #tell(step) {
-    const { layers, policy, task, emit } = this.parts;
+    const { layers, task, emit } = this.parts;
     const text = layers.stepLine(step);
     /** @type {LogLine} */
     const line = JSON.parse(text);
     this.lines.push(line);
     const { wiring, scene } = this.settings();
-    const prompt = layers.promptNow(policy, task, wiring, scene);
+    const prompt = layers.promptNow(this.#policy, task, wiring, scene);
     const shown = this.#shown(step.picture);
     const { pixels, ms } = step;
     emit({ event: "step", letter: this.letter, line, text, shown, pixels, ms, ...prompt });
@@ -137,8 +142,10 @@ export class Episode {
 
   /** The text of `episode.json` as it stands. @param {number} seconds */
   json(seconds) {
-    const { layers, manifest, task, provider } = this.parts;
+    const { layers, manifest, task } = this.parts;
     const { wiring, scene } = this.settings();
+    const { policy: name } = this.choice;
+    const warning = manifest.policies[name].warnings[task.suite];
     const { perturbation, suite, init, target, layout_seed: seed } = scene;
     const about = {
       suite,
@@ -148,7 +155,7 @@ export class Episode {
       ...(seed === null ? {} : { layout_seed: seed }),
       instruction: instructionFor(scene, startOf(task, scene).instruction),
       conditions: this.choice.conditions,
-      policy: { name: "mini", device: "browser", ...provider },
+      policy: { name, device: "browser", ...this.parts.provider(name), ...(warning && { warning }) },
       wiring,
       perturbation,
       versions: manifest.versions,

@@ -49,16 +49,11 @@ export class Grip {
   grab(at, scene) {
     const [x, y] = this.#raw(at);
     const hit = this.parts.renderer.pick(this.simulator.pose, x, y, this.#drawn(scene));
-    if (!hit || !this.#moves(hit.body)) return null;
+    // The floor, a wall or a cabinet's sides stand fast; objects, drawers, doors, knobs and the arm do not.
+    if (!hit || !this.simulator.isMovable(hit.body)) return null;
     const depth = depthOf(this.#camera(scene), hit.worldPoint);
     this.held = { body: hit.body, localPoint: hit.localPoint, depth };
     return hit.body;
-  }
-
-  /** Whether pulling it moves anything: an object or the robot, not the floor. @param {string} body */
-  #moves(body) {
-    const objects = this.parts.task.physics.movables;
-    return /^(robot|gripper)/.test(body) || objects.some((/** @type {any} */ one) => one.body === body);
   }
 
   /** @param {number[]} at @param {Scene} scene */
@@ -74,11 +69,18 @@ export class Grip {
     this.simulator.pull(null);
   }
 
-  /** Pull the named object sideways for some steps. @param {number[]} way right and down, in the shown picture @param {Scene} scene */
+  /**
+   * Pull an object sideways for some steps: of those that the goal moves, the first that is not there yet.
+   * @param {number[]} way right and down, in the shown picture
+   * @param {Scene} scene
+   * @returns {string | null} the body that is pulled
+   */
   tug([right, down], scene) {
-    const { task, layers } = this.parts;
-    const body = layers.namedBody(task);
-    if (!body) return;
+    const { simulator } = this;
+    const bodies = this.parts.layers.movedBodies(simulator);
+    const isThere = (/** @type {string} */ body) => simulator.goal.every((part) => part.body !== body || simulator.holds(part));
+    const body = bodies.find((one) => !isThere(one)) ?? bodies[0];
+    if (!body) return null;
     const number = this.simulator.bodies.indexOf(body);
     const { matrix: m } = this.#camera(scene);
     const across = this.orbit.view ? right : -right;
@@ -86,6 +88,7 @@ export class Grip {
     const goal = Array.from(from, (x, i) => x + TUG * (across * m[3 * i] - down * m[3 * i + 1]));
     this.simulator.pull(body, [0, 0, 0], goal);
     this.steps = TUG_STEPS;
+    return body;
   }
 
   /** Let go when a tug has lasted long enough. */

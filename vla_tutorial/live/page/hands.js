@@ -61,7 +61,7 @@ function onArrow(app, i, event) {
   if (!app.run.arranged || (!way && zoom === undefined)) return;
   event.preventDefault();
   if (app.run.lookAround) app.engine.call("orbit", ...(way ?? [0, 0]).map((x) => 0.05 * x), zoom ?? 0);
-  else if (way) app.act(() => app.engine.call("tug", i, ...way));
+  else if (way) app.act(() => app.run.tug(i, way));
 }
 
 /** The spring as a line over the picture, or none. @param {SideView} view @param {number[] | null} from @param {number[] | null} to */

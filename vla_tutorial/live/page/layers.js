@@ -1,6 +1,6 @@
 // What the engine works with: the modules that do the work, and how a reader's choices become theirs.
 
-import { loadManifest, loadTask } from "./assets.js";
+import { loadManifest, loadTask, suiteOf } from "./assets.js";
 import { applyConditions } from "./conditions.js";
 import { episodeJson, stepLine } from "./log.js";
 import { Camera, promptOf, rollout, start } from "./loop.js";
@@ -22,12 +22,13 @@ export const FREE = { width: 480, height: 480 };
 
 /**
  * Wiring and scene that conditions, sentence and sliders make; a slider wins over a condition.
- * @param {import("./conditions.js").Settings} manifest
+ * @param {import("./assets.js").Manifest} manifest
  * @param {Experiment} experiment
  * @param {SideChoice} choice
  */
 function settings(manifest, experiment, { conditions, sentence }) {
-  const { wiring, scene } = applyConditions(manifest, conditions, experiment);
+  const published = suiteOf(manifest, experiment.suite);
+  const { wiring, scene } = applyConditions(published, conditions, experiment);
   const { camera, light, noise, friction } = experiment.tweaks;
   const given = { camera_degrees: camera, light, camera_noise: noise, friction };
   for (const [name, value] of Object.entries(given)) {
@@ -37,17 +38,22 @@ function settings(manifest, experiment, { conditions, sentence }) {
   return { wiring, scene };
 }
 
-/** The body of the object that the task names. @param {Task} task */
-export const namedBody = (task) => task.physics.movables.find((one) => one.named)?.body ?? null;
+/**
+ * Bodies of the objects that an episode's goal moves, in its order; none where it asks for a drawer or a knob.
+ * @param {Simulator} simulator
+ */
+export function movedBodies({ goal, physics: { movables } }) {
+  const named = goal.flatMap((part) => movables.filter((one) => one.name === part.object));
+  return [...new Set(named.map((one) => one.body))];
+}
 
 /**
- * Friction and the named object's weight, which the simulator holds.
- * @param {Simulator} simulator @param {Task} task @param {Scene} scene @param {number} mass factor
+ * Friction and the weight of what the goal moves, which the simulator holds.
+ * @param {Simulator} simulator @param {Scene} scene @param {number} mass factor
  */
-function physics(simulator, task, scene, mass) {
+function physics(simulator, scene, mass) {
   simulator.setFriction(scene.perturbation.friction);
-  const body = namedBody(task);
-  if (body) simulator.setMass(body, mass);
+  simulator.setMass(movedBodies(simulator), mass);
 }
 
 /**
@@ -96,5 +102,5 @@ export const layers = {
   look,
   promptNow,
   freePicture,
-  namedBody,
+  movedBodies,
 };

@@ -1,6 +1,6 @@
 // The log: to download, and to judge.
 
-import { diagnose } from "./diagnose.js";
+import { diagnose, rulesFor } from "./diagnose.js";
 import { download, find, h } from "./dom.js";
 import { notice, verdictBox } from "./view.js";
 
@@ -34,10 +34,18 @@ export class LogPanel {
     }
   }
 
+  /** A verdict on a log, or that there is none. @param {string} whose @param {import("./types").LogLine[]} lines @param {number} i side whose policy acted @param {boolean} [changed] */
+  #verdict(whose, lines, i, changed) {
+    const { suite, sides } = this.app.experiment;
+    const data = rulesFor(this.rules, this.app.suite, sides[i].policy);
+    if (data) return verdictBox(whose, diagnose(lines, data), changed);
+    return h("p", {}, `${whose}: there is no reference for ${suite} yet, so the page cannot say which boundary broke.`);
+  }
+
   judge() {
-    const boxes = this.app.stage.sides
-      .filter((side) => side.lines.length)
-      .map((side) => verdictBox(`Side ${side.view.letter}`, diagnose(side.lines, this.rules), side.events.length > 0));
+    const boxes = this.app.stage.sides.flatMap(({ view, lines, events }, i) =>
+      lines.length ? [this.#verdict(`Side ${view.letter}`, lines, i, events.length > 0)] : [],
+    );
     find("#verdicts").replaceChildren(...(boxes.length ? boxes : [h("p", {}, NOTHING)]));
   }
 
@@ -46,8 +54,8 @@ export class LogPanel {
     if (!file) return;
     try {
       const texts = (await file.text()).trim().split("\n");
-      const found = diagnose(texts.map((text) => JSON.parse(text)), this.rules);
-      find("#verdicts").replaceChildren(verdictBox(file.name, found));
+      const lines = texts.map((text) => JSON.parse(text));
+      find("#verdicts").replaceChildren(this.#verdict(file.name, lines, this.app.stage.sides.length - 1));
     } catch {
       notice(`${file.name} is not a steps.jsonl file. Choose one that vla-tutorial rollout or this page wrote.`, "bad");
     }

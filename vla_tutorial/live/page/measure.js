@@ -1,5 +1,6 @@
 // The form “Measure”: plan, run, stop, resume, export.
 
+import { suiteOf } from "./assets.js";
 import { download, find, h } from "./dom.js";
 import { PRESETS } from "./presets.js";
 import { mcnemar, wilson } from "./statistics.js";
@@ -51,7 +52,7 @@ export class Measure {
 
   async #begin() {
     const starts = /** @type {SweepPlan["starts"]} */ (field("starts-kind").value);
-    const { initialStates, tasks: known } = this.app.manifest;
+    const { suite, initialStates, tasks: known } = this.app.suite;
     const count = starts === "layouts" ? known[0].layouts.length : initialStates;
     const inits = sweep.parseNumbers(field("starts").value, count - 1);
     const tasks = sweep.parseNumbers(field("tasks").value, known.length - 1);
@@ -63,10 +64,14 @@ export class Measure {
       conditions.push(now);
     }
     if (!conditions.length) throw new Error("No condition is ticked; tick at least one.");
+    for (const name of conditions.flatMap((one) => one.split("+"))) {
+      const refused = known.find(({ task, refusals }) => tasks.includes(task) && name in refusals);
+      if (refused) throw new Error(`Task ${refused.task} cannot have ${name}. ${refused.refusals[name]}`);
+    }
     const plan = {
       id: new Date().toISOString(),
       started: new Date().toISOString().replace(/\.\d+Z$/, "+00:00"),
-      suite: this.app.manifest.suite,
+      suite,
       tasks,
       inits,
       starts,
@@ -84,10 +89,14 @@ export class Measure {
 
   /** What a shard says of where it ran. Threads and provider may differ between shards. */
   #about() {
-    const { manifest, run } = this.app;
-    const weights = manifest.policies?.mini?.sha256?.slice(0, 16) ?? "";
+    const { manifest, run, experiment } = this.app;
+    const { policy: name } = experiment.sides[experiment.sides.length - 1];
+    const { sha256, warnings } = manifest.policies[name];
+    const warning = warnings[experiment.suite];
+    const checkpoint = `vla_tutorial/weights/${name.replaceAll("-", "_")}`;
+    const policy = { name, checkpoint, device: "browser", weights: sha256.slice(0, 16) };
     return {
-      policy: { name: "mini", checkpoint: "vla_tutorial/weights/mini", device: "browser", weights },
+      policy: warning ? { ...policy, warning } : policy,
       versions: Object.fromEntries(Object.entries(manifest.versions).map(([key, value]) => [key, String(value)])),
       serving: run.serving ?? {},
       machine: { gpus: [], cpus: navigator.hardwareConcurrency || 1, cpu: navigator.userAgent.slice(0, 200) },
@@ -96,6 +105,7 @@ export class Measure {
 
   /** Run what is left of a sweep; one tab at a time. @param {SweepPlan} plan */
   async run(plan) {
+    suiteOf(this.app.manifest, plan.suite); // a sweep may have been kept by a page with other suites
     const alone = await navigator.locks.request(LOCK, { ifAvailable: true }, async (lock) => {
       if (lock) await this.#runAlone(plan);
       return lock !== null;
@@ -117,7 +127,7 @@ export class Measure {
         plan,
         store,
         signal: this.stop.signal,
-        runEpisode: (key) => app.engine.call("runEpisode", key, { suite: plan.suite, starts: plan.starts }),
+        runEpisode: (key) => app.engine.call("runEpisode", key, { suite: plan.suite, starts: plan.starts, policy: plan.about.policy.name }),
         onRow: (row) => {
           this.rows = [...(this.rows ?? []).filter((old) => !same(old, row)), row];
           this.#draw(plan);
@@ -170,7 +180,8 @@ export class Measure {
     const rows = await store.rows(plan.id);
     const left = sweep.episodesLeft(plan, rows).length;
     const kind = plan.starts === "layouts" ? "random layouts" : "initial states";
-    const starts = `${kind} ${sweep.formatNumbers(plan.inits)}, tasks ${sweep.formatNumbers(plan.tasks)}`;
+    const more = this.app.manifest.suites.length > 1 ? ` of ${plan.suite}` : "";
+    const starts = `${kind} ${sweep.formatNumbers(plan.inits)}, tasks ${sweep.formatNumbers(plan.tasks)}${more}`;
     const total = sweep.episodesOf(plan).length;
     const show = async () => {
       this.rows = await store.rows(plan.id);

@@ -1,4 +1,6 @@
-// What all episodes share: the manifest, one task with its renderer, MuJoCo and the policy.
+// What all episodes share: the manifest, one task with its renderer, MuJoCo and the policies.
+
+import { LiveError } from "./errors.js";
 
 /** How long one waits for graphics that are lost. */
 const LOST_SECONDS = 60;
@@ -18,7 +20,7 @@ export class Parts {
     this.emit = emit;
     /** @type {any} */ this.manifest = null;
     /** @type {any} */ this.task = null;
-    /** @type {any} */ this.policy = null;
+    /** Those that have acted, by name. @type {Map<string, import("./policy.js").Policy>} */ this.policies = new Map();
     /** @type {any} */ this.renderer = null;
     /** @type {any} */ this.mujoco = null;
   }
@@ -28,17 +30,30 @@ export class Parts {
     return this.manifest;
   }
 
-  /** Load physics, policy and a task; what is there already stays. @param {number} number */
-  async load(number) {
+  /** Whether a task is the one that is loaded. @param {string} suite @param {number} task */
+  holds(suite, task) {
+    return this.task?.suite === suite && this.task.task === task;
+  }
+
+  /**
+   * Load physics, a task and the policies that act; what is there already stays.
+   * @param {string} suite @param {number} number @param {string[]} policies
+   */
+  async load(suite, number, policies) {
     const { layers, base, manifest } = this;
-    if (this.task?.task !== number) {
+    for (const name of policies) {
+      const refusal = manifest.policies[name]?.refusals[suite];
+      if (refusal) throw new LiveError(refusal);
+    }
+    if (!this.holds(suite, number)) {
       this.#dropRenderer();
-      this.task = await layers.loadTask(base, manifest, number, { onProgress: this.#report("scene") });
+      this.task = await layers.loadTask(base, manifest, suite, number, { onProgress: this.#report("scene") });
     }
     this.mujoco ??= await layers.loadMujoco(base);
-    if (!this.policy) {
-      const options = { base, manifest, name: "mini", onProgress: this.#report("policy") };
-      this.policy = await layers.Policy.load(options);
+    for (const name of policies) {
+      if (this.policies.has(name)) continue;
+      const options = { base, manifest, name, onProgress: this.#report("policy") };
+      this.policies.set(name, await layers.Policy.load(options));
     }
     this.renderer ??= this.#makeRenderer();
     await this.#graphics();
@@ -69,13 +84,19 @@ export class Parts {
     this.renderer = null;
   }
 
-  /** What computes the policy. */
-  get provider() {
-    return { provider: this.policy?.provider ?? "wasm", threads: this.policy?.threads ?? 1 };
+  /** A policy that was loaded. @param {string} name */
+  policy(name) {
+    return /** @type {import("./policy.js").Policy} */ (this.policies.get(name));
+  }
+
+  /** What computes a policy. @param {string} name */
+  provider(name) {
+    const { provider, threads } = this.policy(name);
+    return { provider, threads };
   }
 
   dispose() {
     this.#dropRenderer();
-    this.policy?.dispose();
+    for (const policy of this.policies.values()) policy.dispose();
   }
 }

@@ -9,21 +9,19 @@ import { LiveError } from "./errors.js";
 import { Tokenizer } from "./tokenizer.js";
 
 /**
- * @typedef {import("./assets.js").Manifest & {
- *   policies: Record<string, PolicyEntry>,
- *   statistics: Record<string, import("./types").Statistics>,
- * }} PolicyManifest
  * @typedef {"wasm" | "webgpu"} Provider
  * @typedef {{file: string, bytes: number, sha256: string}} FileEntry
  * @typedef {FileEntry & {ids: number[][], tokens: number[][]}} PolicyCheck
  * @typedef {FileEntry & {
  *   runs: [start: number, count: number][], tokenizer: string, vocabulary: number,
  *   endOfSequence: number, longestPrompt: number,
- *   check: PolicyCheck,
- * }} PolicyEntry
+ *   check: PolicyCheck, statistics: Record<string, import("./types").Statistics>,
+ *   warnings: Record<string, string>, refusals: Record<string, string>,
+ * }} PolicyEntry `statistics`: by unnorm key; `warnings`: by suites that it does not know;
+ *   `refusals`: by suites where it does not run
  * @typedef {{tokens: Int32Array, ms: number}} Prediction
  * @typedef {{
- *   base: string, manifest: PolicyManifest, name: string,
+ *   base: string, manifest: import("./assets.js").Manifest, name: string,
  *   threads?: number, provider?: Provider | "auto",
  *   onProgress?: (done: number, all: number) => void,
  * }} PolicyOptions
@@ -51,13 +49,12 @@ export class Policy {
   /**
    * @param {PolicyEntry} entry
    * @param {Tokenizer} tokenizer
-   * @param {PolicyManifest["statistics"]} statistics by unnorm key
    * @param {(done: number, all: number) => void} onProgress
    */
-  constructor(entry, tokenizer, statistics, onProgress) {
+  constructor(entry, tokenizer, onProgress) {
     this.entry = entry;
     this.tokenizer = tokenizer;
-    this.statistics = statistics;
+    this.statistics = entry.statistics;
     this.#onProgress = onProgress;
     this.#worker = new Worker(new URL("./policy_worker.js", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
@@ -79,7 +76,7 @@ export class Policy {
     const most = possibleThreads();
     const read = await loadFile(base, manifest, entry.tokenizer);
     const tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(read)));
-    const policy = new Policy(entry, tokenizer, manifest.statistics, onProgress);
+    const policy = new Policy(entry, tokenizer, onProgress);
     try {
       const address = new URL(`${base}/`, globalThis.location.href).href;
       const given = { base: address.slice(0, -1), entry, provider, threads: Math.min(threads ?? most, most) };

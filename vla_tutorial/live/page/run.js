@@ -109,11 +109,17 @@ export class Run {
   async grab(i, at) {
     const body = await this.app.engine.call("grab", i, at);
     this.held = body;
-    const name = body && body.replace(/_main$|_\d+(_main)?$/g, "").replaceAll("_", " ");
+    const name = body && body.replace(/_main$/, "").replace(/_\d+(?=_|$)/g, "").replaceAll("_", " ");
     find("#clock").textContent = body
       ? `You hold: ${name}.${this.playing ? "" : " It moves when the run goes on."}`
       : "Nothing there can be moved.";
     if (body) this.app.stage.mark(this.app.stage.sides[i], `pulled ${name}`);
+  }
+
+  /** Pull an object of the goal a little. @param {number} i @param {number[]} way right and down */
+  async tug(i, way) {
+    const body = await this.app.engine.call("tug", i, ...way);
+    if (!body) find("#clock").textContent = "This task moves no object. Pull a drawer, a door or a knob with the mouse.";
   }
 
   /** @param {number} i */

@@ -12,9 +12,10 @@ import { presetOf } from "./presets.js";
 export class SideView {
   /**
    * @param {string} letter "A" or "B"
-   * @param {{say: (sentence: string) => void, go: () => void}} on
+   * @param {{say: (sentence: string) => void, go: () => void, choose: (policy: string) => void}} on
+   * @param {string[]} policies
    */
-  constructor(letter, on) {
+  constructor(letter, on, policies) {
     const template = /** @type {HTMLTemplateElement} */ (find("#side"));
     this.root = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
     this.letter = letter;
@@ -29,6 +30,10 @@ export class SideView {
       on.say(this.sentence.value);
     });
     find(".go", this.root).addEventListener("click", on.go);
+    this.policy = /** @type {HTMLSelectElement} */ (find(".policy select", this.root));
+    this.policy.append(...policies.map((name) => h("option", { value: name }, name)));
+    this.policy.addEventListener("change", () => on.choose(this.policy.value));
+    find(".policy", this.root).hidden = policies.length < 2;
     this.bins = this.#makeBins();
     this.shares = ["physics", "picture", "policy"].map((name) => h("span", { class: `share ${name}` }));
     find(".shares", this.root).append(...this.shares);

@@ -70,7 +70,6 @@ export class Simulator {
   #arm = emptyState();
   #stale = false;
   /** @type {{body: number, point: number[], goal: number[], before: number[] | null} | null} */ #pull = null;
-  /** @type {Map<number, number>} */ #massFactors = new Map();
 
   /** @param {any} mujoco of `loadMujoco` @param {Task} task of `assets.loadTask` */
   constructor(mujoco, task) {
@@ -165,7 +164,8 @@ export class Simulator {
     if (target === null) return this.physics.goal;
     const movable = this.physics.movables.find((one) => one.name === target);
     const { basket } = this.physics;
-    if (!movable || !basket) {
+    if (!basket) throw new LiveError("This scene has no basket, so another object cannot be asked for.");
+    if (!movable) {
       const known = this.physics.movables.map((one) => one.name).join(", ");
       throw new LiveError(`Unknown target ${target}; expected one of ${known}.`);
     }
@@ -398,6 +398,14 @@ export class Simulator {
     this.#pull = { body: number, point: Array.from(localPoint), goal: Array.from(worldPoint), before };
   }
 
+  /** Whether a joint moves a body or one that it hangs on. @param {string} body name in `bodies` */
+  isMovable(body) {
+    const { body_parentid: parents, body_jntnum: joints } = this.#model;
+    let number = this.bodies.indexOf(body);
+    while (number > 0 && joints[number] === 0) number = parents[number];
+    return number > 0;
+  }
+
   /** A critically damped spring of the body's own mass (mjv_applyPerturbForce). */
   #applyPull() {
     if (!this.#pull) return;
@@ -423,18 +431,16 @@ export class Simulator {
     this.#model.geom_friction.set(this.own.friction.map((x) => x * factor));
   }
 
-  /** @param {string} body name in `bodies` @param {number} factor on its mass and inertia, 0.1 … 10 */
-  setMass(body, factor) {
+  /** All others get their own weight back. @param {string[]} bodies names in `bodies` @param {number} factor on their mass and inertia, 0.1 … 10 */
+  setMass(bodies, factor) {
     checkRange("mass", factor, 0.1, 10);
-    this.#massFactors.set(this.#id(BODY, body), factor);
     const model = this.#model;
     MASSES.forEach((name, i) => model[name].set(this.own.masses[i]));
-    const changed = [...this.#massFactors].filter(([, one]) => one !== 1);
-    for (const [number, one] of changed) {
-      model.body_mass[number] *= one;
-      for (let i = 0; i < 3; i++) model.body_inertia[3 * number + i] *= one;
+    if (factor === 1 || !bodies.length) return;
+    for (const number of bodies.map((body) => this.#id(BODY, body))) {
+      model.body_mass[number] *= factor;
+      for (let i = 0; i < 3; i++) model.body_inertia[3 * number + i] *= factor;
     }
-    if (!changed.length) return;
     const scratch = new this.#mujoco.MjData(model);
     this.#mujoco.mj_setConst(model, scratch);
     scratch.delete();

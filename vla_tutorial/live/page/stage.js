@@ -27,7 +27,8 @@ export class Stage {
     box.replaceChildren();
     this.sides = app.experiment.sides.map((_, i) => {
       const say = (/** @type {string} */ text) => app.choices.say(i, text);
-      const view = new SideView("AB"[i], { say, go: () => app.run.go() });
+      const choose = (/** @type {string} */ policy) => app.choices.setPolicy(i, policy);
+      const view = new SideView("AB"[i], { say, go: () => app.run.go(), choose }, Object.keys(app.manifest.policies));
       box.append(view.root);
       pointer(app, view, i);
       view.showVeil({ text: WELCOME, button: "Run it here" });

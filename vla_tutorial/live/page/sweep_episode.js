@@ -7,13 +7,14 @@ import { PUBLISHED, folderOf } from "./sweep.js";
 
 /** @typedef {import("./types").EpisodeKey} EpisodeKey */
 /** @typedef {import("./types").LogLine} LogLine */
+/** @typedef {Pick<import("./types").SweepPlan, "suite" | "starts"> & {policy: string}} Plan */
 
 /** A picture is sent to the page at each of so many steps. */
 const PICTURE_EVERY = 5;
 
 /**
  * @param {import("./parts.js").Parts} parts with the key's task loaded
- * @param {EpisodeKey} key @param {Pick<import("./types").SweepPlan, "suite" | "starts">} plan
+ * @param {EpisodeKey} key @param {Plan} plan
  * @param {() => boolean} stopped
  * @returns {Promise<import("./sweep.js").Ended>}
  */
@@ -22,7 +23,7 @@ export async function runToEnd(parts, key, plan, stopped) {
   const began = performance.now();
   try {
     const layout = plan.starts === "layouts" ? key.init : null;
-    const { lines, texts, success } = await run(parts, simulator, { ...key, layout }, stopped);
+    const { lines, texts, success } = await run(parts, simulator, { ...key, layout }, plan, stopped);
     const seconds = Math.round(performance.now() - began) / 1000;
     return { row: rowOf(key, plan.suite, lines, success, seconds), log: texts.join("") };
   } finally {
@@ -30,13 +31,14 @@ export async function runToEnd(parts, key, plan, stopped) {
   }
 }
 
-/** @param {import("./parts.js").Parts} parts @param {import("./simulator.js").Simulator} simulator @param {EpisodeKey & {layout: number | null}} key @param {() => boolean} stopped */
-async function run(parts, simulator, key, stopped) {
-  const { policy, renderer, task, layers, manifest, emit } = parts;
+/** @param {import("./parts.js").Parts} parts @param {import("./simulator.js").Simulator} simulator @param {EpisodeKey & {layout: number | null}} key @param {Plan} plan @param {() => boolean} stopped */
+async function run(parts, simulator, key, plan, stopped) {
+  const { renderer, task, layers, manifest, emit } = parts;
+  const policy = parts.policy(plan.policy);
   const conditions = key.condition === PUBLISHED ? [] : key.condition.split("+");
-  const choice = { conditions, sentence: null };
+  const choice = { conditions, sentence: null, policy: plan.policy };
   const { task: number, init, layout } = key;
-  const experiment = { task: number, init, layout, sides: [choice], tweaks: noTweaks(), seed: 0 };
+  const experiment = { suite: plan.suite, task: number, init, layout, sides: [choice], tweaks: noTweaks(), seed: 0 };
   const settings = layers.settings(manifest, experiment, choice);
   /** @type {LogLine[]} */
   const lines = [];

@@ -24,7 +24,12 @@ export interface Statistics {
   extremes?: number[][] | null;
 }
 
-/** diagnosis.json, written by vla_tutorial/live/diagnosis_data.py. */
+/** diagnosis.json, written by vla_tutorial/live/diagnosis_data.py; references by suite and policy. */
+export interface DiagnosisFile extends Omit<DiagnosisData, "reference" | "stepLimit"> {
+  references: Record<string, Record<string, DiagnosisData["reference"]>>;
+}
+
+/** What the rules read to judge a policy's episode of a suite. */
 export interface DiagnosisData {
   rulesVersion: number;
   constants: {
@@ -106,6 +111,7 @@ export interface SideChoice {
   conditions: string[];
   /** The reader's own sentence; null takes the task's. */
   sentence: string | null;
+  policy: string;
 }
 
 /** Sliders; null leaves what task and conditions say. Units as in vla_tutorial/scene.py. */
@@ -114,12 +120,13 @@ export interface Tweaks {
   light: number | null;
   noise: number | null;
   friction: number | null;
-  /** Factor on the mass of the object that the task names. */
+  /** Factor on the mass of the objects that the task moves. */
   mass: number | null;
 }
 
 /** Everything that decides what the page shows; a link holds it whole. */
 export interface Experiment {
+  suite: string;
   task: number;
   init: number;
   /** Seed of a random layout in the saved state's place. */
@@ -134,6 +141,12 @@ export interface Experiment {
 /** What a link may name. */
 export interface Known {
   version: string;
+  suites: KnownSuite[];
+  policies: string[];
+}
+
+export interface KnownSuite {
+  suite: string;
   tasks: number[];
   inits: number;
   /** Seeds of random layouts. */

@@ -38,7 +38,7 @@ export function makePresets(choose) {
 }
 
 /**
- * A switch for each condition and side, by boundary.
+ * A switch for each condition and side, by boundary. Those that do not apply to the task are hidden.
  * @param {ConditionEntry[]} conditions
  * @param {(side: number, name: string, on: boolean) => void} flip
  */
@@ -48,7 +48,11 @@ export function makeSwitches(conditions, flip) {
     return h("fieldset", {}, h("legend", {}, title), ...rows);
   });
   find("#switches").replaceChildren(...groups);
-  return (/** @type {Experiment} */ { sides }) => {
+  return (/** @type {Experiment} */ { sides }, /** @type {Record<string, string>} */ refusals) => {
+    for (const row of document.querySelectorAll("#switches .switch")) {
+      const [input] = row.getElementsByTagName("input");
+      /** @type {HTMLElement} */ (row).hidden = String(input.dataset.condition) in refusals;
+    }
     for (const box of document.querySelectorAll("#switches input")) {
       const input = /** @type {HTMLInputElement} */ (box);
       const side = sides[Number(input.dataset.side)];
@@ -76,7 +80,7 @@ function switchRow(c, flip) {
   return h("div", { class: "switch" }, ...boxes, h("div", {}, h("code", {}, c.name), late, h("p", {}, why)));
 }
 
-/** Sliders with the trained range marked. @param {(tweaks: Partial<Tweaks>) => void} move */
+/** Sliders with the trained range marked; weight is hidden where the goal moves no object. @param {(tweaks: Partial<Tweaks>) => void} move */
 export function makeSliders(move) {
   const made = SLIDERS.map((slider) => {
     const { name, low, high, step, usual } = slider;
@@ -95,14 +99,14 @@ export function makeSliders(move) {
     const trained = h("span", { class: "trained" });
     trained.style.left = `${100 * share(slider.trained[0])}%`;
     trained.style.width = `${Math.max(100 * (share(slider.trained[1]) - share(slider.trained[0])), 1)}%`;
-    find("#sliders").append(
-      h("div", { class: "slider" }, h("label", { for: id }, slider.label), output, reset,
-        h("div", { class: "rail" }, h("div", { class: "ruler" }, trained), input), h("small", {}, slider.says)),
-    );
-    return { slider, input, output };
+    const row = h("div", { class: "slider" }, h("label", { for: id }, slider.label), output, reset,
+      h("div", { class: "rail" }, h("div", { class: "ruler" }, trained), input), h("small", {}, slider.says));
+    find("#sliders").append(row);
+    return { slider, row, input, output };
   });
-  return (/** @type {Tweaks} */ tweaks) => {
-    for (const { slider, input, output } of made) {
+  return (/** @type {Tweaks} */ tweaks, /** @type {boolean} */ movesObject) => {
+    for (const { slider, row, input, output } of made) {
+      row.hidden = slider.name === "mass" && !movesObject;
       const value = tweaks[slider.name] ?? slider.usual;
       input.value = String(value);
       output.textContent = told(slider, value);
