@@ -112,7 +112,7 @@ test("too little memory is said, and what was measured is kept", async () => {
   await breakWorker(page, () => {
     WebAssembly.instantiate = async () => { throw new RangeError("WebAssembly.instantiate(): Out of memory: Cannot allocate Wasm memory for new instance"); };
   });
-  await isSaid(page, /The browser ran out of memory\. Close other tabs .* what was measured is kept/);
+  await isSaid(page, /The browser ran out of memory\. Close other tabs .* What was measured is kept/);
   await context.close();
 });
 
