@@ -75,7 +75,7 @@ for (const [hash, expected] of [
   ["#init=", /init/],
   ["#layout=99", /layout 99; the page has 0 to 4/],
   ["#camera=abc", /camera is not a number/],
-  ["#light=9", /light 9; between 0 and 2/],
+  ["#light=9", /light 9; the page allows 0 to 2/],
   [`#say_a=${"x".repeat(3000)}`, /3000 letters/],
 ]) {
   test(`one sentence for ${hash.slice(0, 20)}`, () => {

@@ -20,7 +20,7 @@
       return "This browser lacks WebAssembly SIMD, which the policy needs. A browser from 2021 or later has it (Safari since 16.4); the book has recorded runs.";
     }
     if (typeof OffscreenCanvas === "undefined" || !new OffscreenCanvas(1, 1).getContext("webgl2")) {
-      return "This browser cannot draw with WebGL 2 in a worker, which the robot's camera needs. Switch on hardware acceleration or update the browser; the book has recorded runs.";
+      return "This browser has no WebGL 2 in a worker, which the robot's camera needs. Switch on hardware acceleration or update the browser; the book has recorded runs.";
     }
     return "";
   }
