@@ -147,7 +147,7 @@ test("opened from a memory stick it says what browsers forbid, and what to do", 
   const asked = [];
   page.on("request", (r) => asked.push(r.url()));
   await page.goto(pathToFileURL(join(FOLDER, "index.html")).href);
-  await said(page, /no page on a disk load the parts of this one.*python3 -m http\.server.*recorded runs in the book/);
+  await said(page, /does not let a page on a disk load its parts.*python3 -m http\.server.*recorded runs in the book/);
   assert.equal(await page.locator("#notices .bad").count(), 1, "one sentence");
   assert.deepEqual([await page.isVisible("#live"), await page.locator("button:visible").count()], [false, 0], "no button that would do nothing");
   assert.deepEqual(asked.filter((url) => /\.(onnx|wasm)|manifest/.test(url) || !url.startsWith("file:")), []);
