@@ -41,6 +41,12 @@ export class App {
     return new Map(this.suite.conditions.map((condition) => [condition.name, condition]));
   }
 
+  /** Refuse a policy where Python does not run it. @param {string} policy */
+  checkPolicy(policy) {
+    const refusal = this.manifest.policies[policy].refusals[this.experiment.suite];
+    if (refusal) throw new Error(refusal);
+  }
+
   /** Read what there is, and show the first state without loading anything heavy. */
   async open() {
     this.manifest = await this.engine.call("open");

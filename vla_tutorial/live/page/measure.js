@@ -52,6 +52,9 @@ export class Measure {
 
   async #begin() {
     const starts = /** @type {SweepPlan["starts"]} */ (field("starts-kind").value);
+    const { sides } = this.app.experiment;
+    const { policy } = sides[sides.length - 1];
+    this.app.checkPolicy(policy);
     const { suite, initialStates, tasks: known } = this.app.suite;
     const count = starts === "layouts" ? known[0].layouts.length : initialStates;
     const inits = sweep.parseNumbers(field("starts").value, count - 1);
@@ -76,7 +79,7 @@ export class Measure {
       inits,
       starts,
       conditions,
-      about: this.#about(),
+      about: this.#about(policy),
     };
     await this.#kept().putSweep(plan);
     await this.run(plan);
@@ -87,10 +90,9 @@ export class Measure {
     return this.store;
   }
 
-  /** What a shard says of where it ran. Threads and provider may differ between shards. */
-  #about() {
+  /** What a shard says of where it ran. Threads and provider may differ between shards. @param {string} name of the policy */
+  #about(name) {
     const { manifest, run, experiment } = this.app;
-    const { policy: name } = experiment.sides[experiment.sides.length - 1];
     const { sha256, warnings } = manifest.policies[name];
     const warning = warnings[experiment.suite];
     const checkpoint = `vla_tutorial/weights/${name.replaceAll("-", "_")}`;

@@ -31,6 +31,13 @@ export class Run {
   async arrange() {
     const { stage, engine, experiment, measure } = this.app;
     if (measure.stop) throw new Error("The page is measuring and uses the same physics. Stop the measurement first.");
+    try {
+      for (const { policy } of experiment.sides) this.app.checkPolicy(policy);
+    } catch (error) {
+      await this.pause();
+      this.arranged = false;
+      throw error;
+    }
     find("#live").dataset.state = "loading";
     stage.veil({ text: "Loading physics, scene and policy …", share: 0 });
     stage.forget();
