@@ -51,7 +51,7 @@ def test_a_run_ends_with_every_claim_a_page_and_a_pack_and_resumes(
     assert len(again.episodes) == sum(one.episodes for one in rounds)
     assert again.episodes[:2] == pack.episodes
     assert again.hours > pack.hours
-    assert "Without the flip it succeeds in" in again.claims["no-flip"].text
+    assert "Without the flip the checkpoint succeeds in" in again.claims["no-flip"].text
     third = accept("--out", out, "--budget", "2h")
     assert "Every round has run" in third.output
     _check_page(out)
