@@ -249,7 +249,7 @@ def test_states_that_numpy_would_not_read_safely_are_refused(tmp_path, scene_fil
 def test_liberos_own_states_are_pickles_and_are_not_opened(tmp_path, scene_file):
     path = tmp_path / "task.pruned_init"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(TutorialError, match=r"is no \.npy or \.npz file"):
+    with pytest.raises(TutorialError, match=r"is not a \.npy or \.npz file"):
         scene_file(TEXT, path)
 
 

@@ -1118,9 +1118,9 @@ def test_only_demonstrations_let_the_fit_be_alone(
         (None, "Nothing to resume"),
         (b"hello", "damaged"),
         (b"", "damaged"),
-        ({"step": 3}, "no saved state"),
-        (3, "no saved state"),
-        ("wider", "no saved state"),
+        ({"step": 3}, "not a saved state"),
+        (3, "not a saved state"),
+        ("wider", "not a saved state"),
     ],
     ids=["missing", "text", "empty", "other", "number", "another model's"],
 )

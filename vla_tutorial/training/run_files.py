@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,10 @@ def resume_from(trainer: Trainer, out: Path, curves: Path) -> None:
     try:
         trainer.load(read_state(path))
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
+        # PyTorch names every weight of another shape, in dozens of lines.
+        reason = textwrap.shorten(str(e), 200, placeholder=" …")
         raise TutorialError(
-            f"{path} is not a saved state of this model ({e}). Start without --resume."
+            f"{path} is not a saved state of this model ({reason}). Start without --resume."
         ) from e
     if curves.exists():
         remedy = "Delete the file: only the curves of earlier steps are lost."
