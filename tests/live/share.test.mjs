@@ -50,8 +50,8 @@ test("a link without a suite means libero_object, and one to it is as it was", (
 });
 
 test("tasks and starts are those of the link's suite", () => {
-  assert.match(fromLink("#suite=libero_10&task=1", FOUR).notes.join(), /task 1; there are 0, 2, 4/);
-  assert.match(fromLink("#suite=libero_10&task=2&init=20", FOUR).notes.join(), /init 20; there are 0 to 19/);
+  assert.match(fromLink("#suite=libero_10&task=1", FOUR).notes.join(), /task 1; the page has 0, 2, 4/);
+  assert.match(fromLink("#suite=libero_10&task=2&init=20", FOUR).notes.join(), /init 20; the page has 0 to 19/);
   assert.match(fromLink("#suite=libero_10&a=light_50", FOUR).notes.join(), /does not have: light_50/);
 });
 

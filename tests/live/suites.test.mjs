@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
 import { FOLDER, MANIFEST, SUITE, tasks } from "./built.mjs";
 
-const UNKNOWN = "mini does not know libero_10: its checkpoint was trained on libero_object. What it does here is no measure of it.";
+const UNKNOWN = "mini does not know libero_10: its checkpoint was trained on libero_object. Its success here does not measure what it learned.";
 const REFUSED = "mini-narrow was trained on the published places of libero_object alone.";
 const FIXED = "Nothing in this task (flat_stove_1) can be moved. Choose another task.";
 const STEPS = 3;
@@ -64,13 +64,13 @@ test("suite and policies are chosen, stand in link and record, and what does not
   await page.evaluate(() => {
     const { engine } = vlaLive;
     const call = engine.call.bind(engine);
-    engine.call = (method, ...given) => (method === "runEpisode" ? (globalThis.sweep = given, new Promise(() => {})) : call(method, ...given));
+    engine.call = (method, ...given) => (method === "runEpisode" ? (globalThis.begun = given, new Promise(() => {})) : call(method, ...given));
   });
   await page.click("#sweep summary");
   await page.fill("#tasks", "0-1");
   await page.click("#measure");
-  await page.waitForFunction(() => globalThis.sweep);
-  assert.deepEqual(await page.evaluate(() => globalThis.sweep), [{ condition: "published", task: 0, init: 0 }, { suite: "libero_10", starts: "saved", policy: "mini" }]);
+  await page.waitForFunction(() => globalThis.begun);
+  assert.deepEqual(await page.evaluate(() => globalThis.begun), [{ condition: "published", task: 0, init: 0 }, { suite: "libero_10", starts: "saved", policy: "mini" }]);
   await page.goto(`${page.url().split("#")[0]}?again${await page.evaluate(() => location.hash)}`);
   await page.locator("#kept li").waitFor({ state: "attached" });
   assert.match(await page.textContent("#kept"), /tasks 0-1 of libero_10; 0 of \d+ ended/);
