@@ -31,7 +31,7 @@ def python_path(folder, *more):
 
 
 def patiently(start, tries=4):
-    """A busy machine may need a second try, as the issue says: the ports help with three of the four files that are waited for."""
+    """Start Ray, again where it fails: free ports help with three of the four files that it waits for, so a busy machine may need a second try."""
     for left in reversed(range(tries)):
         try:
             return start(include_dashboard=False, num_gpus=0, **free_ports())
